@@ -1,0 +1,1 @@
+"""The device-edge agent: one process per window PC, kiosk or hall."""

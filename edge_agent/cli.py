@@ -1,0 +1,163 @@
+"""The command line of the agent: run, check, and look into the outbox."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+import sqlite3
+import sys
+from pathlib import Path
+
+import click
+
+from protocols.errors import BadSettings
+
+from . import clock
+from .__main__ import run as run_agent
+from .config import Settings, load, secret
+from .outbox import Outbox, OutboxMismatch
+
+CONFIG = click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    default=Path("agent.toml"),
+    show_default=True,
+    help="配置文件 / settings file",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """评价器边缘代理 / device-edge agent: 一次按键, 恰有一条评价 / one press, exactly one rating."""
+
+
+@main.command()
+@CONFIG
+def run(path: Path) -> None:
+    """运行代理 / run the agent."""
+    settings = _settings(path)
+    logging.basicConfig(
+        level=settings.log.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
+    )
+    try:
+        run_agent(settings, path.parent)
+    except OutboxMismatch as error:
+        _give_up(f"outbox.path: {error}")
+    except sqlite3.OperationalError as error:
+        file = path.parent / settings.outbox.path
+        _give_up(f"outbox.path: {file}: 打不开或写不了 / cannot be opened or written: {error}")
+    except OSError as error:
+        # A door's port that is taken, a certificate that cannot be read: a person can put that right.
+        _give_up(f"{error.strerror or error}: {error.filename or _door_of(settings)}")
+
+
+@main.command()
+@CONFIG
+def check(path: Path) -> None:
+    """检查配置, 逐条指出错误 / check the settings and name every mistake."""
+    settings = _settings(path)
+    folder = (path.parent / settings.outbox.path).parent
+    if not os.access(folder, os.W_OK):
+        _give_up(f"{path.name}: outbox.path: 不能写入文件夹 / folder cannot be written: {folder}")
+    for window in settings.windows:
+        there = "://" in window.port or Path(window.port).exists() or os.name == "nt"
+        note = "" if there else " ← 现在没有这个端口, 请检查线缆 / not there now, check the cable"
+        click.echo(f"窗口 / window {window.id}: {window.device} @ {window.port}{note}")
+    click.echo(f"{path.name}: 配置正确 / settings are right")
+
+
+@main.group()
+def outbox() -> None:
+    """查看未上交的记录 / records not yet receipted."""
+
+
+@outbox.command()
+@CONFIG
+@click.option("--json", "as_json", is_flag=True, help="以 JSON 输出 / print JSON")
+def status(path: Path, as_json: bool) -> None:
+    """纪元, 条数, 最早一条, 链是否完好 / epoch, backlog, oldest, and whether the chain holds."""
+    settings = _settings(path)
+    with _Opened(settings, path.parent) as box:
+        backlog, tip, broken = box.backlog(), box.tip(), box.first_break()
+        shown = {
+            "agent": settings.agent,
+            "epoch": box.epoch,
+            "records": tip[0],
+            "head": tip[1],
+            "backlog": backlog.records,
+            "oldest_ms": backlog.oldest_ms,
+            "waiting": {window.id: box.waiting(window.id) for window in settings.windows},
+            "kept_rated": box.kept_rated(),
+            "chain": "ok" if broken is None else f"broken at {broken}",
+        }
+    if as_json:
+        click.echo(json.dumps(shown, ensure_ascii=False))
+        return
+    age_s = (clock.now().wall_ms - backlog.oldest_ms) // 1000 if backlog.oldest_ms is not None else 0
+    click.echo(f"代理 / agent     {shown['agent']}\n纪元 / epoch     {shown['epoch']}")
+    click.echo(f"记录总数 / records {tip[0]}\n未上交 / backlog  {backlog.records} (最早 / oldest {age_s} s)")
+    click.echo(f"哈希链 / chain    {'完好 / holds' if broken is None else f'第 {broken} 条断裂 / broken at {broken}'}")
+
+
+@outbox.command()
+@CONFIG
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+def export(path: Path, form: str) -> None:
+    """输出全部未上交的记录 / print every record not yet receipted."""
+    settings = _settings(path)
+    writer = csv.DictWriter(sys.stdout, ["seq", "window", "kind", "body", "hash"])
+    if form == "csv":
+        writer.writeheader()
+    with _Opened(settings, path.parent) as box:
+        for record in box.records():
+            if form == "csv":
+                writer.writerow(record)
+            else:
+                click.echo(json.dumps({**record, "body": json.loads(record["body"])}, ensure_ascii=False))
+
+
+class _Opened:
+    """The outbox of these settings for a look, never made anew."""
+
+    def __init__(self, settings: Settings, folder: Path):
+        self._settings = settings
+        self._path = folder / settings.outbox.path
+
+    def __enter__(self) -> Outbox:
+        if not self._path.exists():
+            _give_up(f"outbox.path: 没有这个文件 / no such file: {self._path}; 代理还没有运行过 / the agent never ran")
+        try:
+            self._box = Outbox(self._path, self._settings.agent, clock.now().wall_ms, look_only=True)
+        except OutboxMismatch as error:
+            _give_up(f"outbox.path: {error}")
+        except sqlite3.DatabaseError as error:
+            _give_up(f"outbox.path: {self._path}: 读不了 / cannot be read: {error}")
+        return self._box
+
+    def __exit__(self, *_: object) -> None:
+        self._box.close()
+
+
+def _settings(path: Path) -> Settings:
+    try:
+        settings = load(path)
+        secret(settings.uplink.password, settings.uplink.password_file, path.parent)
+    except BadSettings as error:
+        _give_up("\n".join(error.mistakes))
+    return settings
+
+
+def _door_of(settings: Settings) -> str:
+    return f"door {settings.door.host}:{settings.door.port}" if settings.door else ""
+
+
+def _give_up(message: str) -> None:
+    click.echo(message, err=True)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The agent's settings: what `agent.toml` may say, and every mistake in it named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from protocols import settings
+from protocols.errors import BadSettings
+from protocols.messages import NAME
+
+Name = Annotated[str, Meta(pattern=f"^{NAME.pattern}$")]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class OutboxSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where presses are kept until they are receipted."""
+
+    path: str = "outbox.db"
+    # A press takes about 1 kB with its closing; 200 windows × 200 a day × 400 days fit.
+    max_megabytes: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000
+
+
+class TlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """TLS to the broker. `ca` names the authority that signed the broker's certificate."""
+
+    ca: str = ""
+    certificate: str = ""
+    key_file: str = ""
+
+
+class UplinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The broker. The agent's id is its MQTT user name, so that one rule of the broker fences every agent in."""
+
+    host: str
+    port: Port = 1883
+    password: str = ""
+    password_file: str = ""
+    tls: TlsSettings | None = None
+    keepalive_s: Annotated[int, Meta(ge=5, le=600)] = 20
+    receipt_wait_ms: Annotated[int, Meta(ge=100, le=600_000)] = 5_000
+    health_every_s: Annotated[int, Meta(ge=1, le=3600)] = 30
+
+
+class DoorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The local HTTP door for the hall's business system. Loopback, and a token, unless told otherwise."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8610
+    token: str = ""
+    token_file: str = ""
+    port_file: str = ""
+
+
+class WindowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One service window: its device and the cable to it."""
+
+    id: Name
+    device: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,32}$")]
+    port: str
+    baud: Annotated[int, Meta(ge=110, le=4_000_000)] = 9600
+    profile: Literal["house"] = "house"
+    invite_s: Annotated[int, Meta(ge=5, le=600)] = 30
+    silent_after_s: Annotated[int, Meta(ge=5, le=3600)] = 30
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All of agent.toml."""
+
+    agent: Name
+    uplink: UplinkSettings
+    windows: list[WindowSettings]
+    outbox: OutboxSettings = OutboxSettings()
+    door: DoorSettings | None = None
+    log: Literal["debug", "info", "warning"] = "info"
+
+
+def load(path: Path) -> Settings:
+    """The settings of this file; BadSettings names every mistake with file, key and what was expected."""
+    read = settings.read(_bytes(path), Settings, path.name)
+    mistakes = [f"{path.name}: {mistake}" for mistake in _contradictions(read, path.parent)]
+    if mistakes:
+        raise BadSettings(mistakes)
+    return read
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        why = f"{path}: 读不了 / cannot be read: {error.strerror}; 用 --config 指明文件 / name the file with --config"
+        raise BadSettings([why]) from error
+
+
+def _contradictions(read: Settings, folder: Path) -> list[str]:
+    mistakes = []
+    if not read.windows:
+        mistakes.append("windows: 至少一个窗口 / at least one [[windows]]")
+    for key, values in (
+        ("id", [window.id for window in read.windows]),
+        ("device", [window.device for window in read.windows]),
+        ("port", [window.port for window in read.windows]),
+    ):
+        mistakes += [
+            f"windows[{at + 1}].{key}: {value!r} 已被窗口 {values.index(value) + 1} 占用 / is taken by windows"
+            f"[{values.index(value) + 1}]; 每个窗口各用一个 / each window needs its own"
+            for at, value in enumerate(values)
+            if value in values[:at]
+        ]
+    mistakes += _secret_mistakes("uplink.password", read.uplink.password, read.uplink.password_file, folder)
+    if read.door is not None:
+        mistakes += _secret_mistakes("door.token", read.door.token, read.door.token_file, folder)
+        if not read.door.token and not read.door.token_file:
+            mistakes.append("door.token: 缺少 / missing; 填 token 或 token_file / give token or token_file")
+    if read.uplink.tls is not None:
+        mistakes += [
+            f"uplink.tls.{key}: 没有文件 / no file {value!r}"
+            for key, value in (
+                ("ca", read.uplink.tls.ca),
+                ("certificate", read.uplink.tls.certificate),
+                ("key_file", read.uplink.tls.key_file),
+            )
+            if value and not (folder / value).is_file()
+        ]
+    return mistakes
+
+
+def _secret_mistakes(key: str, value: str, file: str, folder: Path) -> list[str]:
+    if value and file:
+        return [f"{key}: 与 {key}_file 只能填一个 / give this or {key}_file, not both"]
+    if file and not (folder / file).is_file():
+        return [f"{key}_file: 没有文件 / no file {file!r}"]
+    return []
+
+
+def secret(value: str, file: str, folder: Path) -> str:
+    """A password given in the settings or kept in a file beside them."""
+    return (folder / file).read_text(encoding="utf-8").strip() if file else value

@@ -1,0 +1,200 @@
+"""The agent's local HTTP door: a hall's business system opens invitations here and learns how they ended.
+
+It never learns the level: rated, not rated or device fault is all that a clerk's side is told. The only user of Flask
+here. Loopback and a token unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import msgspec
+from flask import Flask, Response, request
+from msgspec import Meta
+from waitress.server import create_server
+
+from protocols.ratings import Invitation, Moment
+
+from .outbox import Outbox, WindowBusy
+
+THREADS = 16
+STREAMS_MAX = THREADS - 4  # each stream holds a thread; the rest stay free for invitations
+BODY_MAX = 16 * 1024  # an invitation is a few hundred bytes
+_KEEP_ALIVE_S = 15.0  # a comment now and then, so that a browser that left is noticed
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+
+
+class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of POST /v1/invitations."""
+
+    window: str
+    id: str | None = None
+    """A UUID of the caller's: sent again, the same invitation is answered, not a second one opened."""
+    case_no: Annotated[str, Meta(min_length=1, max_length=50)] | None = None
+    service_number: Annotated[int, Meta(ge=1, le=99)] = 1
+    clerk: Annotated[str, Meta(max_length=50)] | None = None
+    seconds: Annotated[int, Meta(ge=5, le=600)] | None = None
+    replace: bool = False
+    """Withdraw an invitation that is still open at this window."""
+
+
+class Wrong(Exception):
+    """A request that is answered with an error: HTTP status, the field, and words for a person."""
+
+    def __init__(self, status: int, field: str, message: str, **more: Any):
+        super().__init__(message)
+        self.status = status
+        self.body = {"error": {"field": field, "message": message, **more}}
+
+
+def create_app(outbox: Outbox, windows: dict[str, int], token: str, now: Callable[[], Moment]) -> Flask:
+    """The door's application. `windows` gives each window's usual seconds for an invitation."""
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = BODY_MAX
+    changed = threading.Condition()
+    streams = threading.Semaphore(STREAMS_MAX)
+
+    def tell(_window: str) -> None:
+        with changed:
+            changed.notify_all()
+
+    outbox.listen(tell)
+
+    @app.before_request
+    def known() -> None:
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode(), token.encode()):
+            raise Wrong(
+                401, "Authorization", "令牌不对, 应为 Bearer <door.token> / wrong token, expected Bearer <door.token>"
+            )
+
+    @app.errorhandler(Wrong)
+    def wrong(error: Wrong) -> tuple[dict[str, Any], int]:
+        return error.body, error.status
+
+    @app.errorhandler(413)
+    def too_long(_error: Exception) -> tuple[dict[str, Any], int]:
+        return {"error": {"field": "", "message": f"请求过长, 至多 {BODY_MAX} 字节 / too long"}}, 413
+
+    @app.post("/v1/invitations")
+    def invite() -> tuple[dict[str, Any], int]:
+        ask = _asked(request.get_data(), windows)
+        known_already = outbox.invitation(ask.id) if ask.id else None
+        if known_already is not None:
+            return _shown(known_already), 200
+        invitation = Invitation(
+            id=ask.id or str(uuid.uuid4()),
+            window=ask.window,
+            opened=now(),
+            seconds=ask.seconds or windows[ask.window],
+            case_no=ask.case_no,
+            service_number=ask.service_number,
+            clerk=ask.clerk,
+        )
+        try:
+            return _shown(outbox.open_invitation(invitation, ask.replace)), 201
+        except WindowBusy as busy:
+            raise Wrong(
+                409,
+                "window",
+                f"窗口 {ask.window} 正在评价, 先撤回或用 replace / window {ask.window} has an open invitation:"
+                " withdraw it or send replace = true",
+                open=busy.invitation,
+            ) from busy
+
+    @app.get("/v1/invitations/<invitation>")
+    def look(invitation: str) -> dict[str, Any]:
+        return _shown(_found(outbox.invitation(invitation)))
+
+    @app.delete("/v1/invitations/<invitation>")
+    def end(invitation: str) -> dict[str, Any]:
+        outcome = request.args.get("outcome", "withdrawn")
+        if outcome not in ("withdrawn", "declined"):
+            raise Wrong(400, "outcome", "应为 withdrawn 或 declined / expected withdrawn or declined")
+        return _shown(_found(outbox.close_invitation(invitation, outcome, now())))  # type: ignore[arg-type]
+
+    @app.get("/v1/invitations/<invitation>/events")
+    def follow(invitation: str) -> Response:
+        _found(outbox.invitation(invitation))
+        if not streams.acquire(blocking=False):
+            response = Response(status=503)
+            response.headers["Retry-After"] = "5"
+            return response
+        response = Response(_states(outbox, invitation, changed), mimetype="text/event-stream")
+        response.headers["Cache-Control"] = "no-store"
+        response.call_on_close(streams.release)
+        return response
+
+    return app
+
+
+def serve(app: Flask, host: str, port: int) -> Any:
+    """A server for this application, bound and not yet running: `.run()`, `.close()`, `.effective_port`."""
+    return create_server(app, host=host, port=port, threads=THREADS, ident=None)
+
+
+def _asked(body: bytes, windows: dict[str, int]) -> Ask:
+    try:
+        ask = msgspec.json.decode(body, type=Ask)
+    except msgspec.ValidationError as error:
+        words, _, path = str(error).partition(" - at `$.")
+        field = path.rstrip("`") or _named(words)
+        raise Wrong(400, field, f"{field or 'body'}: 值不对 / wrong value: {words.replace('`', '')}") from error
+    except msgspec.DecodeError as error:
+        raise Wrong(400, "", f"请求体应为 JSON / the body must be JSON: {error}") from error
+    if ask.window not in windows:
+        known = ", ".join(windows)
+        raise Wrong(404, "window", f"没有窗口 {ask.window!r}, 本机有 / no such window, this agent has: {known}")
+    if ask.id is not None and not _UUID.fullmatch(ask.id):
+        raise Wrong(400, "id", "id 应为小写 UUID / id must be a UUID in lower case")
+    return ask
+
+
+def _named(words: str) -> str:
+    found = re.search(r"`(\w+)`", words)
+    return found.group(1) if found else ""
+
+
+def _found(invitation: Invitation | None) -> Invitation:
+    if invitation is None:
+        raise Wrong(404, "id", "没有这个评价邀请 / no such invitation")
+    return invitation
+
+
+def _shown(invitation: Invitation) -> dict[str, Any]:
+    return {
+        "id": invitation.id,
+        "window": invitation.window,
+        "state": invitation.state,
+        "case_no": invitation.case_no,
+        "service_number": invitation.service_number,
+        "opened_ms": invitation.opened.wall_ms,
+        "deadline_ms": invitation.deadline_ms,
+        "closed_ms": invitation.closed_ms,
+    }
+
+
+def _states(outbox: Outbox, invitation: str, changed: threading.Condition) -> Iterator[str]:
+    """Its state now and at each change, as server-sent events, until it has ended."""
+    shown = None
+    while True:
+        with changed:
+            found = outbox.invitation(invitation)
+            if found is not None and found.state == shown:
+                changed.wait(_KEEP_ALIVE_S)
+                found = outbox.invitation(invitation)
+        if found is None:
+            return
+        if found.state == shown:
+            yield ": \n\n"
+            continue
+        shown = found.state
+        yield f"event: state\ndata: {json.dumps(_shown(found), ensure_ascii=False)}\n\n"
+        if shown != "open":
+            return

@@ -1,0 +1,543 @@
+"""Records on their way out, kept on disk until the collector says that it has them.
+
+One SQLite file: records in a hash chain, the invitations of the windows, and which presses have been seen. Every
+method that writes has written to the disk when it returns. Any thread may call any method.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import sqlite_utils
+
+from protocols import chain
+from protocols.messages import (
+    BATCH_BYTES_MAX,
+    RECORDS_MAX,
+    Batch,
+    ClosingRecord,
+    PressRecord,
+    Receipt,
+    Record,
+    batch_of,
+    decode_record,
+    encode_record,
+)
+from protocols.ratings import Invitation, InvitationState, Moment, Outcome, Press
+
+GRACE_MS = 1000  # a device starts its seconds when INVITE reaches it: a press in its last moment is still in time
+_SAME_PRESS_MS = 5000  # how far two reports of one press may differ: a slow line and a device's cheap crystal
+_SAME_PRESS_OTHER_BOOT_MS = 600_000  # the same, when the PC was restarted in between and only the wall clock is left
+_SEEN_MAX = 100_000  # a device repeats a press for minutes; this is weeks of a hall
+_SEEN_TRIM = 1_000  # trim the above now and then, not at every press
+_INVITATIONS_LOOKED_AT = 8  # a late press belongs to one of the last few services of its window
+_INVITATION_DAYS = 30  # how long an ended invitation can still be asked for
+_DAY_MS = 86_400_000
+_QUICK_CHECK_BYTES = 200_000_000  # above it the check would keep a hall waiting at start; the chain is checked anyway
+
+_SCHEMA = """
+CREATE TABLE epoch(agent TEXT NOT NULL, epoch TEXT NOT NULL, created_ms INTEGER NOT NULL);
+-- The last record ever written, and the last one that the collector receipted.
+CREATE TABLE tip(seq INTEGER NOT NULL, head BLOB NOT NULL, at_ms INTEGER NOT NULL);
+CREATE TABLE receipted(seq INTEGER NOT NULL, head BLOB NOT NULL);
+CREATE TABLE record(
+    seq INTEGER PRIMARY KEY, window TEXT NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL, hash BLOB NOT NULL);
+CREATE TABLE seen(
+    id INTEGER PRIMARY KEY, device TEXT NOT NULL, boot INTEGER NOT NULL, count INTEGER NOT NULL,
+    button INTEGER NOT NULL, pressed_ms INTEGER NOT NULL, mono_ms INTEGER NOT NULL, host_boot TEXT NOT NULL);
+CREATE INDEX seen_press ON seen(device, boot, count);
+CREATE TABLE invitation(
+    n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, window TEXT NOT NULL, state TEXT NOT NULL,
+    seconds INTEGER NOT NULL, opened_ms INTEGER NOT NULL, mono_ms INTEGER NOT NULL, host_boot TEXT NOT NULL,
+    synced INTEGER, case_no TEXT, service_number INTEGER NOT NULL, clerk TEXT, closed_ms INTEGER,
+    closed_mono_ms INTEGER, closed_boot TEXT, press TEXT);
+CREATE INDEX invitation_window ON invitation(window, n);
+CREATE UNIQUE INDEX invitation_open ON invitation(window) WHERE state = 'open';
+-- The hall's own evidence: the head at the end of each day (UTC), kept for good.
+CREATE TABLE daily_head(day TEXT PRIMARY KEY, seq INTEGER NOT NULL, head TEXT NOT NULL);
+PRAGMA user_version = 1;
+"""
+_VERSION = 1
+
+
+class OutboxFull(Exception):
+    """The disk, or the room given to the outbox, is full: nothing was kept and nothing may be acknowledged."""
+
+
+class OutboxMismatch(Exception):
+    """This file belongs to another agent, or was made by a newer program."""
+
+
+class WindowBusy(Exception):
+    """Another invitation is open at this window."""
+
+    def __init__(self, invitation: str):
+        super().__init__(invitation)
+        self.invitation = invitation
+
+
+class Settled(Enum):
+    """What a receipt did."""
+
+    DELETED = "deleted"
+    STALE = "stale"  # says nothing new, or speaks of another epoch
+    MISMATCH = "mismatch"  # the collector holds something else than we wrote: nothing is deleted, a person must look
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What is not receipted: how many records, and since when the oldest waits."""
+
+    records: int
+    oldest_ms: int | None
+
+
+class Outbox:
+    """The file at `path`. A damaged file is set aside whole, named in `set_aside`, and a new epoch begins.
+
+    With `look_only` nothing is set aside: a damaged file raises sqlite3.DatabaseError.
+    """
+
+    def __init__(self, path: Path, agent: str, now_ms: int, max_megabytes: int = 20_000, look_only: bool = False):
+        self.path = path
+        self.set_aside: Path | None = None
+        self._lock = threading.RLock()
+        self._listeners: list[Callable[[str], None]] = []
+        try:
+            self._db = _open(path, agent, now_ms)
+        except sqlite3.DatabaseError as error:
+            if look_only or not _damaged(error):
+                raise
+            self.set_aside = _put_aside(path, now_ms)
+            self._db = _open(path, agent, now_ms)
+        pages = max_megabytes * 1_000_000 // self._value("PRAGMA page_size")
+        # With a bound of our own an insert fails before the disk is full, and deleting still works.
+        self._db.execute(f"PRAGMA max_page_count = {pages}")
+        self.agent = agent
+        self.epoch: str = self._value("SELECT epoch FROM epoch")
+        self._waiting = dict(
+            self._db.execute("SELECT window, count(*) FROM record WHERE kind = 'press' GROUP BY window").fetchall()
+        )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._db.close()
+
+    def listen(self, listener: Callable[[str], None]) -> None:
+        """Call `listener(window)` after each change on disk. It must not block."""
+        self._listeners.append(listener)
+
+    # ---- presses
+
+    def keep(self, window: str, profile: tuple[str, int], presses: Sequence[Press], moment: Moment) -> int:
+        """Keep these presses; how many were new. All are on disk when this returns; OutboxFull if they are not.
+
+        A press inside an open invitation answers it. A press that was kept before is not kept again.
+        """
+        with self._writing():
+            records: list[Record] = []
+            for press in presses:
+                records += self._understood(window, profile, press, moment)
+            if records:
+                self._append(records, moment.wall_ms)
+        fresh = sum(1 for record in records if isinstance(record, PressRecord))
+        self._waiting[window] = self._waiting.get(window, 0) + fresh
+        if records:
+            self._tell(window)
+        return fresh
+
+    def _understood(self, window: str, profile: tuple[str, int], press: Press, moment: Moment) -> list[Record]:
+        if self._seen_before(press, moment):
+            return []
+        self._db.execute(
+            "INSERT INTO seen(device, boot, count, button, pressed_ms, mono_ms, host_boot) VALUES (?,?,?,?,?,?,?)",
+            (
+                press.id.device,
+                press.id.boot,
+                press.id.count,
+                press.button,
+                moment.wall_ms - press.age_ms,
+                moment.mono_ms - press.age_ms,
+                moment.host_boot,
+            ),
+        )
+        invitation = self._invitation_of(window, press, moment)
+        record = PressRecord(
+            window=window,
+            device=press.id.device,
+            boot=press.id.boot,
+            count=press.id.count,
+            button=press.button,
+            pressed_ms=moment.wall_ms - press.age_ms,
+            kept_ms=moment.wall_ms,
+            mono_ms=moment.mono_ms,
+            host_boot=moment.host_boot,
+            synced=moment.synced,
+            profile=profile[0],
+            profile_version=profile[1],
+            raw=press.raw.hex(),
+            invitation=invitation["id"] if invitation else None,
+        )
+        if invitation is None:
+            return [record]
+        if invitation["press"] is None:
+            self._db.execute("UPDATE invitation SET press = ? WHERE n = ?", (str(press.id), invitation["n"]))
+        if invitation["state"] != "open":
+            return [record]
+        return [record, self._closed(invitation, "answered", moment)]
+
+    def _seen_before(self, press: Press, moment: Moment) -> bool:
+        rows = self._db.execute(
+            "SELECT button, pressed_ms, mono_ms, host_boot FROM seen WHERE device = ? AND boot = ? AND count = ?",
+            (press.id.device, press.id.boot, press.id.count),
+        )
+        return any(_same_press(row, press, moment) for row in rows)
+
+    def _invitation_of(self, window: str, press: Press, moment: Moment) -> sqlite3.Row | None:
+        """The invitation that was open when the button went down, however late the press arrives."""
+        rows = self._db.execute(
+            "SELECT * FROM invitation WHERE window = ? ORDER BY n DESC LIMIT ?", (window, _INVITATIONS_LOOKED_AT)
+        )
+        return next((row for row in rows if _was_open(row, press.age_ms, moment)), None)
+
+    # ---- invitations
+
+    def open_invitation(self, invitation: Invitation, replace: bool = False) -> Invitation:
+        """Open this invitation; WindowBusy if its window has one open and it is not to be replaced."""
+        opened = invitation.opened
+        with self._writing():
+            busy = self._db.execute(
+                "SELECT * FROM invitation WHERE window = ? AND state = 'open'", (invitation.window,)
+            ).fetchone()
+            if busy is not None and not replace:
+                raise WindowBusy(busy["id"])
+            if busy is not None:
+                self._append([self._closed(busy, "withdrawn", opened)], opened.wall_ms)
+            self._db.execute(
+                "INSERT INTO invitation(id, window, state, seconds, opened_ms, mono_ms, host_boot, synced, case_no,"
+                " service_number, clerk) VALUES (?,?,'open',?,?,?,?,?,?,?,?)",
+                (
+                    invitation.id,
+                    invitation.window,
+                    invitation.seconds,
+                    opened.wall_ms,
+                    opened.mono_ms,
+                    opened.host_boot,
+                    opened.synced,
+                    invitation.case_no,
+                    invitation.service_number,
+                    invitation.clerk,
+                ),
+            )
+            self._db.execute(
+                "DELETE FROM invitation WHERE state != 'open' AND opened_ms < ?",
+                (opened.wall_ms - _INVITATION_DAYS * _DAY_MS,),
+            )
+        self._tell(invitation.window)
+        return invitation
+
+    def close_invitation(self, invitation: str, outcome: Outcome, moment: Moment) -> Invitation | None:
+        """End this invitation unless it has ended; as it is then, or None if there is no such invitation."""
+        with self._writing():
+            row = self._db.execute("SELECT * FROM invitation WHERE id = ?", (invitation,)).fetchone()
+            if row is not None and row["state"] == "open":
+                self._append([self._closed(row, outcome, moment)], moment.wall_ms)
+        if row is not None:
+            self._tell(row["window"])
+        return self.invitation(invitation)
+
+    def expire(self, window: str, outcome: Outcome, moment: Moment) -> bool:
+        """End the window's open invitation with `outcome` if its time is over; whether it was."""
+        row = self._row("SELECT * FROM invitation WHERE window = ? AND state = 'open'", (window,))
+        if row is None or _remaining_ms(row, moment) > -GRACE_MS:
+            return False
+        return self.close_invitation(row["id"], outcome, moment) is not None
+
+    def invitation(self, invitation: str) -> Invitation | None:
+        """This invitation as it is now."""
+        row = self._row("SELECT * FROM invitation WHERE id = ?", (invitation,))
+        return _invitation(row) if row is not None else None
+
+    def open_at(self, window: str, moment: Moment) -> tuple[Invitation, int] | None:
+        """The window's open invitation and how many milliseconds it has left (below 0: over)."""
+        row = self._row("SELECT * FROM invitation WHERE window = ? AND state = 'open'", (window,))
+        return (_invitation(row), _remaining_ms(row, moment)) if row is not None else None
+
+    def _closed(self, row: sqlite3.Row, outcome: Outcome, moment: Moment) -> ClosingRecord:
+        self._db.execute(
+            "UPDATE invitation SET state = ?, closed_ms = ?, closed_mono_ms = ?, closed_boot = ? WHERE n = ?",
+            (outcome, moment.wall_ms, moment.mono_ms, moment.host_boot, row["n"]),
+        )
+        return ClosingRecord(
+            window=row["window"],
+            invitation=row["id"],
+            outcome=outcome,
+            case_no=row["case_no"],
+            service_number=row["service_number"],
+            clerk=row["clerk"],
+            opened_ms=row["opened_ms"],
+            deadline_ms=row["opened_ms"] + row["seconds"] * 1000,
+            closed_ms=moment.wall_ms,
+            mono_ms=moment.mono_ms,
+            host_boot=moment.host_boot,
+            synced=moment.synced,
+        )
+
+    # ---- on their way out
+
+    def due(self) -> Batch | None:
+        """The oldest records that are not receipted, as many as fit in one batch; None if there are none."""
+        with self._lock:
+            done = self._row("SELECT seq, head FROM receipted")
+            if done["seq"] == self._row("SELECT seq FROM tip")["seq"]:
+                return None
+            rows = self._db.execute(
+                "SELECT seq, body, hash FROM record WHERE seq > ? ORDER BY seq LIMIT ?", (done["seq"], RECORDS_MAX)
+            ).fetchall()
+        fitting = _fitting(rows)
+        first: int = fitting[0]["seq"]
+        bodies = [row["body"] for row in fitting]
+        return batch_of(self.epoch, first, done["head"], fitting[-1]["hash"], bodies, oldest=first)
+
+    def settle(self, receipt: Receipt) -> Settled:
+        """Let go of what the collector holds, if it holds exactly what we wrote."""
+        if receipt.epoch != self.epoch:
+            return Settled.STALE
+        with self._writing():
+            if receipt.upto <= self._row("SELECT seq FROM receipted")["seq"]:
+                return Settled.STALE
+            row = self._row("SELECT hash FROM record WHERE seq = ?", (receipt.upto,))
+            if row is None or row["hash"].hex() != receipt.head:
+                return Settled.MISMATCH
+            gone = self._db.execute(
+                "SELECT window, count(*) FROM record WHERE seq <= ? AND kind = 'press' GROUP BY window", (receipt.upto,)
+            ).fetchall()
+            self._db.execute("DELETE FROM record WHERE seq <= ?", (receipt.upto,))
+            self._db.execute("UPDATE receipted SET seq = ?, head = ?", (receipt.upto, row["hash"]))
+        for window, count in gone:
+            self._waiting[window] = self._waiting.get(window, 0) - count
+        return Settled.DELETED
+
+    def backlog(self) -> Backlog:
+        """How much is not receipted."""
+        with self._lock:
+            records = self._row("SELECT seq FROM tip")["seq"] - self._row("SELECT seq FROM receipted")["seq"]
+            oldest = self._row("SELECT body FROM record ORDER BY seq LIMIT 1")
+        return Backlog(records, _written_ms(decode_record(oldest["body"])) if oldest is not None else None)
+
+    def waiting(self, window: str) -> int:
+        """Presses of this window that are not receipted."""
+        return self._waiting.get(window, 0)
+
+    def kept_rated(self) -> dict[str, int]:
+        """Per window, how many invitations have had a press."""
+        with self._lock:
+            rows = self._db.execute("SELECT window, count(*) FROM invitation WHERE press IS NOT NULL GROUP BY window")
+            return dict(rows.fetchall())
+
+    def tip(self) -> tuple[int, str]:
+        """Number and hash (hex) of the last record ever written."""
+        row = self._row("SELECT seq, head FROM tip")
+        return row["seq"], row["head"].hex()
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Every record not yet receipted: seq, window, kind, body (JSON text), hash (hex)."""
+        with self._lock:
+            for row in sqlite_utils.Database(self._db)["record"].rows:
+                yield {**row, "body": row["body"].decode(), "hash": row["hash"].hex()}
+
+    def first_break(self) -> int | None:
+        """The number of the first record whose hash does not follow from the one before; None if the chain holds."""
+        with self._lock:
+            done = self._row("SELECT seq, head FROM receipted")
+            seq, head = int(done["seq"]), bytes(done["head"])
+            for row in self._db.execute("SELECT seq, body, hash FROM record ORDER BY seq"):
+                head = chain.link(head, row["body"])
+                if row["seq"] != seq + 1 or row["hash"] != head:
+                    return int(row["seq"])
+                seq = row["seq"]
+            tip = self._row("SELECT seq, head FROM tip")
+        whole: bool = (tip["seq"], tip["head"]) == (seq, head)
+        return None if whole else int(tip["seq"])
+
+    # ---- the file
+
+    def _append(self, records: Sequence[Record], now_ms: int) -> None:
+        tip = self._row("SELECT seq, head, at_ms FROM tip")
+        if tip["seq"] and tip["at_ms"] // _DAY_MS < now_ms // _DAY_MS:
+            self._db.execute(
+                "INSERT OR REPLACE INTO daily_head(day, seq, head) VALUES (?,?,?)",
+                (_day(tip["at_ms"]), tip["seq"], tip["head"].hex()),
+            )
+        bodies = [encode_record(record) for record in records]
+        hashes = chain.heads(tip["head"], bodies)
+        first = tip["seq"] + 1
+        self._db.executemany(
+            "INSERT INTO record(seq, window, kind, body, hash) VALUES (?,?,?,?,?)",
+            [
+                (first + at, record.window, "press" if isinstance(record, PressRecord) else "closing", body, digest)
+                for at, (record, body, digest) in enumerate(zip(records, bodies, hashes, strict=True))
+            ],
+        )
+        last = first + len(records) - 1
+        self._db.execute("UPDATE tip SET seq = ?, head = ?, at_ms = ?", (last, hashes[-1], now_ms))
+        if first // _SEEN_TRIM != last // _SEEN_TRIM or last % _SEEN_TRIM == 0:
+            self._db.execute("DELETE FROM seen WHERE id <= (SELECT max(id) FROM seen) - ?", (_SEEN_MAX,))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                self._db.execute("COMMIT")
+            except BaseException as error:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                    raise OutboxFull(str(self.path)) from error
+                raise
+
+    def _row(self, sql: str, values: tuple[Any, ...] = ()) -> Any:
+        with self._lock:
+            return self._db.execute(sql, values).fetchone()
+
+    def _value(self, sql: str) -> Any:
+        return self._row(sql)[0]
+
+    def _tell(self, window: str) -> None:
+        for listener in self._listeners:
+            listener(window)
+
+
+def _open(path: Path, agent: str, now_ms: int) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    try:
+        _prepare(db, path, agent, now_ms)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection, path: Path, agent: str, now_ms: int) -> None:
+    db.row_factory = sqlite3.Row
+    # Space that drained records leave goes back to the system; must be set before the first table.
+    db.execute("PRAGMA auto_vacuum = FULL")
+    db.execute("PRAGMA journal_mode = WAL")
+    # FULL, not NORMAL: in WAL mode NORMAL may forget the last commits when the power goes.
+    db.execute("PRAGMA synchronous = FULL")
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        _create(db, agent, now_ms)
+    elif version != _VERSION:
+        raise OutboxMismatch(f"{path}: 由更新的程序写成 / written by a newer program (version {version})")
+    owner = db.execute("SELECT agent FROM epoch").fetchone()["agent"]
+    if owner != agent:
+        raise OutboxMismatch(f"{path}: 属于 {owner}, 不是 {agent} / belongs to {owner}, not to {agent}")
+    if path.stat().st_size <= _QUICK_CHECK_BYTES:
+        found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise sqlite3.DatabaseError(f"{path}: {found}")
+
+
+def _create(db: sqlite3.Connection, agent: str, now_ms: int) -> None:
+    epoch = str(uuid.uuid4())
+    head = chain.genesis(agent, epoch)
+    # All or nothing: a crash in here leaves an empty file, which is begun again.
+    db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
+    db.execute("INSERT INTO epoch VALUES (?,?,?)", (agent, epoch, now_ms))
+    db.execute("INSERT INTO tip VALUES (0,?,0)", (head,))
+    db.execute("INSERT INTO receipted VALUES (0,?)", (head,))
+    db.execute("COMMIT")
+
+
+def _damaged(error: sqlite3.DatabaseError) -> bool:
+    # Locked, full, no permission: somebody else's trouble, the file itself may be whole.
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is None or (code & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _put_aside(path: Path, now_ms: int) -> Path:
+    aside = path.with_name(f"{path.name}.damaged-{now_ms}")
+    for suffix in ("-wal", "-shm", ""):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+def _same_press(row: sqlite3.Row, press: Press, moment: Moment) -> bool:
+    """Whether this is the press of `row` again, and not another one of a device that lost its counters."""
+    if row["button"] != press.button:
+        return False
+    if row["host_boot"] == moment.host_boot:
+        return bool(abs(row["mono_ms"] - (moment.mono_ms - press.age_ms)) <= _SAME_PRESS_MS + press.age_ms // 100)
+    return bool(abs(row["pressed_ms"] - (moment.wall_ms - press.age_ms)) <= _SAME_PRESS_OTHER_BOOT_MS)
+
+
+def _was_open(row: sqlite3.Row, age_ms: int, moment: Moment) -> bool:
+    """Whether this invitation was open `age_ms` ago. The clock that nobody can set decides, unless the PC restarted."""
+    if _since_opened_ms(row, moment) < age_ms:
+        return False
+    if row["state"] in ("withdrawn", "declined"):
+        since_closed = (
+            moment.mono_ms - row["closed_mono_ms"]
+            if row["closed_boot"] == moment.host_boot
+            else moment.wall_ms - row["closed_ms"]
+        )
+        return bool(age_ms >= since_closed)
+    return age_ms >= -GRACE_MS - _remaining_ms(row, moment)
+
+
+def _since_opened_ms(row: sqlite3.Row, moment: Moment) -> int:
+    if row["host_boot"] == moment.host_boot:
+        return int(moment.mono_ms - row["mono_ms"])
+    return int(moment.wall_ms - row["opened_ms"])
+
+
+def _remaining_ms(row: sqlite3.Row, moment: Moment) -> int:
+    return int(row["seconds"] * 1000 - _since_opened_ms(row, moment))
+
+
+def _invitation(row: sqlite3.Row) -> Invitation:
+    state: InvitationState = row["state"]
+    synced = None if row["synced"] is None else bool(row["synced"])
+    return Invitation(
+        id=row["id"],
+        window=row["window"],
+        opened=Moment(row["opened_ms"], row["mono_ms"], row["host_boot"], synced),
+        seconds=row["seconds"],
+        case_no=row["case_no"],
+        service_number=row["service_number"],
+        clerk=row["clerk"],
+        state=state,
+        closed_ms=row["closed_ms"],
+    )
+
+
+def _fitting(rows: list[sqlite3.Row]) -> list[sqlite3.Row]:
+    room = BATCH_BYTES_MAX - 1024  # for what stands around the records
+    for at, row in enumerate(rows):
+        room -= len(row["body"]) + 1
+        if room < 0 and at:
+            return rows[:at]
+    return rows
+
+
+def _written_ms(record: Record) -> int:
+    return record.kept_ms if isinstance(record, PressRecord) else record.closed_ms
+
+
+def _day(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")

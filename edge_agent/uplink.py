@@ -1,0 +1,287 @@
+"""Outbox to broker, receipts to outbox; status, will and health beside them. The only user of paho here.
+
+One batch is on its way at a time. A record is due until its receipt has come: the broker's own acknowledgement says
+nothing about the ledger, so nothing here waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from protocols import __version__
+from protocols.errors import BadMessage
+from protocols.messages import (
+    COLLECTOR_STATUS,
+    AgentStatus,
+    CollectorStatus,
+    Health,
+    Receipt,
+    WindowHealth,
+    decode,
+    encode,
+    topic,
+)
+from protocols.ratings import Moment
+
+from .outbox import Outbox, Settled
+
+log = logging.getLogger(__name__)
+
+_CONNECT_S = 5.0
+_TICK_S = 1.0
+_BACK_OFF_MIN_S = 0.1
+_BACK_OFF_MAX_S = 1.5  # a broker that is back is seen within two seconds; jitter spreads a hall's agents over them
+_REFUSED_S = 5.0  # a wrong password is not cured by haste
+_AWAY_FACTOR = (
+    6  # the collector has said that it is away: try all the same now and then, in case nobody says it is back
+)
+_LOOK_AGAIN_MS = 30_000  # after a receipt that does not fit ours
+
+
+@dataclass(frozen=True)
+class Broker:
+    """Where the broker is, and who we are there."""
+
+    host: str
+    port: int
+    password: str
+    keepalive_s: int = 20
+    tls: ssl.SSLContext | None = None
+
+
+class Uplink:
+    """The agent's one connection to the outside. `run` is its loop; `wake` may be called from any thread."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        agent: str,
+        outbox: Outbox,
+        health: Callable[[Moment], Sequence[WindowHealth]],
+        now: Callable[[], Moment],
+        receipt_wait_ms: int = 5_000,
+        health_every_s: int = 30,
+    ):
+        self._broker = broker
+        self._agent = agent
+        self._outbox = outbox
+        self._window_health = health
+        self._now = now
+        self._receipt_wait_ms = receipt_wait_ms
+        self._health_every_ms = health_every_s * 1000
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+        self._since = now()
+        self._client = self._made()
+        self._ready = False
+        self._collector_away = False
+        self._sent_ms: int | None = None
+        self._hold_until_ms = 0
+        self._failures = 0
+        self._refused = ""
+        self._alarm = ""
+        self._health_due_ms = 0
+        self._shown: tuple[Any, ...] = ()
+
+    def run(self, stop: threading.Event) -> None:
+        """Send what is due and take receipts, until `stop`."""
+        while not stop.is_set():
+            if self._client.socket() is None and not self._connected(stop):
+                continue
+            self._turn()
+        self._goodbye()
+
+    def wake(self) -> None:
+        """There is something to send, or to stop for."""
+        try:
+            self._waker.send(b"\0")
+        except BlockingIOError:
+            pass  # it has been woken often enough already
+
+    @property
+    def alarm(self) -> str:
+        """What a person has to look at, in words; empty when nothing."""
+        return self._alarm
+
+    # ---- one turn of the loop
+
+    def _turn(self) -> None:
+        sock: Any = self._client.socket()
+        writers = [sock] if self._client.want_write() else []
+        pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        readable, writable, _ = select.select([sock, self._woken], writers, [], 0 if pending else _TICK_S)
+        if self._woken in readable:
+            self._sleep_again()
+        if sock in readable or pending:
+            self._client.loop_read()
+        if writable:
+            self._client.loop_write()
+        self._client.loop_misc()
+        if self._ready and self._client.socket() is not None:
+            moment = self._now()
+            self._send_due(moment)
+            self._send_health(moment)
+
+    def _send_due(self, moment: Moment) -> None:
+        if moment.mono_ms < self._hold_until_ms:
+            return
+        wait_ms = self._receipt_wait_ms * (_AWAY_FACTOR if self._collector_away else 1)
+        if self._sent_ms is not None and moment.mono_ms - self._sent_ms < wait_ms:
+            return
+        batch = self._outbox.due()
+        if batch is None:
+            self._sent_ms = None
+            return
+        self._client.publish(topic(self._agent, "batch"), encode(batch), qos=1)
+        self._sent_ms = moment.mono_ms
+
+    def _send_health(self, moment: Moment) -> None:
+        windows = list(self._window_health(moment))
+        shown = (self._alarm, *((window.window, window.state, window.detail) for window in windows))
+        if shown == self._shown and moment.mono_ms < self._health_due_ms:
+            return
+        self._shown = shown
+        self._health_due_ms = moment.mono_ms + self._health_every_ms
+        backlog = self._outbox.backlog()
+        health = Health(
+            at_ms=moment.wall_ms,
+            epoch=self._outbox.epoch,
+            windows=windows,
+            backlog=backlog.records,
+            oldest_ms=backlog.oldest_ms,
+            synced=moment.synced,
+            alarm=self._alarm,
+        )
+        self._client.publish(topic(self._agent, "health"), encode(health), qos=0, retain=True)
+
+    def _receipted(self, payload: bytes) -> None:
+        receipt = decode(payload, Receipt)
+        settled = self._outbox.settle(receipt)
+        if settled is Settled.MISMATCH:
+            self._alarm = (
+                f"中心账本第 {receipt.upto} 条与本机不符, 未删除任何记录 / the ledger differs from ours at record"
+                f" {receipt.upto}, nothing was deleted"
+            )
+            log.error("%s", self._alarm)
+            self._hold_until_ms = self._now().mono_ms + _LOOK_AGAIN_MS
+        elif settled is Settled.DELETED:
+            self._alarm = ""
+        if settled is not Settled.STALE:
+            self._sent_ms = None
+
+    # ---- the connection
+
+    def _connected(self, stop: threading.Event) -> bool:
+        if self._failures:
+            ceiling = min(_BACK_OFF_MAX_S, _BACK_OFF_MIN_S * 2 ** min(self._failures, 8))
+            # A wake-up here is only a press: it is on the disk, and hurrying does not bring the broker back.
+            stop.wait(_REFUSED_S if self._refused else random.uniform(ceiling / 3, ceiling))  # noqa: S311
+            if stop.is_set():
+                return False
+        self._failures += 1
+        try:
+            self._client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
+        except (OSError, ValueError) as error:
+            self._note_refusal(f"连不上消息服务器 / broker cannot be reached: {error}")
+            self._refused = ""
+            return False
+        return True
+
+    def _note_refusal(self, words: str) -> None:
+        # Once per outage, not once per attempt.
+        if self._failures == 1 or self._refused != words:
+            log.warning("%s (%s:%s)", words, self._broker.host, self._broker.port)
+
+    def _goodbye(self) -> None:
+        if self._client.socket() is None:
+            return
+        moment = self._now()
+        info = self._client.publish(topic(self._agent, "status"), self._status(False, moment), qos=1, retain=True)
+        deadline_ms = moment.mono_ms + 1000
+        while not info.is_published() and self._client.socket() is not None and self._now().mono_ms < deadline_ms:
+            self._client.loop(0.05)
+        self._client.disconnect()
+
+    def _made(self) -> mqtt.Client:
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self._agent, clean_session=True)
+        client.connect_timeout = _CONNECT_S
+        client.username_pw_set(self._agent, self._broker.password)
+        if self._broker.tls is not None:
+            client.tls_set_context(self._broker.tls)
+        client.will_set(topic(self._agent, "status"), self._status(False, self._since), qos=1, retain=True)
+        client.on_socket_open = _no_delay
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        return client
+
+    def _status(self, online: bool, moment: Moment) -> bytes:
+        return encode(AgentStatus(online, __version__, self._outbox.epoch, moment.wall_ms))
+
+    def _on_connect(self, client: mqtt.Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            words = (
+                f"消息服务器拒绝登录, 请检查 uplink.password / broker refuses agent {self._agent!r},"
+                f" check uplink.password ({reason})"
+            )
+            self._note_refusal(words)
+            self._refused = words
+            return
+        log.info("消息服务器已连接 / broker connected: %s:%s", self._broker.host, self._broker.port)
+        self._failures = 0
+        self._refused = ""
+        self._sent_ms = None
+        self._collector_away = False
+        client.subscribe([(topic(self._agent, "receipt"), 1), (COLLECTOR_STATUS, 1)])
+        client.publish(topic(self._agent, "status"), self._status(True, self._now()), qos=1, retain=True)
+
+    def _on_subscribe(self, _client: Any, _userdata: Any, _mid: int, reasons: Any, _properties: Any) -> None:
+        if reasons and reasons[0].is_failure:
+            log.error(
+                "消息服务器不许订阅回执, 请检查其权限规则 / broker forbids %s, check its topic rules",
+                topic(self._agent, "receipt"),
+            )
+        # Only now can a receipt reach us.
+        self._ready = True
+        self._health_due_ms = 0
+
+    def _on_disconnect(self, _client: Any, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        self._ready = False
+        if reason.is_failure and not self._refused:
+            log.warning("与消息服务器断开 / broker lost: %s", reason)
+
+    def _on_message(self, _client: Any, _userdata: Any, message: mqtt.MQTTMessage) -> None:
+        try:
+            if message.topic == COLLECTOR_STATUS:
+                self._collector_away = not decode(bytes(message.payload), CollectorStatus).online
+                # Whoever just came back may have lost what was on its way.
+                self._sent_ms = None
+            else:
+                self._receipted(bytes(message.payload))
+        except BadMessage as bad:
+            log.warning("看不懂的消息 / message not understood: topic=%s %s", message.topic, bad.reason)
+
+    def _sleep_again(self) -> None:
+        try:
+            while self._woken.recv(4096):
+                pass
+        except BlockingIOError:
+            pass  # empty
+
+
+def _no_delay(_client: Any, _userdata: Any, sock: Any) -> None:
+    # paho leaves Nagle on: receipts would come 40 ms late on a connection that also sends.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

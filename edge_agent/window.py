@@ -1,0 +1,192 @@
+"""One service window: what its device says becomes presses kept; what its invitation needs goes to the device."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+
+from protocols.frames import Ack, Beat, Decoder, Invite, Noise, Pressed, Query, Withdraw, encode
+from protocols.messages import WindowHealth, WindowState
+from protocols.ratings import Moment, Press, PressId
+
+from .outbox import Outbox, OutboxFull
+
+log = logging.getLogger(__name__)
+
+PROFILE = ("house", 1)
+_ASK_AGAIN_MS = 1000  # a device that has not confirmed an invitation is asked again, no faster than a person notices
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the device last said of itself."""
+
+    beat: Beat
+    mono_ms: int
+
+
+class Window:
+    """A window with a house device. One thread feeds it; `health` may be asked from any."""
+
+    def __init__(self, window: str, device: str, outbox: Outbox, moment: Moment, silent_after_s: int = 30):
+        self.id = window
+        self._device = device
+        self._outbox = outbox
+        self._silent_after_ms = silent_after_s * 1000
+        self._decoder = Decoder()
+        self._seen: _Seen | None = None
+        self._stranger = ""
+        self._invited: str | None = None
+        self._confirmed = False
+        self._asked_ms = moment.mono_ms
+        self._down = "未连接 / not connected yet"
+        self._refusing = False
+        self._since = moment
+        self._since_state: WindowState = "cable_out"
+        self._heard_ms = moment.mono_ms
+        self._kept = 0
+        self._noise = 0
+        self._health_lock = threading.Lock()
+
+    # ---- the cable
+
+    def plugged(self, moment: Moment) -> bytes:
+        """The cable is there: ask the device who it is, and invite again if a citizen is waiting."""
+        log.info("线缆已接通 / cable in: window=%s", self.id)
+        self._down = ""
+        self._decoder = Decoder()
+        self._heard_ms = moment.mono_ms
+        self._invited = None
+        return encode(Query(self._device)) + self.tick(moment)
+
+    def unplugged(self, why: str, moment: Moment) -> None:
+        """The cable is not there, and `why` in words."""
+        if why != self._down:
+            log.warning("线缆断开 / cable out: window=%s %s", self.id, why)
+        self._down = why
+
+    def feed(self, data: bytes, moment: Moment) -> bytes:
+        """Keep every press in `data`, and acknowledge those that are on disk."""
+        presses: list[Press] = []
+        reply = b""
+        for item in self._decoder.feed(data):
+            match item:
+                case Noise():
+                    self._noise += 1
+                case (Pressed() as frame, raw):
+                    presses.append(_press(frame, raw))
+                    self._met(frame.device, moment)
+                case (Beat() as frame, _):
+                    self._met(frame.device, moment)
+                    reply += self._beat(frame, moment)
+                case _:
+                    # Our own words back from the line: an adapter that echoes.
+                    self._noise += 1
+        return (self._keep(presses, moment) if presses else b"") + reply
+
+    def tick(self, moment: Moment) -> bytes:
+        """End an invitation whose time is over; tell the device of one that was opened or ended."""
+        self._outbox.expire(self.id, "device_failed" if self._failed(moment) else "expired", moment)
+        waiting = self._outbox.open_at(self.id, moment)
+        if waiting is None:
+            return self._withdrawn()
+        invitation, remaining_ms = waiting
+        if remaining_ms <= 0:
+            return b""
+        if invitation.id != self._invited:
+            self._invited, self._confirmed, self._asked_ms = invitation.id, False, moment.mono_ms
+            return self._invite(remaining_ms)
+        if not self._confirmed and moment.mono_ms - self._asked_ms >= _ASK_AGAIN_MS:
+            self._asked_ms = moment.mono_ms
+            return encode(Query(self._device))
+        return b""
+
+    # ---- what a frame does
+
+    def _keep(self, presses: list[Press], moment: Moment) -> bytes:
+        try:
+            fresh = self._outbox.keep(self.id, PROFILE, presses, moment)
+        except OutboxFull as full:
+            if not self._refusing:
+                log.error("磁盘已满, 不再确认按键 / disk full, presses are not accepted: window=%s %s", self.id, full)
+            self._refusing = True
+            return b""
+        # The line above has put them on the disk: only now may the device say thank you.
+        self._refusing = False
+        self._kept += fresh
+        return b"".join(encode(Ack(press.id.device, press.id.boot, press.id.count)) for press in presses)
+
+    def _beat(self, beat: Beat, moment: Moment) -> bytes:
+        self._seen = _Seen(beat, moment.mono_ms)
+        if self._invited is None or self._confirmed:
+            return b""
+        if beat.state != "idle":
+            self._confirmed = True
+            return b""
+        # It did not hear us. Only an idle device is asked again: to one that holds a press it would be a second time.
+        waiting = self._outbox.open_at(self.id, moment)
+        if waiting is None or waiting[1] <= 0:
+            return b""
+        self._asked_ms = moment.mono_ms
+        return self._invite(waiting[1])
+
+    def _invite(self, remaining_ms: int) -> bytes:
+        return encode(Invite(self._device, -(-remaining_ms // 1000))) + encode(Query(self._device))
+
+    def _withdrawn(self) -> bytes:
+        if self._invited is None:
+            return b""
+        self._invited = None
+        return encode(Withdraw(self._device))
+
+    def _met(self, device: str, moment: Moment) -> None:
+        self._heard_ms = moment.mono_ms
+        if device != self._device and device != self._stranger:
+            log.warning("接在此口的是另一台设备 / another device on this line: window=%s device=%s", self.id, device)
+            self._stranger = device
+
+    # ---- what a person sees
+
+    def health(self, moment: Moment) -> WindowHealth:
+        """What is known about this window now."""
+        with self._health_lock:
+            state = self._state(moment)
+            if state != self._since_state:
+                self._since_state, self._since = state, moment
+            beat = self._seen.beat if self._seen else None
+            return WindowHealth(
+                window=self.id,
+                state=state,
+                since_ms=self._since.wall_ms,
+                detail=self._detail(state),
+                device=beat.device if beat else "",
+                boot=beat.boot if beat else 0,
+                count=beat.count if beat else 0,
+                kept=self._kept,
+                noise=self._noise,
+                waiting=self._outbox.waiting(self.id),
+            )
+
+    def _state(self, moment: Moment) -> WindowState:
+        if self._down:
+            return "cable_out"
+        if self._refusing:
+            return "refusing"
+        if self._failed(moment):
+            return "device_silent"
+        return "inviting" if self._invited else "ready"
+
+    def _failed(self, moment: Moment) -> bool:
+        return bool(self._down) or moment.mono_ms - self._heard_ms > self._silent_after_ms
+
+    def _detail(self, state: WindowState) -> str:
+        if state == "cable_out":
+            return self._down
+        if state == "refusing":
+            return "磁盘已满 / disk full"
+        return f"另一台设备 / another device: {self._stranger}" if self._stranger else ""
+
+
+def _press(frame: Pressed, raw: bytes) -> Press:
+    return Press(PressId(frame.device, frame.boot, frame.count), frame.button, frame.age_ms, raw)

@@ -1,0 +1,34 @@
+"""The hash chain over records: whoever holds a head can tell whether anything before it was changed.
+
+    head(0) = SHA-256("hcp/v1" LF agent LF epoch)
+    head(n) = SHA-256(head(n-1) ‖ canonical bytes of record n)
+
+Canonical bytes are exactly what travels. The beginning carries agent and epoch, so a stretch of one outbox
+cannot be grafted onto another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+HASH_BYTES = 32
+
+
+def genesis(agent: str, epoch: str) -> bytes:
+    """The head of an outbox that has no record yet."""
+    return sha256(f"hcp/v1\n{agent}\n{epoch}".encode()).digest()
+
+
+def link(head: bytes, body: bytes) -> bytes:
+    """The head after `body`."""
+    return sha256(head + body).digest()
+
+
+def heads(head: bytes, bodies: Iterable[bytes]) -> list[bytes]:
+    """The head after each of `bodies`, in order."""
+    after = []
+    for body in bodies:
+        head = sha256(head + body).digest()
+        after.append(head)
+    return after

@@ -1,0 +1,244 @@
+"""The `house` line protocol: one readable line per frame, each carrying its device and a CRC.
+
+    $PRESS,D0217,12,7,1,35*D9F7\\r\\n
+
+`$NAME,field,field…*CRC4` and CR LF. The CRC is CRC-16/CCITT-FALSE over the bytes between `$` and `*`, as upper-case
+hex. `$`, `*` and `,` occur nowhere else: text is percent-encoded. A frame is complete at the last digit of its CRC, so
+a lost line end costs nothing, and nothing but bytes ever makes a frame: no pause, no time-out.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import crc_hqx
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass, fields
+from urllib.parse import quote, unquote
+
+LINE_MAX = 128  # with its line end; a press takes at most 90, the rest is room for a clerk's name
+_CRC_DIGITS = 4
+_DEVICE = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)  # ten digits: seconds, counts and ages fit; longer is no number
+
+
+# ---- from the device
+
+
+@dataclass(frozen=True)
+class Pressed:
+    """Button `button` of `device` went down `age_ms` ago: press `count` of its start `boot`. Repeated until acked."""
+
+    device: str
+    boot: int
+    count: int
+    button: int
+    age_ms: int
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A sign of life: on for `uptime_s`, in `state`, `count` presses so far in this boot."""
+
+    device: str
+    boot: int
+    uptime_s: int
+    state: str
+    count: int
+
+
+# ---- to the device
+
+
+@dataclass(frozen=True)
+class Ack:
+    """That press is on our disk: forget it, say thank you."""
+
+    device: str
+    boot: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Invite:
+    """Ask the citizen to rate, for `seconds`."""
+
+    device: str
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Withdraw:
+    """Stop asking."""
+
+    device: str
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """Greet the citizen."""
+
+    device: str
+
+
+@dataclass(frozen=True)
+class Clerk:
+    """Show who serves here."""
+
+    device: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Volume:
+    """How loud to speak, 0–10."""
+
+    device: str
+    volume: int
+
+
+@dataclass(frozen=True)
+class Query:
+    """Answer with a beat now."""
+
+    device: str
+
+
+Frame = Pressed | Beat | Ack | Invite | Withdraw | Welcome | Clerk | Volume | Query
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Bytes that are no frame, and why."""
+
+    raw: bytes
+    reason: str
+
+
+_KINDS: dict[str, type[Frame]] = {
+    "PRESS": Pressed,
+    "BEAT": Beat,
+    "ACK": Ack,
+    "INVITE": Invite,
+    "WITHDRAW": Withdraw,
+    "WELCOME": Welcome,
+    "CLERK": Clerk,
+    "VOLUME": Volume,
+    "QUERY": Query,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+_SHAPES = {kind: tuple((field.name, field.type) for field in fields(kind)) for kind in _KINDS.values()}
+
+
+def crc16(data: bytes) -> int:
+    """CRC-16/CCITT-FALSE: polynomial 0x1021, start 0xFFFF, nothing reflected. `123456789` gives 0x29B1."""
+    return crc_hqx(data, 0xFFFF)
+
+
+def encode(frame: Frame) -> bytes:
+    """The frame as it goes over the line, line end included. ValueError if it would be longer than LINE_MAX."""
+    values = (quote(value, safe="") if isinstance(value, str) else str(value) for value in astuple(frame))
+    body = ",".join((_NAMES[type(frame)], *values)).encode("ascii")
+    line = b"$%s*%04X\r\n" % (body, crc16(body))
+    if len(line) > LINE_MAX:
+        raise ValueError(f"{type(frame).__name__} of {len(line)} bytes, at most {LINE_MAX}")
+    return line
+
+
+def decode(line: bytes) -> Frame | Noise:
+    """The frame of `$…*CRC4`, or why it is none."""
+    star = len(line) - _CRC_DIGITS - 1
+    if star < 1 or line[:1] != b"$" or line[star : star + 1] != b"*":
+        return Noise(line, "not a frame")
+    body = line[1:star]
+    if line[star + 1 :] != b"%04X" % crc16(body):
+        return Noise(line, "bad checksum")
+    try:
+        name, *texts = body.decode("ascii").split(",")
+    except UnicodeDecodeError:
+        return Noise(line, "not ASCII")
+    kind = _KINDS.get(name)
+    if kind is None:
+        return Noise(line, "unknown frame")
+    values = _values(_SHAPES[kind], texts)
+    return Noise(line, "wrong fields") if values is None else _made(kind, values)
+
+
+def _made(kind: Callable[..., Frame], values: list[str | int]) -> Frame:
+    return kind(*values)
+
+
+def _values(shape: tuple[tuple[str, object], ...], texts: list[str]) -> list[str | int] | None:
+    if len(shape) != len(texts):
+        return None
+    values: list[str | int] = []
+    for (name, kind), text in zip(shape, texts, strict=True):
+        if kind == "int":
+            if not _NUMBER.fullmatch(text):
+                return None
+            values.append(int(text))
+        elif name == "device":
+            if not _DEVICE.fullmatch(text):
+                return None
+            values.append(text)
+        else:
+            values.append(unquote(text, errors="replace"))
+    return values
+
+
+class Decoder:
+    """Bytes in, frames and noise out, however the line chops them. Never raises; holds at most LINE_MAX bytes."""
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def feed(self, data: bytes) -> Iterator[tuple[Frame, bytes] | Noise]:
+        """Every frame that `data` completes, with its bytes, and what was no frame, in the order of the line."""
+        held = self._held + data
+        at = 0
+        while True:
+            start = held.find(b"$", at)
+            if start < 0:
+                yield from _noise(held[at:], "no frame begins here")
+                self._held = b""
+                return
+            yield from _noise(held[at:start], "no frame begins here")
+            end = _end(held, start)
+            if end is None:
+                self._held = held[start:]
+                return
+            if end < 0:
+                # A damaged beginning must not take the frame behind it along: look again right after its `$`.
+                at = _next_start(held, start)
+                yield Noise(held[start:at], "broken frame")
+                continue
+            line = held[start:end]
+            frame = decode(line)
+            yield frame if isinstance(frame, Noise) else (frame, line)
+            at = end
+
+
+def _end(held: bytes, start: int) -> int | None:
+    """Where the frame that starts at `start` ends; None if it may still grow, -1 if it never becomes one."""
+    limit = start + LINE_MAX - 2
+    star = held.find(b"*", start + 1, limit)
+    end = star + 1 + _CRC_DIGITS
+    interrupted = held.find(b"$", start + 1, end if star >= 0 else limit)
+    if interrupted >= 0:
+        return -1
+    if star < 0:
+        return -1 if len(held) >= limit else None
+    if end > limit:
+        return -1
+    return end if len(held) >= end else None
+
+
+def _next_start(held: bytes, start: int) -> int:
+    following = held.find(b"$", start + 1)
+    return len(held) if following < 0 else following
+
+
+def _noise(raw: bytes, reason: str) -> Iterator[Noise]:
+    # The line end of a good frame is no noise, nor is an idle line's CR LF.
+    stripped = raw.strip(b"\r\n")
+    if stripped:
+        yield Noise(stripped, reason)

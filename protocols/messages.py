@@ -1,0 +1,262 @@
+"""What agents and the collector say to each other over MQTT: topics, records, batch, receipt, status, health.
+
+JSON, every field named; a batch is deflated (zlib) when that is shorter. Unknown fields are passed over, so an
+old collector understands a newer agent; a record keeps its exact bytes whatever is in it.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+from typing import Literal, TypeVar
+
+import msgspec
+
+from .errors import BadMessage
+from .ratings import Outcome, PressId
+
+ROOT = "hcp/v1"
+COLLECTOR_STATUS = f"{ROOT}/collector/status"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
+"""What an agent, an epoch or a window may be called: it becomes part of a topic or a file name."""
+EPOCH = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+_HEAD = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+RECORDS_MAX = 1000  # a round trip each: tens of thousands a second, and a lost batch costs little to send again
+RECORD_BYTES_MAX = 16 * 1024  # the longest record: a rating page's text of 150 characters and raw bytes, with room
+BATCH_BYTES_MAX = 1024 * 1024  # inflated; 1,000 records of a button panel are 400 kB
+PAYLOAD_BYTES_MAX = BATCH_BYTES_MAX + 4096  # on the wire; above it nothing is even looked at
+SEQ_MAX = 2**62  # SQLite counts to 2**63 - 1
+
+
+def topic(agent: str, kind: str) -> str:
+    """`hcp/v1/<agent>/<kind>`."""
+    return f"{ROOT}/{agent}/{kind}"
+
+
+def parse_topic(text: str) -> tuple[str, str] | None:
+    """Agent and kind of a topic of ours, None for any other."""
+    parts = text.split("/", 3)
+    if len(parts) != 4 or "/".join(parts[:2]) != ROOT or not NAME.fullmatch(parts[2]):
+        return None
+    return parts[2], parts[3]
+
+
+# ---- records
+
+
+class PressRecord(msgspec.Struct, frozen=True, tag_field="kind", tag="press", omit_defaults=True):
+    """One press, as the agent wrote it down."""
+
+    window: str
+    device: str
+    boot: int
+    count: int
+    button: int
+    pressed_ms: int
+    """When the button went down, by the agent's wall clock."""
+    kept_ms: int
+    """When it was on disk, by the same clock."""
+    mono_ms: int
+    """The same moment as `kept_ms` by the clock that nobody can set, counted within `host_boot`."""
+    host_boot: str
+    profile: str
+    profile_version: int
+    raw: str
+    """The frame's bytes, in hex."""
+    synced: bool | None = None
+    invitation: str | None = None
+
+    @property
+    def press(self) -> PressId:
+        return PressId(self.device, self.boot, self.count)
+
+
+class ClosingRecord(msgspec.Struct, frozen=True, tag_field="kind", tag="closing", omit_defaults=True):
+    """How one invitation ended."""
+
+    window: str
+    invitation: str
+    outcome: Outcome
+    opened_ms: int
+    deadline_ms: int
+    closed_ms: int
+    mono_ms: int
+    host_boot: str
+    service_number: int = 1
+    case_no: str | None = None
+    clerk: str | None = None
+    synced: bool | None = None
+
+
+Record = PressRecord | ClosingRecord
+
+_encoder = msgspec.json.Encoder()
+_record: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+
+
+def encode_record(record: Record) -> bytes:
+    """The record's canonical bytes: what is hashed, stored and sent."""
+    return _encoder.encode(record)
+
+
+def decode_record(body: bytes) -> Record:
+    """The record of these bytes; BadMessage if it is none."""
+    try:
+        return _record.decode(body)
+    except msgspec.MsgspecError as error:
+        raise BadMessage(f"no record: {error}", bytes(body)) from error
+
+
+# ---- agent → collector
+
+
+class Batch(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Consecutive records of one epoch: `records[0]` is number `first`."""
+
+    epoch: str
+    first: int
+    prev: str
+    """The head before `first`, in hex."""
+    head: str
+    """The head after the last of them: the collector computes it too before it believes a byte."""
+    records: list[msgspec.Raw]
+    oldest: int = 1
+    """The oldest record that the agent still holds; what came before it is in the ledger, or nowhere."""
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """The ledger holds all of `epoch` up to `upto`, and its head there is `head` (hex)."""
+
+    epoch: str
+    upto: int
+    head: str
+
+
+class AgentStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Retained; the will says online = false."""
+
+    online: bool
+    version: str = ""
+    epoch: str = ""
+    since_ms: int = 0
+
+
+class CollectorStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Retained: whether anyone is there to give receipts, and since when."""
+
+    online: bool
+    since_ms: int = 0
+
+
+WindowState = Literal["ready", "inviting", "cable_out", "device_silent", "refusing"]
+
+
+class WindowHealth(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an agent knows about one window."""
+
+    window: str
+    state: WindowState
+    since_ms: int = 0
+    detail: str = ""
+    device: str = ""
+    boot: int = 0
+    count: int = 0
+    """Presses that the device says it has counted in `boot`."""
+    kept: int = 0
+    """Presses of this window written since the agent started."""
+    noise: int = 0
+    """Pieces of noise on the line since the agent started."""
+    waiting: int = 0
+    """Presses of this window not yet receipted."""
+
+
+class Health(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an agent knows about itself and its windows; sent every now and then, and when something changes."""
+
+    at_ms: int
+    epoch: str
+    windows: list[WindowHealth]
+    backlog: int = 0
+    oldest_ms: int | None = None
+    synced: bool | None = None
+    alarm: str = ""
+    """What a person has to look at, in words; empty when nothing."""
+
+
+Message = Batch | Receipt | AgentStatus | CollectorStatus | Health
+M = TypeVar("M", Batch, Receipt, AgentStatus, CollectorStatus, Health)
+
+
+def encode(message: Message) -> bytes:
+    """The message as it travels. A batch of more than one record is deflated."""
+    body = _encoder.encode(message)
+    if isinstance(message, Batch) and len(message.records) > 1:
+        # Level 1: three times smaller at a third of the time of the default.
+        return zlib.compress(body, 1)
+    return body
+
+
+def decode(payload: bytes, kind: type[M]) -> M:
+    """The message of these bytes; BadMessage says what is wrong with it."""
+    if len(payload) > PAYLOAD_BYTES_MAX:
+        raise BadMessage(f"{len(payload)} bytes, at most {PAYLOAD_BYTES_MAX}", payload)
+    body = _inflate(payload) if payload[:1] == b"\x78" else payload
+    try:
+        message = msgspec.json.decode(body, type=kind)
+    except msgspec.MsgspecError as error:
+        raise BadMessage(f"no {kind.__name__}: {error}", payload) from error
+    reason = _wrong(message)
+    if reason:
+        raise BadMessage(reason, payload)
+    return message
+
+
+def _inflate(payload: bytes) -> bytes:
+    # Bounded: a few bytes can claim to be gigabytes.
+    inflater = zlib.decompressobj()
+    try:
+        body = inflater.decompress(payload, BATCH_BYTES_MAX)
+    except zlib.error as error:
+        raise BadMessage(f"does not inflate: {error}", payload) from error
+    if not inflater.eof:
+        raise BadMessage(f"cut short, or more than {BATCH_BYTES_MAX} bytes inflated", payload)
+    return body
+
+
+def _wrong(message: Message) -> str:
+    match message:
+        case Batch():
+            return _wrong_batch(message)
+        case Receipt():
+            return _wrong_place(message.epoch, message.upto, message.head)
+        case _:
+            return ""
+
+
+def _wrong_batch(batch: Batch) -> str:
+    if not 1 <= len(batch.records) <= RECORDS_MAX:
+        return f"{len(batch.records)} records, expected 1 to {RECORDS_MAX}"
+    if not 1 <= batch.oldest <= batch.first:
+        return f"oldest {batch.oldest}, expected 1 to first ({batch.first})"
+    if not _HEAD.fullmatch(batch.prev):
+        return "prev is no SHA-256 in hex"
+    if any(len(bytes(body)) > RECORD_BYTES_MAX for body in batch.records):
+        return f"a record of more than {RECORD_BYTES_MAX} bytes"
+    return _wrong_place(batch.epoch, batch.first, batch.head)
+
+
+def _wrong_place(epoch: str, seq: int, head: str) -> str:
+    if not EPOCH.fullmatch(epoch):
+        return "epoch is no UUID"
+    if not 0 <= seq <= SEQ_MAX:
+        return f"record number {seq}, expected 0 to {SEQ_MAX}"
+    if not _HEAD.fullmatch(head):
+        return "head is no SHA-256 in hex"
+    return ""
+
+
+def batch_of(epoch: str, first: int, prev: bytes, head: bytes, bodies: Sequence[bytes], oldest: int) -> Batch:
+    """A batch of record bodies."""
+    return Batch(epoch, first, prev.hex(), head.hex(), [msgspec.Raw(body) for body in bodies], oldest)

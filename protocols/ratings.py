@@ -1,0 +1,235 @@
+"""The nouns: what is pressed, what it means, and what a province says to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal, NamedTuple
+
+
+class Level(Enum):
+    """How content a citizen is. Names only: which digit means which level is a key map's or a dialect's matter,
+    because GB/T 39046 counts 1 = best and every provincial interface 5 = best."""
+
+    VERY_SATISFIED = "very_satisfied"
+    SATISFIED = "satisfied"
+    BASICALLY_SATISFIED = "basically_satisfied"
+    DISSATISFIED = "dissatisfied"
+    VERY_DISSATISFIED = "very_dissatisfied"
+
+    @property
+    def bad(self) -> bool:
+        """差评: the bottom two of the five."""
+        return self in (Level.DISSATISFIED, Level.VERY_DISSATISFIED)
+
+    @property
+    def zh(self) -> str:
+        """The national wording."""
+        return _ZH[self]
+
+
+_ZH = {
+    Level.VERY_SATISFIED: "非常满意",
+    Level.SATISFIED: "满意",
+    Level.BASICALLY_SATISFIED: "基本满意",
+    Level.DISSATISFIED: "不满意",
+    Level.VERY_DISSATISFIED: "非常不满意",
+}
+
+
+class Moment(NamedTuple):
+    """Now, as one machine sees it: wall clock, and the clock that nobody can set."""
+
+    wall_ms: int
+    mono_ms: int
+    host_boot: str
+    """Which start of the machine `mono_ms` counts from; monotonic times of two boots cannot be compared."""
+    synced: bool | None = None
+    """Whether the wall clock was being kept right by the network; None where the system cannot tell."""
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class PressId:
+    """Which press of which device. Born where the press happens."""
+
+    device: str
+    boot: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.device}-{self.boot}-{self.count}"
+
+
+@dataclass(frozen=True)
+class Press:
+    """A fact: a button went down. Never edited."""
+
+    id: PressId
+    button: int
+    age_ms: int
+    """How long before it was read the button went down; devices have no clock of day."""
+    raw: bytes
+    """The frame as it came."""
+
+
+Outcome = Literal["answered", "expired", "declined", "withdrawn", "device_failed"]
+InvitationState = Literal["open", "answered", "expired", "declined", "withdrawn", "device_failed"]
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """The request to rate one service of one case at one window."""
+
+    id: str
+    window: str
+    opened: Moment
+    seconds: int
+    case_no: str | None = None
+    service_number: int = 1
+    clerk: str | None = None
+    state: InvitationState = "open"
+    closed_ms: int | None = None
+
+    @property
+    def deadline_ms(self) -> int:
+        return self.opened.wall_ms + self.seconds * 1000
+
+
+Channel = Literal["window_keypad", "window_pad", "kiosk", "qr", "web", "mobile", "phone", "sms"]
+
+
+@dataclass(frozen=True)
+class Rating:
+    """A press with its meaning."""
+
+    press: PressId
+    level: Level
+    hall: str
+    window: str
+    pressed_ms: int
+    channel: Channel = "window_keypad"
+    invitation: str | None = None
+    case_no: str | None = None
+    service_number: int = 1
+    clerk: str | None = None
+    tags: tuple[str, ...] = ()
+    text: str = ""
+
+
+UnratableReason = Literal[
+    "unsolicited",  # no invitation was open when the button went down
+    "window_not_placed",  # the directory does not know this window of this agent
+    "keys_not_confirmed",  # the directory has no key map for this device
+    "button_not_mapped",  # the key map gives this button no level
+    "awaiting_closing",  # the invitation's closing has not arrived yet
+]
+
+
+@dataclass(frozen=True)
+class Unratable:
+    """A press that means nothing yet, and why."""
+
+    press: PressId
+    reason: UnratableReason
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a province wants beside the level: one service contact of one matter of one citizen.
+
+    Names follow the public provincial records (projectNo, taskCode, …); codes are words here and become digits
+    in a dialect's own tables, because provinces number them differently.
+    """
+
+    case_no: str
+    service_number: int = 1
+    service_name: str = ""
+    service_ms: int | None = None
+    case_name: str = ""
+    status: Literal["", "pending", "accepted", "finished"] = ""
+    case_type: Literal["", "immediate", "promised"] = ""
+    item_code: str = ""
+    """实施清单编码, 31 characters."""
+    item_handle_code: str = ""
+    """业务办理项编码, 33 characters; only where the item is one."""
+    item_name: str = ""
+    item_type: str = ""
+    item_theme: str = ""
+    area_code: str = ""
+    """行政区划, 6 or 12 digits."""
+    dept_code: str = ""
+    """统一社会信用代码 of the department, 18 characters."""
+    dept_name: str = ""
+    channel: Literal["online", "offline"] = "offline"
+    accepted_ms: int | None = None
+    finished_ms: int | None = None
+    clerk_name: str = ""
+    applicant_type: Literal[
+        "",
+        "person",
+        "enterprise",
+        "institution",
+        "social_organisation",
+        "unincorporated",
+        "government",
+        "other",
+    ] = ""
+    applicant_name: str = ""
+    certificate_type: Literal[
+        "", "id_card", "uscc", "business_licence", "officer", "passport", "taiwan", "hk_macau", "other"
+    ] = ""
+    certificate_no: str = ""
+    mobile: str = ""
+    handler_name: str = ""
+    handler_certificate_type: Literal[
+        "", "id_card", "uscc", "business_licence", "officer", "passport", "taiwan", "hk_macau", "other"
+    ] = ""
+    handler_certificate_no: str = ""
+
+
+# ---- what a province says
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP call to a province, ready to go."""
+
+    url: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """A record that cannot be put into a province's words: these of its fields are missing, and why it matters."""
+
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The province has it."""
+
+    duplicate: bool = False
+    """It says that it had it already."""
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The province looked at it and said no, in its own words."""
+
+    words: str
+    case_unknown: bool = False
+    """It does not have the case that this rating belongs to: send the case (again) first."""
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """No answer that says anything about this rating. Nothing may be marked bad for it."""
+
+    words: str
+
+
+Verdict = Accepted | Refused | Unavailable
