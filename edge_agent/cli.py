@@ -9,6 +9,7 @@ import os
 import sqlite3
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -154,7 +155,7 @@ def _door_of(settings: Settings) -> str:
     return f"door {settings.door.host}:{settings.door.port}" if settings.door else ""
 
 
-def _give_up(message: str) -> None:
+def _give_up(message: str) -> NoReturn:
     click.echo(message, err=True)
     sys.exit(2)
 

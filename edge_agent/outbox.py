@@ -124,7 +124,7 @@ class Outbox:
         self._db.execute(f"PRAGMA max_page_count = {pages}")
         self.agent = agent
         self.epoch: str = self._value("SELECT epoch FROM epoch")
-        self._waiting = dict(
+        self._waiting: dict[str, int] = dict(
             self._db.execute("SELECT window, count(*) FROM record WHERE kind = 'press' GROUP BY window").fetchall()
         )
 

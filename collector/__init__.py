@@ -1,0 +1,1 @@
+"""The central collector: one or many processes per province, city or hall."""

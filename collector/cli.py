@@ -1,0 +1,153 @@
+"""The command line of the collector: run, check, verify, reconcile."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from protocols.errors import BadSettings
+
+from . import directory as directories
+from .__main__ import run as run_collector
+from .config import Settings, file_bytes, load
+from .directory import Directory
+from .ledger import audit
+from .ledger.overview import Overview
+from .ledger.store import LedgerMismatch, Store
+from .reconcile import KEYS
+from .reconcile import reconcile as reconciled
+
+CONFIG = click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    default=Path("collector.toml"),
+    show_default=True,
+    help="配置文件 / settings file",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """好差评汇聚器 / central collector: 去重, 记账, 转发 / deduplicates, keeps the ledger, forwards."""
+
+
+@main.command()
+@CONFIG
+def run(path: Path) -> None:
+    """运行汇聚器 / run the collector."""
+    settings, directory = _settings(path)
+    logging.basicConfig(
+        level=settings.log.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    try:
+        run_collector(settings, directory, path.parent)
+    except LedgerMismatch as error:
+        _give_up(f"ledger.path: {error}")
+    except sqlite3.DatabaseError as error:
+        _give_up(f"ledger.path: {path.parent / settings.ledger.path}: 打不开或写不了 / cannot be used: {error}")
+    except OSError as error:
+        where = error.filename or (f"web {settings.web.host}:{settings.web.port}" if settings.web else "")
+        _give_up(f"{error.strerror or error}: {where}")
+
+
+@main.command()
+@CONFIG
+def check(path: Path) -> None:
+    """检查配置和目录, 逐条指出错误 / check settings and directory, name every mistake."""
+    settings, directory = _settings(path)
+    for place in directory.places.values():
+        keys = directory.keys.get(place.device)
+        note = "" if keys else " ← 按键含义未确认, 其按键只保存不评价 / keys not confirmed: kept, not rated"
+        click.echo(f"{place.hall} {place.number}: {place.agent}/{place.window} {place.device}{note}")
+    if settings.province is None:
+        click.echo("没有 [province], 评价只入账不上报 / no [province]: ratings are kept and not forwarded")
+    click.echo(f"{path.name}, {settings.directory}: 配置正确 / settings are right")
+
+
+@main.command()
+@CONFIG
+@click.option("--json", "as_json", is_flag=True, help="以 JSON 输出 / print JSON")
+def verify(path: Path, as_json: bool) -> None:
+    """重算账本中每一条哈希链 / recompute every chain in the ledger. Exit 1 if anything was changed."""
+    settings, directory = _settings(path)
+    file = _ledger(settings, path)
+    started = time.perf_counter()
+    try:
+        found = audit.verify(file, directory)
+    except sqlite3.DatabaseError as error:
+        _give_up(f"{file}: 账本损坏, 请保留此文件并从备份恢复 / the ledger is damaged, keep it and restore: {error}")
+    seconds = time.perf_counter() - started
+    findings = [{"agent": f.agent, "epoch": f.epoch, "seq": f.seq, "what": f.what} for f in found.findings]
+    if as_json:
+        shown = {
+            "epochs": found.epochs,
+            "records": found.records,
+            "ratings": found.ratings,
+            "gaps": found.gaps,
+            "findings": findings,
+            "seconds": round(seconds, 3),
+        }
+        click.echo(json.dumps(shown, ensure_ascii=False))
+    else:
+        click.echo(
+            f"{found.epochs} 个纪元 epochs, {found.records} 条记录 records, {found.ratings} 条评价 ratings,"
+            f" {found.gaps} 处缺口 gaps, {seconds:.2f} s"
+        )
+        for finding in found.findings:
+            click.echo(f"✗ {finding.agent} {finding.epoch} #{finding.seq}: {finding.what}")
+        click.echo("完好 / whole" if not findings else "账本被改动 / the ledger was changed")
+    sys.exit(1 if findings else 0)
+
+
+@main.command()
+@CONFIG
+@click.option("--json", "as_json", is_flag=True, help="以 JSON 输出 / print JSON")
+def reconcile(path: Path, as_json: bool) -> None:
+    """各窗口对账: 按键 = 存档 + 账本 … / per window: pressed, in outbox, in ledger, accepted, parked, waiting."""
+    settings, directory = _settings(path)
+    store = Store(_ledger(settings, path))
+    try:
+        found = reconciled(Overview(store), directory)
+    finally:
+        store.close()
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+        return
+    click.echo("".join(f"{title:>13}" for title in ("agent/window", *KEYS)))
+    for line in found["windows"]:
+        click.echo(f"{line['agent'] + '/' + line['window']:>13}" + "".join(f"{line[key]:>13}" for key in KEYS))
+    click.echo(f"{'合计 all':>11}" + "".join(f"{found['all'][key]:>13}" for key in KEYS))
+
+
+def _settings(path: Path) -> tuple[Settings, Directory]:
+    try:
+        settings = load(path)
+        file = path.parent / settings.directory
+        return settings, directories.read(file_bytes(file), file.name)
+    except BadSettings as error:
+        _give_up("\n".join(error.mistakes))
+
+
+def _ledger(settings: Settings, path: Path) -> Path:
+    file = path.parent / settings.ledger.path
+    if not file.exists():
+        _give_up(f"ledger.path: 没有这个文件 / no such file: {file}; 汇聚器还没有运行过 / the collector never ran")
+    return file
+
+
+def _give_up(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

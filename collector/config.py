@@ -1,0 +1,158 @@
+"""The collector's settings: what `collector.toml` may say, and every mistake in it named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from protocols import settings
+from protocols.dialects.txnbody import TxnBody, TxnBodySettings
+from protocols.errors import BadSettings, ProtocolError
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where every record ever accepted is kept."""
+
+    path: str = "ledger.db"
+
+
+class TlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """TLS to the broker. `ca` names the authority that signed the broker's certificate."""
+
+    ca: str = ""
+    certificate: str = ""
+    key_file: str = ""
+
+
+class BrokerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The broker. With `share` several collectors divide the agents among them."""
+
+    host: str
+    port: Port = 1883
+    user: str = "collector"
+    password: str = ""
+    password_file: str = ""
+    tls: TlsSettings | None = None
+    keepalive_s: Annotated[int, Meta(ge=5, le=600)] = 20
+    share: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]*$")] = ""
+
+
+class ProvinceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The province's system: who we are there and how it is spoken to."""
+
+    case_url: Annotated[str, Meta(pattern="^https?://")]
+    offline_rating_url: Annotated[str, Meta(pattern="^https?://")]
+    app_mark: str
+    public_key: str
+    app_word: str = ""
+    app_word_file: str = ""
+    dialect: Literal["txnbody"] = "txnbody"
+    tenancy_id: str = "370000000000"
+    data_source: str = ""
+    province_prefix: str = ""
+    order: Literal["C1C3C2", "C1C2C3"] = "C1C3C2"
+    bad_needs_reason: bool = False
+    timeout_s: Annotated[int, Meta(ge=1, le=120)] = 10
+    workers: Annotated[int, Meta(ge=1, le=32)] = 4
+
+
+class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The operators' page and the API. Loopback unless told otherwise; writing needs the token."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8620
+    token: str = ""
+    token_file: str = ""
+    port_file: str = ""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All of collector.toml."""
+
+    broker: BrokerSettings
+    directory: str = "directory.toml"
+    ledger: LedgerSettings = LedgerSettings()
+    province: ProvinceSettings | None = None
+    web: WebSettings | None = None
+    log: Literal["debug", "info", "warning"] = "info"
+
+
+def load(path: Path) -> Settings:
+    """The settings of this file; BadSettings names every mistake with file, key and what was expected."""
+    read = settings.read(file_bytes(path), Settings, path.name)
+    mistakes = [f"{path.name}: {mistake}" for mistake in _contradictions(read, path.parent)]
+    if mistakes:
+        raise BadSettings(mistakes)
+    return read
+
+
+def file_bytes(path: Path) -> bytes:
+    """The bytes of a settings file; BadSettings if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadSettings([f"{path}: 读不了 / cannot be read: {error.strerror}"]) from error
+
+
+def secret(value: str, file: str, folder: Path) -> str:
+    """A password given in the settings or kept in a file beside them."""
+    return (folder / file).read_text(encoding="utf-8").strip() if file else value
+
+
+def dialect(province: ProvinceSettings, folder: Path) -> TxnBody:
+    """The province's way to say it."""
+    return TxnBody(
+        TxnBodySettings(
+            case_url=province.case_url,
+            offline_rating_url=province.offline_rating_url,
+            app_mark=province.app_mark,
+            app_word=secret(province.app_word, province.app_word_file, folder),
+            public_key=province.public_key,
+            tenancy_id=province.tenancy_id,
+            data_source=province.data_source,
+            province_prefix=province.province_prefix,
+            order=province.order,
+            bad_needs_reason=province.bad_needs_reason,
+        )
+    )
+
+
+def _contradictions(read: Settings, folder: Path) -> list[str]:
+    mistakes = _secret_mistakes("broker.password", read.broker.password, read.broker.password_file, folder)
+    if read.broker.tls is not None:
+        mistakes += [
+            f"broker.tls.{key}: 没有文件 / no file {value!r}"
+            for key, value in msgspec.structs.asdict(read.broker.tls).items()
+            if value and not (folder / value).is_file()
+        ]
+    if read.web is not None:
+        mistakes += _secret_mistakes("web.token", read.web.token, read.web.token_file, folder)
+    if read.province is not None:
+        mistakes += _province_mistakes(read.province, folder)
+    return mistakes
+
+
+def _province_mistakes(province: ProvinceSettings, folder: Path) -> list[str]:
+    mistakes = _secret_mistakes("province.app_word", province.app_word, province.app_word_file, folder)
+    if mistakes:
+        return mistakes
+    try:
+        dialect(province, folder)
+    except ProtocolError as error:
+        return [f"province.public_key: {error}"]
+    return []
+
+
+def _secret_mistakes(key: str, value: str, file: str, folder: Path) -> list[str]:
+    if value and file:
+        return [f"{key}: 与 {key}_file 只能填一个 / give this or {key}_file, not both"]
+    if not value and not file:
+        return [f"{key}: 缺少 / missing; 填此项或 {key}_file / give this or {key}_file"]
+    if file and not (folder / file).is_file():
+        return [f"{key}_file: 没有文件 / no file {file!r}"]
+    return []

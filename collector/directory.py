@@ -1,0 +1,84 @@
+"""Who stands where: window of an agent → hall and number; device → which button means which level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from protocols import settings
+from protocols.errors import BadSettings
+from protocols.messages import NAME
+from protocols.ratings import Channel, Level
+
+Name = Annotated[str, Meta(pattern=f"^{NAME.pattern}$")]
+LevelName = Literal["very_satisfied", "satisfied", "basically_satisfied", "dissatisfied", "very_dissatisfied"]
+
+
+class _Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    agent: Name
+    window: Name
+    hall: Annotated[str, Meta(min_length=1, max_length=64)]
+    number: Annotated[str, Meta(min_length=1, max_length=32)]
+    device: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,32}$")]
+    keys: dict[Annotated[str, Meta(pattern="^[0-9]{1,2}$")], LevelName] = {}
+    channel: Channel = "window_keypad"
+    walk_in: bool = False
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    windows: list[_Window]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A window of a hall."""
+
+    agent: str
+    window: str
+    """What the agent calls it."""
+    hall: str
+    number: str
+    """What is written above it."""
+    device: str
+    channel: Channel
+    walk_in: bool
+
+
+@dataclass(frozen=True)
+class Directory:
+    """Everything that is placed. `places` by agent and window, `keys` by device and button."""
+
+    places: dict[tuple[str, str], Place] = field(default_factory=dict)
+    keys: dict[str, dict[int, Level]] = field(default_factory=dict)
+
+    @property
+    def agents(self) -> set[str]:
+        """The agents that may speak."""
+        return {agent for agent, _ in self.places}
+
+
+def read(raw: bytes, file: str) -> Directory:
+    """The directory in this TOML text; BadSettings names every mistake in it."""
+    found = settings.read(raw, _File, file).windows
+    mistakes = [
+        f"{file}: windows[{at + 1}]: {what} 已在前面出现 / stands above already"
+        for at, window in enumerate(found)
+        for what, taken in (
+            (f"{window.agent}/{window.window}", [(each.agent, each.window) for each in found[:at]]),
+            (f"device {window.device}", [each.device for each in found[:at]]),
+        )
+        if ((window.agent, window.window) if "/" in what else window.device) in taken
+    ]
+    if mistakes:
+        raise BadSettings(mistakes)
+    return Directory(
+        {(each.agent, each.window): _place(each) for each in found},
+        {each.device: {int(button): Level(level) for button, level in each.keys.items()} for each in found},
+    )
+
+
+def _place(window: _Window) -> Place:
+    return Place(window.agent, window.window, window.hall, window.number, window.device, window.channel, window.walk_in)

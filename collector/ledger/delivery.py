@@ -1,0 +1,174 @@
+"""What the forwarder works on: which rating is next, what was tried, and what the province said."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from protocols.ratings import Accepted, Case, Level, PressId, Rating, Refused, Unavailable, Verdict
+
+from .store import Store
+
+What = Literal["case", "rating"]
+_BACK_OFF_MS = 400
+_BACK_OFF_MAX_MS = 60_000
+_CASE_UNKNOWN_MAX = 5  # a province that has a case and denies it five times will not learn better by itself
+
+
+@dataclass(frozen=True)
+class Due:
+    """A rating that the province should have, with its case."""
+
+    id: int
+    rating: Rating
+    case: Case
+    case_delivered: bool
+    tries: int
+
+
+class Delivery:
+    """The way out of the ledger."""
+
+    def __init__(self, store: Store):
+        self._store = store
+
+    def next(self, now_ms: int, busy: Collection[int]) -> Due | None:
+        """The rating to send now, bad ones first, that is not among `busy`; None if there is none."""
+        row = self._store.row(
+            "SELECT rating.*, service_case.body, service_case.delivered_ms FROM rating"
+            " JOIN service_case USING (case_no, service_number)"
+            f" WHERE state = 'due' AND next_ms <= ? AND rating.id NOT IN ({','.join(map(str, busy))})"
+            " ORDER BY bad DESC, rating.id LIMIT 1",
+            (now_ms,),
+        )
+        return _due(row) if row is not None else None
+
+    def next_ms(self, busy: Collection[int]) -> int | None:
+        """When the next rating that is not among `busy` is to be tried."""
+        at_ms: int | None = self._store.row(
+            f"SELECT min(next_ms) FROM rating WHERE state = 'due' AND id NOT IN ({','.join(map(str, busy))})"
+        )[0]
+        return at_ms
+
+    def begin(self, due: Due, what: What, now_ms: int) -> int:
+        """Write down that a call is about to be made; its number."""
+        with self._store.writing() as db:
+            number = db.execute(
+                "INSERT INTO attempt(rating, what, at_ms) VALUES (?,?,?)", (due.id, what, now_ms)
+            ).lastrowid
+        if number is None:
+            raise sqlite3.IntegrityError("attempt without a number")
+        return number
+
+    def end(self, due: Due, what: What, attempt: int, verdict: Verdict, now_ms: int) -> None:
+        """Write down what the province said, and what becomes of the rating."""
+        with self._store.writing() as db:
+            db.execute(
+                "UPDATE attempt SET verdict = ?, words = ? WHERE id = ?",
+                (type(verdict).__name__.lower(), verdict.words, attempt),
+            )
+            match verdict:
+                case Accepted() if what == "case":
+                    _case_delivered(db, due, now_ms)
+                case Accepted():
+                    _accepted(db, due, attempt, verdict, now_ms)
+                case Refused(case_unknown=True):
+                    _case_unknown(db, due, verdict, now_ms)
+                case Refused():
+                    _parked(db, due.id, "case_refused" if what == "case" else "refused", verdict.words, now_ms)
+                case Unavailable():
+                    _again(db, due, verdict.words, now_ms)
+
+    def park(self, due: Due, reason: str, words: str, now_ms: int) -> None:
+        """Put a rating aside for a person."""
+        with self._store.writing() as db:
+            _parked(db, due.id, reason, words, now_ms)
+
+    def province_away(self, words: str, now_ms: int) -> None:
+        """The province gives no usable answer."""
+        with self._store.writing() as db:
+            db.execute("UPDATE province SET away_since_ms = coalesce(away_since_ms, ?), words = ?", (now_ms, words))
+
+    def province_back(self) -> None:
+        """It does again."""
+        if self._store.row("SELECT away_since_ms FROM province")["away_since_ms"] is not None:
+            with self._store.writing() as db:
+                db.execute("UPDATE province SET away_since_ms = NULL, words = ''")
+
+
+def back_off_ms(tries: int) -> int:
+    """How long a single rating waits after its `tries`-th call without an answer."""
+    return int(min(_BACK_OFF_MAX_MS, _BACK_OFF_MS * 2 ** min(tries, 16)))
+
+
+def _due(row: sqlite3.Row) -> Due:
+    rating = Rating(
+        press=PressId(row["device"], row["boot"], row["count"]),
+        level=Level(row["level"]),
+        hall=row["hall"],
+        window=row["number"],
+        pressed_ms=row["pressed_ms"],
+        channel=row["channel"],
+        invitation=row["invitation"],
+        case_no=row["case_no"],
+        service_number=row["service_number"],
+        clerk=row["clerk"],
+    )
+    case = msgspec.json.decode(row["body"], type=Case)
+    return Due(row["id"], rating, case, row["delivered_ms"] is not None, row["tries"])
+
+
+def _case_delivered(db: sqlite3.Connection, due: Due, now_ms: int) -> None:
+    # Only if the details are still those that were sent.
+    db.execute(
+        "UPDATE service_case SET delivered_ms = ? WHERE case_no = ? AND service_number = ? AND body = ?",
+        (now_ms, due.case.case_no, due.case.service_number, msgspec.json.encode(due.case)),
+    )
+
+
+def _accepted(db: sqlite3.Connection, due: Due, attempt: int, verdict: Accepted, now_ms: int) -> None:
+    # "It has it already" is expected after a call whose answer was lost. Without such a call somebody else has
+    # rated this service, which a person must see.
+    ours = db.execute(
+        "SELECT 1 FROM attempt WHERE rating = ? AND what = 'rating' AND id != ?"
+        " AND (verdict IS NULL OR verdict = 'unavailable')",
+        (due.id, attempt),
+    ).fetchone()
+    flagged = verdict.duplicate and ours is None
+    db.execute(
+        "UPDATE rating SET state = 'accepted', reason = '', words = ?, duplicate = ?, flagged = ?, settled_ms = ?"
+        " WHERE id = ?",
+        (verdict.words, verdict.duplicate, flagged, now_ms, due.id),
+    )
+
+
+def _case_unknown(db: sqlite3.Connection, due: Due, verdict: Refused, now_ms: int) -> None:
+    denied = db.execute(
+        "SELECT count(*) FROM attempt WHERE rating = ? AND what = 'rating' AND verdict = 'refused'", (due.id,)
+    ).fetchone()[0]
+    if denied >= _CASE_UNKNOWN_MAX:
+        _parked(db, due.id, "case_unknown", verdict.words, now_ms)
+        return
+    db.execute(
+        "UPDATE service_case SET delivered_ms = NULL WHERE case_no = ? AND service_number = ?",
+        (due.case.case_no, due.case.service_number),
+    )
+    _again(db, due, verdict.words, now_ms)
+
+
+def _parked(db: sqlite3.Connection, rating: int, reason: str, words: str, now_ms: int) -> None:
+    db.execute(
+        "UPDATE rating SET state = 'parked', reason = ?, words = ?, settled_ms = ? WHERE id = ?",
+        (reason, words, now_ms, rating),
+    )
+
+
+def _again(db: sqlite3.Connection, due: Due, words: str, now_ms: int) -> None:
+    db.execute(
+        "UPDATE rating SET tries = tries + 1, words = ?, next_ms = ? WHERE id = ?",
+        (words, now_ms + back_off_ms(due.tries), due.id),
+    )

@@ -1,0 +1,225 @@
+"""The operators' page and the API. The only user of Flask here."""
+
+from __future__ import annotations
+
+import dataclasses
+import hmac
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from flask import Flask, Response, render_template, request
+from waitress.server import create_server
+
+from protocols.ratings import Case
+
+from ..directory import Directory
+from ..ledger.intake import Intake
+from ..ledger.overview import Overview
+from ..reconcile import reconcile
+
+THREADS = 16
+BODY_MAX = 256 * 1024  # some hundred cases at once
+_CASES_MAX = 500
+_FIELDS = {field.name for field in dataclasses.fields(Case)}
+
+
+class Wrong(Exception):
+    """A request that is answered with an error: HTTP status, the field, and words for a person."""
+
+    def __init__(self, status: int, field: str, message: str):
+        super().__init__(message)
+        self.status = status
+        self.body = {"error": {"field": field, "message": message}}
+
+
+def create_app(
+    overview: Overview, intake: Intake, directory: Directory, token: str, now_ms: Callable[[], int]
+) -> Flask:
+    """The collector's web application."""
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = BODY_MAX
+
+    def summary() -> dict[str, Any]:
+        found = reconcile(overview, directory)
+        return {"at_ms": now_ms(), **overview.counts(), "all": found["all"], "backlog": _backlog(overview)}
+
+    def windows() -> list[dict[str, Any]]:
+        health = _health(overview)
+        return [
+            {**line, **health.get((line["agent"], line["window"]), {"state": "unknown", "detail": ""})}
+            for line in reconcile(overview, directory)["windows"]
+        ]
+
+    @app.errorhandler(Wrong)
+    def wrong(error: Wrong) -> tuple[dict[str, Any], int]:
+        return error.body, error.status
+
+    @app.errorhandler(404)
+    def nothing(_error: Exception) -> tuple[dict[str, Any], int]:
+        return {"error": {"field": "", "message": "没有这个地址 / no such address"}}, 404
+
+    @app.errorhandler(405)
+    def not_so(_error: Exception) -> tuple[dict[str, Any], int]:
+        return {"error": {"field": "", "message": "不支持这个方法 / this method is not supported here"}}, 405
+
+    @app.errorhandler(413)
+    def too_long(_error: Exception) -> tuple[dict[str, Any], int]:
+        return {"error": {"field": "", "message": f"请求过长, 至多 {BODY_MAX} 字节 / too long"}}, 413
+
+    @app.get("/")
+    def page() -> str:
+        return render_template("index.html")
+
+    @app.get("/board")
+    def board() -> str:
+        return render_template(
+            "board.html", summary=summary(), windows=windows(), ratings=overview.last_ratings(15), words=_WORDS
+        )
+
+    @app.get("/api/v1/summary")
+    def api_summary() -> dict[str, Any]:
+        return summary()
+
+    @app.get("/api/v1/windows")
+    def api_windows() -> dict[str, Any]:
+        return {"windows": windows()}
+
+    @app.get("/api/v1/ratings")
+    def api_ratings() -> dict[str, Any]:
+        return {"ratings": overview.last_ratings(_most())}
+
+    @app.get("/api/v1/agents")
+    def api_agents() -> dict[str, Any]:
+        return {"agents": overview.agents()}
+
+    @app.get("/api/v1/quarantine")
+    def api_quarantine() -> dict[str, Any]:
+        return {"quarantine": overview.quarantined(_most())}
+
+    @app.get("/api/v1/reconcile")
+    def api_reconcile() -> dict[str, Any]:
+        return reconcile(overview, directory)
+
+    @app.post("/api/v1/cases")
+    def api_cases() -> tuple[dict[str, Any], int]:
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode(), token.encode()):
+            raise Wrong(401, "Authorization", "令牌不对 / wrong token, expected Bearer <web.token>")
+        cases = _cases(request.get_data())
+        changed = sum(intake.take_case(case, now_ms()) for case in cases)
+        return {"taken": len(cases), "changed": changed}, 200
+
+    @app.after_request
+    def careful(response: Response) -> Response:
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Content-Security-Policy"] = "default-src 'self'; style-src 'self'; frame-ancestors 'none'"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        if not request.path.startswith("/static/"):
+            response.headers["Cache-Control"] = "no-store"
+        return response
+
+    return app
+
+
+def serve(app: Flask, host: str, port: int) -> Any:
+    """A server for this application, bound and not yet running: `.run()`, `.close()`, `.effective_port`."""
+    return create_server(app, host=host, port=port, threads=THREADS, ident=None)
+
+
+def _most() -> int:
+    text = request.args.get("most", "20")
+    if not re.fullmatch(r"[0-9]{1,3}", text) or int(text) < 1:
+        raise Wrong(400, "most", "most 应为 1–999 / most must be 1–999")
+    return int(text)
+
+
+def _cases(body: bytes) -> list[Case]:
+    """One case or a list of them; Wrong names the field, and never repeats what stood in it."""
+    try:
+        given = msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise Wrong(400, "", "请求体应为 JSON / the body must be JSON") from error
+    items = given if isinstance(given, list) else [given]
+    if not 1 <= len(items) <= _CASES_MAX:
+        raise Wrong(400, "", f"一次 1–{_CASES_MAX} 个办件 / 1–{_CASES_MAX} cases at once")
+    return [_case(item, f"[{at}]." if isinstance(given, list) else "") for at, item in enumerate(items)]
+
+
+def _case(item: object, where: str) -> Case:
+    if not isinstance(item, dict):
+        raise Wrong(400, where.rstrip("."), f"{where}应为对象 / must be an object")
+    unknown = sorted(str(name) for name in item if name not in _FIELDS)
+    if unknown:
+        raise Wrong(400, where + unknown[0], f"{where}{unknown[0]}: 没有这个字段 / no such field")
+    try:
+        case = msgspec.convert(item, Case)
+    except msgspec.ValidationError as error:
+        words, _, path = str(error).partition(" - at `$.")
+        field = where + (path.rstrip("`") or _named(words))
+        raise Wrong(400, field, f"{field}: 值不对 / wrong value: {_without_value(words)}") from error
+    if not 1 <= len(case.case_no) <= 50:
+        raise Wrong(400, where + "case_no", "case_no: 1–50 个字符 / 1–50 characters")
+    if not 1 <= case.service_number <= 99:
+        raise Wrong(400, where + "service_number", "service_number: 1–99")
+    return case
+
+
+def _named(words: str) -> str:
+    found = re.search(r"`(\w+)`", words)
+    return found.group(1) if found else ""
+
+
+def _without_value(words: str) -> str:
+    # What was given may be somebody's number that stands in the wrong field.
+    return "不在列表中 / not one of the list" if words.startswith("Invalid enum value") else words.replace("`", "")
+
+
+def _health(overview: Overview) -> dict[tuple[str, str], dict[str, Any]]:
+    return {
+        (agent["agent"], window["window"]): {
+            "state": window["state"] if (agent["status"] or {}).get("online") else "agent_away",
+            "detail": window.get("detail", ""),
+            "since_ms": window.get("since_ms"),
+        }
+        for agent in overview.agents()
+        if agent["health"]
+        for window in agent["health"]["windows"]
+    }
+
+
+def _backlog(overview: Overview) -> dict[str, Any]:
+    healths = [agent["health"] for agent in overview.agents() if agent["health"]]
+    oldest = [health["oldest_ms"] for health in healths if health.get("oldest_ms") is not None]
+    return {
+        "records": sum(health.get("backlog", 0) for health in healths),
+        "oldest_ms": min(oldest) if oldest else None,
+        "alarms": [health["alarm"] for health in healths if health.get("alarm")],
+    }
+
+
+_WORDS = {
+    "very_satisfied": "非常满意",
+    "satisfied": "满意",
+    "basically_satisfied": "基本满意",
+    "dissatisfied": "不满意",
+    "very_dissatisfied": "非常不满意",
+    "due": "待发送",
+    "awaiting_case": "等待办件信息",
+    "accepted": "省平台已接收",
+    "parked": "待处理",
+    "ready": "就绪",
+    "inviting": "正在评价",
+    "cable_out": "线缆断开",
+    "device_silent": "设备无应答",
+    "refusing": "无法保存",
+    "agent_away": "代理离线",
+    "unknown": "尚无消息",
+    "refused": "省平台拒收",
+    "case_refused": "办件被拒收",
+    "case_unknown": "省平台无此办件",
+    "lacking": "缺少字段",
+    "no_case": "无办件编号",
+    "": "",
+}

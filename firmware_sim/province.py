@@ -1,0 +1,730 @@
+"""A province that answers in dialect A ("txnbody"): strict about every field, and misbehaving by seed.
+
+`Province` decides and remembers, without any I/O. `ProvinceDoor` is HTTP around it, `serve` a process around
+that. What it has accepted is the truth at the far end: each case and rating, exactly as decrypted, is a line
+of its journal before the answer leaves. It remembers in memory only, so a restart starts from nothing.
+"""
+
+import json
+import random
+import re
+import secrets
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime, timedelta, timezone
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from firmware_sim import sm2
+
+CASE_PATH, RATING_PATH = "/hcp/case", "/hcp/offline-rating"
+BODY_MAX = 1 << 20  # one sealed record is about 4 kB; what is longer than this was not meant for us
+FUTURE_MAX_MS = 300_000  # a rating this far ahead of our clock was not given yet
+_CHINA = timezone(timedelta(hours=8))
+
+Record = dict[str, str]
+
+
+# --- what a record has to look like (A.1, A.2) ----------------------------------------------------------------
+
+
+class Field(NamedTuple):
+    required: bool
+    holds: Callable[[str], bool]
+
+
+def _text(value: str) -> bool:
+    return bool(value.strip())
+
+
+def _shaped(pattern: str) -> Callable[[str], bool]:
+    compiled = re.compile(pattern, re.ASCII)
+    return lambda value: compiled.fullmatch(value) is not None
+
+
+def _one_of(codes: str) -> Callable[[str], bool]:
+    known = frozenset(codes.split())
+    return lambda value: value in known
+
+
+def _moment_ms(value: str) -> int | None:
+    """When `yyyy-MM-dd HH:mm:ss` is, in China; None if that is no moment."""
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", value, re.ASCII):
+        return None
+    try:
+        moment = datetime.strptime(value, "%Y-%m-%d %H:%M:%S").replace(tzinfo=_CHINA)
+    except ValueError:
+        return None
+    return int(moment.timestamp() * 1000)
+
+
+def _moment(value: str) -> bool:
+    return _moment_ms(value) is not None
+
+
+_TASK_TYPE = _one_of("01 05 07 08 09 10 20 99")
+_PAPER = _one_of("111 001 821 114 118 414 511 516 999")
+_USCC = _shaped(r"[0-9A-Z]{18}")
+_TASK = _shaped(r"[0-9A-Za-z]{31}")
+_CASE_NO = _shaped(r"[0-9A-Za-z-]{1,50}")  # halls write hyphens into their case numbers
+_NUMBER = _shaped(r"\d+")
+_COUNT = _shaped(r"[1-9]\d*")
+_SPAN = _one_of("0 1 2 3")
+
+CASE_FIELDS = {
+    "areaCode": Field(True, _shaped(r"\d{6}000000")),
+    "deptCode": Field(False, _USCC),
+    "taskType": Field(False, _TASK_TYPE),
+    "taskCode": Field(True, _TASK),
+    "proTaskCode": Field(True, _TASK),
+    "taskHandleItem": Field(False, _shaped(r"[0-9A-Za-z]{33}")),
+    "subMatter": Field(False, _text),
+    "taskName": Field(True, _text),
+    "proTaskName": Field(True, _text),
+    "projectNo": Field(True, _CASE_NO),
+    "proProjectNo": Field(True, _CASE_NO),
+    "projectName": Field(False, _text),
+    "proStatus": Field(True, _one_of("1 2 3")),
+    "proDepart": Field(True, _text),
+    "mobile": Field(True, _shaped(r"\d{11}")),
+    "userName": Field(True, _text),
+    "creditNum": Field(False, _text),
+    "creditType": Field(True, _PAPER),
+    "userProp": Field(True, _one_of("1 2 3 4 5 6 9")),
+    "acceptDate": Field(False, _moment),
+    "promiseDay": Field(False, _NUMBER),
+    "promiseType": Field(False, _SPAN),
+    "anticipateDay": Field(False, _NUMBER),
+    "anticipateType": Field(False, _SPAN),
+    "deptName": Field(True, _text),
+    "proChannel": Field(False, _one_of("1 2")),
+    "promiseTime": Field(False, _one_of("1 2")),
+    "certKey": Field(False, _text),  # which of these two is required, _case_mistake says
+    "certkeyGOV": Field(False, _text),
+    "orgcode": Field(True, _shaped(r"\d{12}_[0-9A-Z]{18}")),
+    "orgName": Field(True, _text),
+    "proManager": Field(False, _text),
+    "userPageType": Field(True, _PAPER),
+    "handleUserName": Field(False, _text),
+    "handleUserPageType": Field(False, _PAPER),
+    "handleUserPageCode": Field(False, _text),
+    "serviceName": Field(True, _text),
+    "serviceNumber": Field(False, _COUNT),  # kept locally by real clients, which do not send it
+    "serviceTime": Field(True, _moment),
+    "dataSource": Field(False, _shaped(r"\d{3}")),
+    "projectType": Field(True, _one_of("1 2")),
+    "resultDate": Field(False, _moment),  # required once proStatus says that the case is closed
+}
+RATING_FIELDS = {
+    "taskType": Field(False, _TASK_TYPE),
+    "projectNo": Field(True, _CASE_NO),
+    "satisfaction": Field(True, _one_of("1 2 3 4 5")),
+    "pf": Field(True, _one_of("1 2 3 4 5")),
+    "name": Field(False, _text),
+    "evalDetail": Field(False, _shaped(r"\d{3}(,\d{3})*")),
+    "writingEvaluation": Field(False, _text),
+    "assessTime": Field(True, _moment),
+    "serviceNumber": Field(True, _COUNT),
+}
+# The national tags, the list in force and the one before it; the first digit is the level they belong to.
+TAGS = frozenset(
+    str(code)
+    for first, last in (
+        *((108, 115), (207, 214), (307, 314), (406, 413), (510, 517)),
+        *((101, 107), (201, 206), (301, 306), (401, 402), (404, 405), (501, 509)),
+    )
+    for code in range(first, last + 1)
+)
+
+PARAMETERS_WRONG = "参数结构不正确，请检查参数结构"
+NO_CASE = "没有对应的服务数据"
+RATED_ALREADY = "评价数据不可重复，请勿重复提交"
+CASE_ALREADY = "已存在该条服务信息，请勿重复提交！"
+NO_REASON = "差评必须勾选详情或填写文字评价"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What one province insists on, beyond the tables above."""
+
+    tenancy: str = "370000000000"
+    order: str = "C1C3C2"
+    bad_sign: str = "签名验证失败"  # the real text is not public
+    requires_reason: bool = False  # a bad rating needs tags or text
+    refuses_early: bool = False  # assessTime before the serviceTime of its case
+    refuses_future: bool = False  # assessTime more than five minutes ahead
+    refuses_repeated_case: bool = False  # an identical case pushed again is refused instead of welcomed
+
+
+def _case_mistake(record: Record) -> str | None:
+    """The first thing wrong with a case, in the province's words; None if it is in order."""
+    if mistake := _fields_mistake(record, CASE_FIELDS):
+        return mistake
+    online = record.get("proChannel") == "1"
+    wanted, other = ("certKey", "certkeyGOV") if online else ("certkeyGOV", "certKey")
+    if not record.get(wanted):
+        return f"{PARAMETERS_WRONG}：缺少{wanted}"
+    if record.get(other):
+        return f"{PARAMETERS_WRONG}：proChannel不允许{other}"
+    if record["proStatus"] == "3" and not record.get("resultDate"):
+        return f"{PARAMETERS_WRONG}：缺少resultDate"
+    if (item := record.get("taskHandleItem")) and not item.startswith(record["taskCode"]):
+        return f"{PARAMETERS_WRONG}：taskCode不是taskHandleItem的前31位"
+    return None
+
+
+def _rating_mistake(record: Record, rules: Rules) -> str | None:
+    """The first thing wrong with a rating by itself, in the province's words; None if it is in order."""
+    if mistake := _fields_mistake(record, RATING_FIELDS):
+        return mistake
+    if missing := RATING_FIELDS.keys() - record.keys():
+        return f"{PARAMETERS_WRONG}：缺少{min(missing)}"
+    level, tags = record["satisfaction"], record["evalDetail"]
+    for tag in tags.split(",") if tags else ():
+        if tag not in TAGS or tag[0] != level:
+            return f"{PARAMETERS_WRONG}：evalDetail {tag}"
+    if rules.requires_reason and level in "12" and not (tags or record["writingEvaluation"]):
+        return NO_REASON
+    return None
+
+
+def _fields_mistake(record: Record, known: Mapping[str, Field]) -> str | None:
+    if unknown := record.keys() - known.keys():
+        return f"{PARAMETERS_WRONG}：未知参数{min(unknown)}"
+    for name, rule in known.items():
+        value = record.get(name, "")
+        if value is None and name == "taskHandleItem":
+            continue  # the one field for which a main item is told to send null
+        if not isinstance(value, str):
+            return f"{PARAMETERS_WRONG}：{name}不是字符串"
+        if rule.required and not value.strip():
+            return f"{PARAMETERS_WRONG}：缺少{name}"
+        if value and not rule.holds(value):
+            return f"{PARAMETERS_WRONG}：{name}"
+    return None
+
+
+# --- what goes wrong on purpose (A.3) -------------------------------------------------------------------------
+
+PER_CALL = (  # the next try of the same record may succeed
+    "slow",  # right, but late
+    "drop_before",  # the line is cut before anything is kept
+    "stall_before",  # nothing is kept, and no answer comes for longer than anyone waits
+    "timeout_after",  # it IS kept, and no answer comes for longer than anyone waits
+    "empty",  # 200 without a body; half the time the record was kept before
+    "rubbish",  # a web page instead of an answer; half the time the record was kept before
+    "http_5xx",  # the gateway gives up; half the time the record was kept before
+    "http_429",
+    "http_401",
+)
+PER_RECORD = ("body_false", "missing_parameter", "bad_sign")  # the same refusal however often it is tried
+FORGET = ("forget",)  # a case is gone, once, when its first rating comes
+
+
+@dataclass(frozen=True)
+class Misbehaviour:
+    """How likely each kind is, from 0 to 1. All else follows from the seed, the record and the number of the try.
+
+    Not from the order of calls: whichever thread comes first, one seed gives one behaviour.
+    """
+
+    seed: int = 0
+    slow: float = 0.0
+    drop_before: float = 0.0
+    stall_before: float = 0.0
+    timeout_after: float = 0.0
+    empty: float = 0.0
+    rubbish: float = 0.0
+    http_5xx: float = 0.0
+    http_429: float = 0.0
+    http_401: float = 0.0
+    body_false: float = 0.0
+    missing_parameter: float = 0.0
+    bad_sign: float = 0.0
+    forget: float = 0.0
+
+    def __post_init__(self) -> None:
+        for names in (PER_CALL, PER_RECORD, FORGET):
+            chances = [getattr(self, name) for name in names]
+            if min(chances) < 0 or not sum(chances) <= 1:  # said so that NaN is refused as well
+                raise ValueError(f"概率须在0到1之间 / chances must lie between 0 and 1, together: {', '.join(names)}")
+
+    def pick(self, names: tuple[str, ...], about: str) -> tuple[str | None, random.Random]:
+        """Which of these happens to what `about` names, if any, and the dice for the rest of it."""
+        dice = random.Random(f"{self.seed} {names[0]} {about}")
+        left = dice.random()
+        for name in names:
+            left -= getattr(self, name)
+            if left < 0:
+                return name, dice
+        return None, dice
+
+
+MISBEHAVIOURS = tuple(each.name for each in fields(Misbehaviour) if each.name != "seed")
+
+
+def misbehaviour(seed: int, wishes: tuple[str, ...]) -> Misbehaviour:
+    """Read `NAME:PROB` wishes; ValueError names the one that cannot be read."""
+    chances: dict[str, Any] = {}
+    for wish in wishes:
+        name, _, chance = wish.partition(":")
+        if name not in MISBEHAVIOURS:
+            raise ValueError(f"{wish}: 名称应为 / the name must be one of {', '.join(MISBEHAVIOURS)}")
+        chances[name] = float(chance)
+    return replace(Misbehaviour(seed), **chances)
+
+
+# --- the province ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What the province and its client have agreed on. The client gets all of it but `private_hex`."""
+
+    private_hex: str
+    public_hex: str
+    app_mark: str
+    app_word: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes back: after `delay_ms`, and if `drop` not at all, the line is only cut."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    delay_ms: int = 0
+    drop: bool = False
+
+
+class Opened(NamedTuple):
+    """A call after decryption: its one record, or why there is none."""
+
+    record: Record
+    refusal: str | None = None
+
+
+def _keep_nothing(row: dict[str, Any]) -> None:
+    """The journal of a province that keeps none."""
+
+
+@dataclass
+class Province:
+    """Cases and ratings as one strict province holds them. Safe to call from many threads.
+
+    `keep` is called with each case and rating before its answer is made, one call at a time.
+    """
+
+    keys: Keys
+    rules: Rules = Rules()
+    misbehaviour: Misbehaviour = Misbehaviour()
+    keep: Callable[[dict[str, Any]], None] = _keep_nothing
+    slow_ms: int = 2_000
+    stall_ms: int = 30_000  # longer than a client should wait
+
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _cases: dict[tuple[str, str], Record] = field(default_factory=dict, init=False, repr=False)
+    _ratings: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict, init=False, repr=False)
+    _forgotten: set[str] = field(default_factory=set, init=False, repr=False)
+    _tries: Counter[str] = field(default_factory=Counter, init=False, repr=False)
+    _counts: Counter[str] = field(default_factory=Counter, init=False, repr=False)
+    _misbehaved: Counter[str] = field(default_factory=Counter, init=False, repr=False)
+    _away_until_ms: int = field(default=0, init=False, repr=False)
+
+    def answer(self, path: str, headers: Mapping[str, str], body: bytes, now_ms: int) -> Answer:
+        """Answer one POST. Whatever the answer says or hides, what was kept is in the journal by now."""
+        if path not in (CASE_PATH, RATING_PATH):
+            return Answer(404)
+        opened = self._open(headers, body)  # outside the lock: opening is the only slow part
+        with self._lock:
+            self._counts["calls"] += 1
+            if now_ms < self._away_until_ms:
+                self._misbehaved["away"] += 1
+                return Answer(503, {"Retry-After": "1"})
+            return self._misanswer(path, opened, now_ms)
+
+    def go_away(self, until_ms: int) -> None:
+        """Refuse everything with 503 until that moment; a moment in the past ends it."""
+        with self._lock:
+            self._away_until_ms = until_ms
+
+    def state(self) -> dict[str, Any]:
+        """The counts: what is held, and what was refused, doubled or done wrong."""
+        with self._lock:
+            counted = {name: self._counts[name] for name in ("duplicates_refused", "refused", "calls")}
+            held = {"cases": len(self._cases), "ratings": len(self._ratings)}
+            return {**held, **counted, "misbehaved": dict(self._misbehaved)}
+
+    def ratings(self) -> list[dict[str, Any]]:
+        """Every accepted rating, in the order of acceptance, as it stands in the journal."""
+        with self._lock:
+            return list(self._ratings.values())
+
+    # opening
+
+    def _open(self, headers: Mapping[str, str], body: bytes) -> Opened:
+        tenancy = {name.lower(): value for name, value in headers.items()}.get("c-tenancy-id")
+        if tenancy != self.rules.tenancy:
+            return Opened({}, f"{PARAMETERS_WRONG}：C-Tenancy-Id")
+        try:
+            match json.loads(body):
+                case {
+                    "txnBodyCom": {
+                        "appMark": str(mark),
+                        "time": str(moment),
+                        "sign": str(sign),
+                        "params": {"evaluate": [str(sealed)]},
+                    },
+                    "txnCommCom": dict(),
+                }:
+                    return self._open_sealed(mark, moment, sign, sealed)
+        except ValueError:  # not JSON, or not UTF-8
+            pass
+        return Opened({}, PARAMETERS_WRONG)
+
+    def _open_sealed(self, mark: str, moment: str, sign: str, sealed: str) -> Opened:
+        if not re.fullmatch(r"\d{14}", moment, re.ASCII):
+            return Opened({}, f"{PARAMETERS_WRONG}：time")
+        if self._decrypted(sign) != f"{moment}{self.keys.app_mark}{self.keys.app_word}" or (mark != self.keys.app_mark):
+            return Opened({}, self.rules.bad_sign)
+        try:
+            match json.loads(self._decrypted(sealed) or ""):
+                case [dict(record)]:
+                    return Opened(record)
+        except ValueError:
+            pass
+        return Opened({}, f"{PARAMETERS_WRONG}：evaluate")
+
+    def _decrypted(self, text: str) -> str | None:
+        try:
+            return sm2.decrypt(text, self.keys.private_hex, self.rules.order).decode()
+        except ValueError:
+            return None
+
+    # answering
+
+    def _misanswer(self, path: str, opened: Opened, now_ms: int) -> Answer:
+        """The answer of `_judge`, or what the line, the gateway or the load makes of it."""
+        about = f"{path} {opened.record.get('projectNo')} {opened.record.get('serviceNumber')}"
+        self._tries[about] += 1
+        kind, dice = self.misbehaviour.pick(PER_CALL, f"{about} {self._tries[about]}")
+        if kind is None:
+            return self._judge(path, opened, now_ms)
+        self._misbehaved[kind] += 1
+        kept = kind in ("slow", "timeout_after") or (kind in ("empty", "rubbish", "http_5xx") and dice.random() < 0.5)
+        honest = self._judge(path, opened, now_ms) if kept else Answer()
+        match kind:
+            case "slow":
+                return replace(honest, delay_ms=self.slow_ms)
+            case "drop_before":
+                return Answer(drop=True)
+            case "stall_before" | "timeout_after":
+                return Answer(delay_ms=self.stall_ms, drop=True)
+            case "empty":
+                return Answer()
+            case "rubbish":
+                return Answer(200, {"Content-Type": "text/html"}, "<html><h1>系统繁忙</h1></html>".encode())
+            case "http_5xx":
+                return Answer(dice.choice((500, 502, 503, 504)))
+            case "http_429":
+                return Answer(429, {"Retry-After": "1"})
+            case _:
+                return Answer(401)
+
+    def _judge(self, path: str, opened: Opened, now_ms: int) -> Answer:
+        """Keep the record and say success, or say in the province's words why not."""
+        record, refusal = opened
+        if refusal is None:
+            refusal = _case_mistake(record) if path == CASE_PATH else _rating_mistake(record, self.rules)
+        if refusal is None:
+            kind, _ = self.misbehaviour.pick(PER_RECORD, f"{path} {record['projectNo']}")
+            if kind == "body_false":
+                self._misbehaved[kind] += 1
+                self._counts["refused"] += 1
+                return _reply("success", "业务校验未通过")
+            if kind is not None:
+                self._misbehaved[kind] += 1
+                refusal = PARAMETERS_WRONG if kind == "missing_parameter" else self.rules.bad_sign
+        if refusal is None:
+            refusal = self._take_case(record, now_ms) if path == CASE_PATH else self._take_rating(record, now_ms)
+        if refusal is None:
+            return _reply("success")
+        self._counts["duplicates_refused" if refusal == RATED_ALREADY else "refused"] += 1
+        return _reply(refusal, refusal)
+
+    def _take_case(self, record: Record, now_ms: int) -> str | None:
+        key = record["projectNo"], record.get("serviceNumber", "")
+        if self._cases.get(key) == record:
+            return CASE_ALREADY if self.rules.refuses_repeated_case else None
+        self.keep({"kind": "case", "at_ms": now_ms, **record})
+        self._cases[key] = record
+        return None
+
+    def _take_rating(self, record: Record, now_ms: int) -> str | None:
+        case_no, key = record["projectNo"], (record["projectNo"], record["serviceNumber"])
+        if key in self._ratings:
+            return RATED_ALREADY
+        self._perhaps_forget(case_no)
+        case = self._cases.get(key) or self._cases.get((case_no, ""))
+        if case is None:
+            return NO_CASE
+        given_ms, served_ms = _moment_ms(record["assessTime"]) or 0, _moment_ms(case["serviceTime"]) or 0
+        if self.rules.refuses_early and given_ms < served_ms:
+            return "评价时间不能早于服务时间"
+        if self.rules.refuses_future and given_ms > now_ms + FUTURE_MAX_MS:
+            return "评价时间不能晚于当前时间"
+        row = {"kind": "rating", "at_ms": now_ms, **record}
+        self.keep(row)
+        self._ratings[key] = row
+        return None
+
+    def _perhaps_forget(self, case_no: str) -> None:
+        kind, _ = self.misbehaviour.pick(FORGET, case_no)
+        held = [key for key in self._cases if key[0] == case_no] if kind else []
+        if not held or case_no in self._forgotten:
+            return
+        self._misbehaved["forget"] += 1
+        self._forgotten.add(case_no)
+        for key in held:
+            del self._cases[key]
+
+
+def _reply(description: str, objection: str = "") -> Answer:
+    """The gateway's form: `description` is its own word, `objection` that of the business behind it."""
+    refused = description != "success"
+    words = {
+        "C-API-Status": "01" if refused else "00",
+        "C-Response-Code": "000000000001" if refused else "000000000000",
+        "C-Response-Desc": description,
+        "C-Response-Body": {"success": "false" if objection else "true", "message": objection},
+    }
+    body = json.dumps(words, ensure_ascii=False, separators=(",", ":")).encode()
+    return Answer(200, {"Content-Type": "application/json;charset=UTF-8"}, body)
+
+
+# --- HTTP around it -------------------------------------------------------------------------------------------
+
+
+class ProvinceDoor(ThreadingHTTPServer):
+    """The province on 127.0.0.1; port 0 lets the system choose one."""
+
+    daemon_threads = True
+    request_queue_size = 128  # a forwarder may open all its connections at once
+
+    def __init__(self, province: Province, port: int = 0):
+        super().__init__(("127.0.0.1", port), _Caller)
+        self.province = province
+        self.stopping = threading.Event()
+        self._callers: set[socket.socket] = set()
+        self._callers_lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._callers_lock:
+            self._callers.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._callers_lock:
+            self._callers.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hung up is no news; anything else is a mistake of ours and is shown."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+    def close(self) -> None:
+        """Stop listening and hang up on everyone, also on those who are being kept waiting."""
+        self.stopping.set()
+        self.server_close()
+        with self._callers_lock:
+            for caller in self._callers:
+                try:
+                    caller.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # it hung up first
+
+
+class _Caller(BaseHTTPRequestHandler):
+    """One keep-alive connection."""
+
+    server: ProvinceDoor
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = 1 << 16  # head and body leave in one piece
+    timeout = 120  # a connection that is silent for longer is given up
+
+    def do_POST(self) -> None:
+        size = self.headers.get("Content-Length", "")
+        if not size.isdecimal() or int(size) > BODY_MAX:
+            self.close_connection = True
+            self._send(Answer(413 if size.isdecimal() else 411))
+            return
+        body = self.rfile.read(int(size))
+        now_ms = time.time_ns() // 1_000_000
+        if self.path == "/_sim/away":
+            self._send(self._go_away(body, now_ms))
+            return
+        self._send(self.server.province.answer(self.path, dict(self.headers.items()), body, now_ms))
+
+    def do_GET(self) -> None:
+        match self.path:
+            case "/_sim/state":
+                self._send(_shown(self.server.province.state()))
+            case "/_sim/ratings":
+                self._send(_shown(self.server.province.ratings()))
+            case _:
+                self._send(Answer(404))
+
+    def _go_away(self, body: bytes, now_ms: int) -> Answer:
+        try:
+            seconds = float(json.loads(body)["seconds"])
+        except (ValueError, TypeError, KeyError):
+            return Answer(400)
+        self.server.province.go_away(now_ms + int(seconds * 1000))
+        return _shown({"away_ms": int(seconds * 1000)})
+
+    def _send(self, answer: Answer) -> None:
+        if answer.delay_ms:
+            self.server.stopping.wait(answer.delay_ms / 1000)
+        if answer.drop:
+            self.close_connection = True
+            return
+        try:
+            self.send_response(HTTPStatus(answer.status))
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(answer.body)))
+            self.end_headers()
+            self.wfile.write(answer.body)
+            self.wfile.flush()
+        except OSError:  # the client did not wait
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: one line per call would hide the rest."""
+
+
+def _shown(value: Any) -> Answer:
+    body = json.dumps(value, ensure_ascii=False).encode()
+    return Answer(200, {"Content-Type": "application/json;charset=UTF-8"}, body)
+
+
+@contextmanager
+def serving(province: Province, port: int = 0) -> Iterator[ProvinceDoor]:
+    """The province's door, open in a thread of this process for as long as the block lasts."""
+    door = ProvinceDoor(province, port)
+    thread = threading.Thread(target=door.serve_forever, args=(0.05,), name="province", daemon=True)
+    thread.start()
+    try:
+        yield door
+    finally:
+        door.shutdown()
+        door.close()
+        thread.join()
+
+
+# --- a process around that ------------------------------------------------------------------------------------
+
+
+def serve(province: Province, journal: Path | None = None, port: int = 0, port_file: Path | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; call it from the main thread."""
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background job has SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
+    with ExitStack() as stack:
+        try:
+            if journal is not None:
+                file = stack.enter_context(journal.open("a", encoding="utf-8"))
+                province.keep = lambda row: _append(file, row)
+            door = ProvinceDoor(province, port)
+            stack.callback(door.close)
+            if port_file is not None:
+                _write_whole(port_file, f"{door.server_address[1]}\n")
+            print(f"省平台模拟器 province: {door.url} 办件 {CASE_PATH} 评价 {RATING_PATH}", flush=True)
+            door.serve_forever()
+        except KeyboardInterrupt:
+            pass
+
+
+def _append(file: Any, row: dict[str, Any]) -> None:
+    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    file.flush()
+
+
+def keys_from(path: Path) -> Keys:
+    """The keys in this file, which is made when there is none; ValueError if it holds something else."""
+    if not path.exists():
+        pair = sm2.generate()
+        made = Keys(pair.private_hex, pair.public_hex, f"hall{secrets.token_hex(4)}", secrets.token_hex(16))
+        _write_whole(path, json.dumps(asdict(made), indent=2) + "\n")
+    try:
+        keys = Keys(**json.loads(path.read_text(encoding="utf-8")))
+    except TypeError as error:
+        raise ValueError(f"{path}: {error}") from error
+    sm2.check(sm2.KeyPair(keys.private_hex, keys.public_hex))
+    return keys
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """All of it or nothing: whoever waits for this file never reads half of it."""
+    draft = path.with_name(f"{path.name}.new")
+    draft.touch(mode=0o600)
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command("province")
+@click.option("--port", default=0, help="端口，0=自动 / port, 0 = any free one")
+@click.option("--port-file", type=_FILE, help="写入所用端口 / the port chosen is written here")
+@click.option("--key-file", type=_FILE, required=True, help="密钥文件，无则新建 / keys; made when missing")
+@click.option("--journal", type=_FILE, help="已收办件与评价 / what was accepted, as JSON lines")
+@click.option("--seed", default=0, help="随机种子 / all misbehaviour follows from it")
+@click.option("--misbehave", multiple=True, help=f"故障:概率 / NAME:PROB of {', '.join(MISBEHAVIOURS)}")
+@click.option("--tenancy", default=Rules.tenancy, show_default=True, help="C-Tenancy-Id")
+@click.option("--order", default=Rules.order, type=click.Choice(["C1C3C2", "C1C2C3"]), show_default=True)
+@click.option("--requires-reason", is_flag=True, help="差评须有理由 / bad ratings need tags or text")
+@click.option("--refuses-early", is_flag=True, help="拒收早于服务的评价 / assessTime before serviceTime")
+@click.option("--refuses-future", is_flag=True, help="拒收未来的评价 / assessTime five minutes ahead")
+@click.option("--refuses-repeated-case", is_flag=True, help="拒收重复办件 / a case pushed again")
+@click.option("--slow-ms", default=Province.slow_ms, show_default=True, help="慢应答 / how late `slow` is")
+@click.option("--stall-ms", default=Province.stall_ms, show_default=True, help="超时 / how long a stall lasts")
+def command(
+    port: int,
+    port_file: Path | None,
+    key_file: Path,
+    journal: Path | None,
+    seed: int,
+    misbehave: tuple[str, ...],
+    slow_ms: int,
+    stall_ms: int,
+    **rules: Any,
+) -> None:
+    """模拟省平台（方言A）/ a simulated province that speaks dialect A."""
+    try:
+        keys, wrongs = keys_from(key_file), misbehaviour(seed, misbehave)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    serve(Province(keys, Rules(**rules), wrongs, slow_ms=slow_ms, stall_ms=stall_ms), journal, port, port_file)
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,182 @@
+"""SM2 public-key encryption on the national curve: what only the province's private key can open.
+
+Sources: GM/T 0003.4 (the algorithm), GM/T 0003.5 (the curve, and a worked example), GM/T 0009 (the ASN.1 form).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+
+from fastecdsa.curve import Curve  # type: ignore[attr-defined]  # its stubs forget to say that it passes these on
+from fastecdsa.point import Point  # type: ignore[attr-defined]
+
+from protocols.errors import BadSettings
+
+_P = 0xFFFFFFFEFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF00000000FFFFFFFFFFFFFFFF
+_A = 0xFFFFFFFEFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF00000000FFFFFFFFFFFFFFFC
+_B = 0x28E9FA9E9D9F5E344D5A9E4BCF6509A7F39789F515AB8F92DDBCBD414D940E93
+_N = 0xFFFFFFFEFFFFFFFFFFFFFFFFFFFFFFFF7203DF6B21C6052B53BBF40939D54123
+_GX = 0x32C4AE2C1F1981195F9904466A39C9948FE30BBFF2660BE1715A4589334C74C7
+_GY = 0xBC3736A2F4F6779C59BDCEE36B692153D0A9877CC62A474002DF32E52139F0A0
+_CURVE = Curve("sm2p256v1", _P, _A, _B, _N, _GX, _GY)
+_G = Point(_GX, _GY, _CURVE)
+
+_COORDINATE = 32  # bytes of one coordinate, and of one SM3 digest
+_HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """A point of the curve; there is none that is not on it."""
+
+    x: int
+    y: int
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.x < _P and 0 <= self.y < _P and _on_curve(self.x, self.y)):
+            raise BadSettings(
+                [
+                    "SM2 公钥不在 sm2p256v1 曲线上, 多半抄错了一位 / "
+                    "SM2 public key is not a point of sm2p256v1: probably a digit was copied wrong"
+                ]
+            )
+
+    @classmethod
+    def from_hex(cls, text: str) -> PublicKey:
+        """A key as provinces hand it out: 130 hex digits with the leading 04, or 128 without.
+
+        Raises BadSettings for anything else, and where this machine cannot compute SM3.
+        """
+        _require_sm3()
+        digits = text.strip()
+        if len(digits) == 130 and digits.startswith("04"):
+            digits = digits[2:]
+        if len(digits) != 128 or not _HEX_DIGITS.issuperset(digits):
+            raise BadSettings(
+                [
+                    f"SM2 公钥应为 130 位十六进制 (04 开头) 或 128 位 (不带 04), 现为 {len(text.strip())} 位 / "
+                    "SM2 public key: expected 130 hex digits beginning with 04, or 128 without it, "
+                    f"got {len(text.strip())} characters"
+                ]
+            )
+        return cls(int(digits[:64], 16), int(digits[64:], 16))
+
+
+@dataclass(frozen=True)
+class Ciphertext:
+    """The three parts of an SM2 ciphertext, and the orders in which peers want them."""
+
+    c1: bytes
+    """A point, 65 bytes: 04, x, y."""
+    c2: bytes
+    """The hidden text, as long as the plaintext."""
+    c3: bytes
+    """SM3 digest, 32 bytes."""
+
+    def c1c3c2(self) -> bytes:
+        """The order of GM/T 0003."""
+        return self.c1 + self.c3 + self.c2
+
+    def c1c2c3(self) -> bytes:
+        """The order of before GM/T 0003, still asked for by some."""
+        return self.c1 + self.c2 + self.c3
+
+    def der(self) -> bytes:
+        """GM/T 0009 ASN.1, as `openssl pkeyutl -decrypt` reads it."""
+        x, y = self.c1[1 : 1 + _COORDINATE], self.c1[1 + _COORDINATE :]
+        return _der(
+            0x30, _der_integer(x) + _der_integer(y) + _der(_OCTET_STRING, self.c3) + _der(_OCTET_STRING, self.c2)
+        )
+
+
+def encrypt(plaintext: bytes, key: PublicKey, *, secret: int | None = None) -> Ciphertext:
+    """Hide `plaintext` (at least one byte) from everyone but the owner of `key`.
+
+    `secret` is for known answers only: used twice for real, it gives both texts away.
+    Raises ValueError for an empty text, and for a secret that is out of range or unusable for this text.
+    """
+    if not plaintext:
+        raise ValueError("SM2 cannot hide an empty text")
+    if secret is not None:
+        ciphertext = _encrypt_with(secret, plaintext, key)
+        if ciphertext is None:
+            raise ValueError("this secret would leave the text in the open")
+        return ciphertext
+    while True:
+        ciphertext = _encrypt_with(1 + secrets.randbelow(_N - 1), plaintext, key)
+        if ciphertext is not None:
+            return ciphertext
+
+
+def _encrypt_with(secret: int, plaintext: bytes, key: PublicKey) -> Ciphertext | None:
+    """GM/T 0003.4, 6.1; None where the mask is all zero, which would send the text as it is."""
+    if not 0 < secret < _N:
+        raise ValueError("an SM2 secret lies between 1 and the order of the curve")
+    c1 = _G * secret
+    shared = Point(key.x, key.y, _CURVE) * secret
+    x2, y2 = _coordinate(shared.x), _coordinate(shared.y)
+    mask = _mask(x2 + y2, len(plaintext))
+    if not any(mask):
+        return None
+    return Ciphertext(
+        c1=b"\x04" + _coordinate(c1.x) + _coordinate(c1.y),
+        c2=_xor(plaintext, mask),
+        c3=_sm3(x2 + plaintext + y2),
+    )
+
+
+def _mask(shared: bytes, length: int) -> bytes:
+    """The key derivation function of GM/T 0003.4, 5.4.3: `length` bytes."""
+    blocks = -(-length // _COORDINATE)
+    return b"".join(_sm3(shared + n.to_bytes(4, "big")) for n in range(1, blocks + 1))[:length]
+
+
+def _xor(left: bytes, right: bytes) -> bytes:
+    # As two large integers: one operation instead of one per byte.
+    return (int.from_bytes(left, "big") ^ int.from_bytes(right, "big")).to_bytes(len(left), "big")
+
+
+def _coordinate(value: int) -> bytes:
+    return value.to_bytes(_COORDINATE, "big")
+
+
+def _on_curve(x: int, y: int) -> bool:
+    return (y * y - (x * x * x + _A * x + _B)) % _P == 0
+
+
+def _sm3(content: bytes) -> bytes:
+    return hashlib.new("sm3", content).digest()
+
+
+def _require_sm3() -> None:
+    """Found out when the settings are read, not at the first rating."""
+    try:
+        _sm3(b"")
+    except ValueError:  # a Python whose OpenSSL was built without it, or which runs in FIPS mode
+        raise BadSettings(
+            [
+                "本机 Python 的 OpenSSL 不带 SM3, 无法使用国密省平台 / "
+                "the OpenSSL of this Python has no SM3, so a province that wants SM2 cannot be served from here"
+            ]
+        ) from None
+
+
+# ---- ASN.1, as much of it as four fields need
+
+_INTEGER, _OCTET_STRING = 0x02, 0x04
+
+
+def _der_integer(magnitude: bytes) -> bytes:
+    digits = magnitude.lstrip(b"\0") or b"\0"
+    # A first bit of 1 would read as a minus sign.
+    return _der(_INTEGER, b"\0" + digits if digits[0] & 0x80 else digits)
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    length = len(content)
+    if length < 0x80:
+        return bytes([tag, length]) + content
+    size = length.to_bytes((length.bit_length() + 7) // 8, "big")
+    return bytes([tag, 0x80 | len(size)]) + size + content
