@@ -39,7 +39,7 @@ class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     case_no: Annotated[str, Meta(min_length=1, max_length=50)] | None = None
     service_number: Annotated[int, Meta(ge=1, le=99)] = 1
     clerk: Annotated[str, Meta(max_length=50)] | None = None
-    seconds: Annotated[int, Meta(ge=5, le=600)] | None = None
+    seconds: Annotated[int, Meta(ge=1, le=600)] | None = None
     replace: bool = False
     """Withdraw an invitation that is still open at this window."""
 

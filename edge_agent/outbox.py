@@ -219,10 +219,12 @@ class Outbox:
             busy = self._db.execute(
                 "SELECT * FROM invitation WHERE window = ? AND state = 'open'", (invitation.window,)
             ).fetchone()
-            if busy is not None and not replace:
-                raise WindowBusy(busy["id"])
             if busy is not None:
-                self._append([self._closed(busy, "withdrawn", opened)], opened.wall_ms)
+                # One whose time is over ends by that, whoever comes next.
+                over = _remaining_ms(busy, opened) <= 0
+                if not over and not replace:
+                    raise WindowBusy(busy["id"])
+                self._append([self._closed(busy, "expired" if over else "withdrawn", opened)], opened.wall_ms)
             self._db.execute(
                 "INSERT INTO invitation(id, window, state, seconds, opened_ms, mono_ms, host_boot, synced, case_no,"
                 " service_number, clerk) VALUES (?,?,'open',?,?,?,?,?,?,?,?)",

@@ -1,1 +1,1 @@
-
+"""Everything outside our two programs, simulated, and misbehaving on purpose."""

@@ -1,14 +1,15 @@
 """The demo's own MQTT broker, so that a demo runs where no broker is installed.
 
-For demos and tests only: it listens on this machine alone, keeps nothing on disk and has no TLS. A hall or a city runs
-mosquitto (deploy/mosquitto), which keeps the same fences.
+For demos and tests only: it listens on this machine alone, keeps nothing on disk and has no TLS. A hall or a city
+runs mosquitto (deploy/mosquitto), which keeps the same fences.
 
-The broker inside is the Python package amqtt, and amqtt may drop messages under faults: it acknowledges a message before
-it passes it on, and forgets a message that a subscriber has not acknowledged within five seconds. That costs
+The broker inside is the Python package amqtt, and amqtt may drop messages under faults: it acknowledges a message
+before it passes it on, and forgets a message that a subscriber has not acknowledged within five seconds. That costs
 nothing here, because the product does not rely on a broker: an agent keeps every record until the collector's
 receipt says that the ledger has it, and sends again what no receipt covers.
 
-What amqtt 0.12.1 gets wrong in a way that would show in a demo (each one seen, and now held by a test) is put right below.
+What amqtt 0.12.1 gets wrong in a way that a demo would show (fences with holes, names that cannot be taken over,
+agents that look alive, a farewell without end) is put right below, each with its reason.
 """
 
 import asyncio
@@ -69,7 +70,7 @@ def main(port: int, port_file: Path | None, users_file: Path) -> None:
     users = json.loads(users_file.read_text("utf-8"))
     try:
         serve(port, users, port_file, ready=_say_where)
-    except BrokerError as error:
+    except (BrokerError, ValueError) as error:
         raise click.ClickException(f"消息服务器无法启动 / the broker cannot start: {error}") from error
 
 
@@ -114,7 +115,7 @@ async def _serve(
     await broker.shutdown()
 
 
-class DemoBroker(Broker):
+class DemoBroker(Broker):  # type: ignore[misc]
     """amqtt's broker with fences, with takeover, and without sessions that outlive their connection."""
 
     def __init__(self, port: int, users: Mapping[str, str]):
@@ -205,7 +206,8 @@ class DemoBroker(Broker):
     # Fences
 
     async def _topic_filtering(self, session: Session, topic: str, action: Action) -> bool:
-        # Must not wait for anything: amqtt asks while it walks over its subscriptions, and a change on the way ends the walk.
+        # Must not wait for anything: amqtt asks while it walks over its subscriptions, and if they change
+        # meanwhile, the walk ends and the message is lost.
         if action == Action.PUBLISH:
             return may_write(session.username, topic)
         return may_read(session.username, topic)
@@ -218,7 +220,7 @@ class DemoBroker(Broker):
             await super()._publish_retained_messages_for_subscription(subscription, session)
 
 
-class _Connection(BrokerProtocolHandler):
+class _Connection(BrokerProtocolHandler):  # type: ignore[misc]
     """One client's connection, which can be cut, and which ends when the client falls silent."""
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -231,8 +233,8 @@ class _Connection(BrokerProtocolHandler):
         if self.writer is not None:
             self.writer._writer.transport.abort()
 
-    # A farewell of our own, made before the first byte is read: amqtt makes its own afterwards, and a client that leaves
-    # in between would be waited for for ever.
+    # A farewell of our own, made before the first byte is read: amqtt makes its own afterwards, and would wait for
+    # ever for a client that left in between.
 
     async def wait_disconnect(self) -> DisconnectPacket | None:
         return await self._farewell
@@ -266,7 +268,9 @@ def may_read(user: str | None, topic_or_filter: str | None) -> bool:
 
 
 def _is_fenced_in(user: str | None, wanted: str | None, allowed: tuple[str, ...]) -> bool:
-    return bool(user and wanted) and any(_covers(fence.format(agent=user), wanted) for fence in allowed)
+    if not user or not wanted:
+        return False
+    return any(_covers(fence.format(agent=user), wanted) for fence in allowed)
 
 
 def _covers(fence: str, wanted: str) -> bool:

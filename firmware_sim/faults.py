@@ -196,7 +196,7 @@ def in_pieces(frame: bytes, faults: Faults, rng: Random) -> Iterator[tuple[int, 
 
 
 class _Way:
-    """Bytes on their way in one direction; nothing overtakes on a wire."""
+    """Bytes on their way in one direction. Nothing overtakes on a wire: what is late holds up all that is behind it."""
 
     def __init__(self) -> None:
         self._pieces: deque[tuple[int, bytes]] = deque()
@@ -209,8 +209,7 @@ class _Way:
     def put(self, piece: bytes, due_ms: int) -> None:
         if not piece or self._bytes + len(piece) > IN_FLIGHT_MAX:
             return
-        behind_ms = self._pieces[-1][0] if self._pieces else due_ms
-        self._pieces.append((max(due_ms, behind_ms), piece))
+        self._pieces.append((due_ms, piece))
         self._bytes += len(piece)
 
     def take(self, now_ms: int) -> bytes:

@@ -9,7 +9,7 @@ import threading
 import time
 import tty
 from bisect import insort
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -269,20 +269,20 @@ class Station:
         moments = (self.panel.next_ms(now_ms), ahead_ms, self.wire.next_ms())
         return min((moment for moment in moments if moment is not None), default=now_ms + IDLE_MS)
 
-    def step(self, now_ms: int) -> list[Change]:
-        """Let everything happen that is due; what the truth should know of it."""
+    def step(self, now_ms: int) -> Iterator[Change]:
+        """Let everything happen that is due, and give what the truth should know of it. To be run to its end."""
         self.wire.to_device(self.line.read(), now_ms)
-        changes = self._happen(now_ms)
+        yield from self._happen(now_ms)
         up, down = self.wire.due(now_ms)
         self.panel.feed(down, now_ms)
         if said := self.panel.poll(now_ms):
             self.wire.to_host(said, now_ms)
         up += self.wire.due(now_ms)[0]
+        # The truth knows of a press before the host does, or a killed simulator would leave a press that never was.
+        yield from self.panel.take_events()
         self.line.write(up)
-        return [*changes, *self.panel.take_events()]
 
-    def _happen(self, now_ms: int) -> list[Change]:
-        changes: list[Change] = []
+    def _happen(self, now_ms: int) -> Iterator[Change]:
         while self.ahead and self.ahead[0].at_ms <= now_ms:
             happening = self.ahead.pop(0)
             match happening.kind:
@@ -294,12 +294,10 @@ class Station:
                 case "unplug" if self.line.plugged:
                     self.line.unplug()
                     self.wire.cut()
-                    changes.append(Unplugged(now_ms))
+                    yield Unplugged(now_ms)
                 case "replug" if not self.line.plugged:
                     self.line.replug()
-                    changes.append(Replugged(now_ms))
-            changes += self.panel.take_events()
-        return changes
+                    yield Replugged(now_ms)
 
     def _reboot(self, now_ms: int) -> None:
         if self.boot_file is not None:

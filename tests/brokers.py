@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -187,8 +188,9 @@ def _free_port() -> int:
 class Peer:
     """A real paho client as our programs use it (MQTT 3.1.1, clean session) that remembers what it saw.
 
-    Its client id is the user name if no other is given. Without user it is anonymous; without password it knows its own.
-    It does not reconnect of its own accord. Every wait has `within_s` seconds, and says what it saw when they are over.
+    Its client id is the user name if no other is given. Without a user it is anonymous; a password need not be
+    given for a known user. It does not reconnect of its own accord. Every wait has `within_s` seconds, and
+    says what it saw when they are over.
     """
 
     def __init__(
@@ -200,9 +202,7 @@ class Peer:
         self.lost = threading.Event()
         self._changed = threading.Condition()
         self._granted: dict[int, list[int]] = {}
-        self._client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=client_id or user, reconnect_on_failure=False
-        )
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id or user, reconnect_on_failure=False)
         self._client.username_pw_set(user, broker.users.get(user) if password is None else password)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = lambda *_: self.lost.set()
@@ -223,10 +223,25 @@ class Peer:
         self._client.will_set(topic, payload, qos=1, retain=True)
         return self
 
-    def trust(self, ca_file: Path | None) -> Self:
-        """Speak TLS, before connecting. None: trust what the machine trusts."""
-        self._client.tls_set(ca_certs=None if ca_file is None else str(ca_file))
+    def trust(self, ca_file: Path | None, **versions: ssl.TLSVersion) -> Self:
+        """Speak TLS, before connecting. None: trust what the machine trusts. `versions` as in ssl.SSLContext."""
+        context = ssl.create_default_context(cafile=ca_file)
+        for name, version in versions.items():
+            setattr(context, name, version)
+        self._client.tls_set_context(context)
         return self
+
+    def acknowledge_by_hand(self) -> Self:
+        """From now on nothing is acknowledged, until `acknowledge_all`."""
+        self._client.manual_ack_set(True)
+        return self
+
+    def acknowledge_all(self) -> None:
+        """Acknowledge what was heard, and from now on everything at once."""
+        with self._changed:
+            for message in self.messages:
+                self._client.ack(message.mid, message.qos)
+            self._client.manual_ack_set(False)
 
     def connect(self, host: str = "127.0.0.1", within_s: float = 5) -> str:
         """What the broker answered, in paho's words."""
@@ -296,7 +311,7 @@ class Peer:
 
 
 class Stranger:
-    """A client in a process of its own, with a retained will, that can be killed or frozen. Its client id is the user."""
+    """A client in a process of its own, with a retained will, to be killed or frozen. Its client id is the user."""
 
     CODE = """
 import sys

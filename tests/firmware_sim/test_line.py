@@ -88,6 +88,14 @@ def test_an_idle_pty_has_nothing_to_read_and_no_error(tmp_path):
         assert (b"", b"") == (before, line.read())
 
 
+def test_a_panel_does_not_hear_itself(tmp_path):
+    """Before the host has set its end of the pty, a terminal would echo; turns red without setraw."""
+    with pty(tmp_path) as line:
+        line.write(b"$BEAT\r\n")
+
+        assert b"" == line.read()
+
+
 def test_a_pulled_cable_is_an_error_at_the_other_end(tmp_path):
     """And the link is gone."""
     with pty(tmp_path) as line, serial.Serial(str(line.link), timeout=PATIENCE_S) as host:
@@ -353,8 +361,8 @@ def test_unplug_and_replug_in_one_breath_leave_the_cable_in(tmp_path):
             assert read_frame(host, b"BEAT").startswith(b"$BEAT,D0001,1,")
 
 
-def test_a_reboot_is_written_down_before_it_is_said(tmp_path):
-    """The next process goes on counting."""
+def test_a_reboot_is_written_down_and_told_before_it_is_said(tmp_path):
+    """The next process goes on counting; turns red if bytes go out before the truth has heard of it."""
     path = boot_file(tmp_path / "panel0")
     with (
         Hall([station(PtyLine(tmp_path / "panel0"), boot_file=path)]) as hall,
@@ -365,7 +373,7 @@ def test_a_reboot_is_written_down_before_it_is_said(tmp_path):
             pass
 
         assert [2] == [event.boot for event in hall.heard(Rebooted)]
-    assert 3 == next_boot(path)
+        assert 3 == next_boot(path)
 
 
 def test_many_panels_share_a_thread(tmp_path):
