@@ -15,7 +15,7 @@ BUTTONS = (1, 2, 3, 4, 5)
 BUTTON_SHARES = (64, 18, 8, 6, 4)  # one in ten is bad, so that a short demo shows one
 EDGE_MS = 500  # who asks when an invitation ended, the panel or the agent, may hear answers this far apart
 LONGEST_PRESS_MS = 1_200  # in a demo nobody thinks for long
-GAP_MS = 400  # between two services of a window, so that no press is near two invitations
+GAP_MS = 700  # between two services of a window; more than EDGE_MS, so that no press is near two invitations
 
 
 # ---- the scenario

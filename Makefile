@@ -1,0 +1,59 @@
+# 两条命令 / two commands:  make demo   make test
+# 其余 / others:            make bench  make lint  make clean
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+SECONDS ?= 20
+FAULTS  ?= 0
+SEED    ?= 7
+BROKER  ?= amqtt
+JSON    ?=
+KEEP    ?=
+PYTEST_ARGS ?=
+
+.PHONY: demo test bench lint format setup mosquitto clean
+
+# 一次繁忙的上午, 全部为独立进程 / a busy morning, every part a process of its own
+demo: $(READY)
+	@$(BIN)/firmware-sim demo --seconds $(SECONDS) --seed $(SEED) --broker $(BROKER) \
+		$(if $(filter-out 0,$(FAULTS)),--faults) $(if $(JSON),--json $(JSON)) $(if $(KEEP),--keep $(KEEP))
+
+test: $(READY) mosquitto
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+bench: $(READY) mosquitto
+	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+lint: $(READY)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(READY)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+setup: $(READY)
+
+$(READY): setup.cfg pyproject.toml
+	@echo "准备环境 / setting up $(VENV) …"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "需要 Python 3.11 或更新 / Python 3.11 or newer is needed; PYTHON=… make"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "请先安装 venv / install venv first: sudo apt-get install python3-venv"; exit 1; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+# 真实的 mosquitto 供测试使用 / the tests use a real mosquitto
+mosquitto:
+	@command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || { \
+		echo "安装 mosquitto / installing mosquitto …"; \
+		if [ "$$(id -u)" = 0 ]; then SUDO=; else SUDO=sudo; fi; \
+		{ $$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq mosquitto >/dev/null; } || \
+		echo "装不上 mosquitto, 需要它的测试将跳过 / mosquitto could not be installed, its tests will be skipped"; }
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-run
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
