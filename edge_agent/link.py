@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 RETRY_S = (
     0.5  # opening a port that is not there costs microseconds, and a hall waits for nothing longer than two seconds
 )
-_READ_S = 1.0  # how often a window looks at its clock when the line is silent; bytes and wake() end the wait at once
+_READ_S = 0.5  # how often a window looks at its clock when the line is silent; bytes and wake() end the wait at once
 _SOCKET_READ_S = 0.1  # pyserial cannot be woken from reading a socket
 _WRITE_S = 1.0  # a device that takes no bytes for this long loses an ack, and repeats its press
 
@@ -124,8 +124,7 @@ def carry(link: Link, window: Window, now: Callable[[], Moment], stop: threading
             link.write(window.plugged(now()))
             while not stop.is_set():
                 data = link.read()
-                reply = window.feed(data, now()) if data else b""
-                reply += window.tick(now())
+                reply = window.feed(data, now()) + window.tick(now())
                 if reply:
                     link.write(reply)
         except LinkDown as down:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +33,10 @@ from protocols.messages import (
 )
 from protocols.ratings import Invitation, InvitationState, Moment, Outcome, Press
 
-GRACE_MS = 1000  # a device starts its seconds when INVITE reaches it: a press in its last moment is still in time
+from . import outbox_file
+
+GRACE_MS = 1000  # a device starts its seconds when INVITE reaches it, and its words can wait STALE_MS in our buffers
+ANY_INVITATION = "*"
 _SAME_PRESS_MS = 5000  # how far two reports of one press may differ: a slow line and a device's cheap crystal
 _SAME_PRESS_OTHER_BOOT_MS = 600_000  # the same, when the PC was restarted in between and only the wall clock is left
 _SEEN_MAX = 100_000  # a device repeats a press for minutes; this is weeks of a hall
@@ -42,39 +44,9 @@ _SEEN_TRIM = 1_000  # trim the above now and then, not at every press
 _INVITATIONS_LOOKED_AT = 8  # a late press belongs to one of the last few services of its window
 _INVITATION_DAYS = 30  # how long an ended invitation can still be asked for
 _DAY_MS = 86_400_000
-_QUICK_CHECK_BYTES = 200_000_000  # above it the check would keep a hall waiting at start; the chain is checked anyway
-
-_SCHEMA = """
-CREATE TABLE epoch(agent TEXT NOT NULL, epoch TEXT NOT NULL, created_ms INTEGER NOT NULL);
--- The last record ever written, and the last one that the collector receipted.
-CREATE TABLE tip(seq INTEGER NOT NULL, head BLOB NOT NULL, at_ms INTEGER NOT NULL);
-CREATE TABLE receipted(seq INTEGER NOT NULL, head BLOB NOT NULL);
-CREATE TABLE record(
-    seq INTEGER PRIMARY KEY, window TEXT NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL, hash BLOB NOT NULL);
-CREATE TABLE seen(
-    id INTEGER PRIMARY KEY, device TEXT NOT NULL, boot INTEGER NOT NULL, count INTEGER NOT NULL,
-    button INTEGER NOT NULL, pressed_ms INTEGER NOT NULL, mono_ms INTEGER NOT NULL, host_boot TEXT NOT NULL);
-CREATE INDEX seen_press ON seen(device, boot, count);
-CREATE TABLE invitation(
-    n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, window TEXT NOT NULL, state TEXT NOT NULL,
-    seconds INTEGER NOT NULL, opened_ms INTEGER NOT NULL, mono_ms INTEGER NOT NULL, host_boot TEXT NOT NULL,
-    synced INTEGER, case_no TEXT, service_number INTEGER NOT NULL, clerk TEXT, closed_ms INTEGER,
-    closed_mono_ms INTEGER, closed_boot TEXT, press TEXT);
-CREATE INDEX invitation_window ON invitation(window, n);
-CREATE UNIQUE INDEX invitation_open ON invitation(window) WHERE state = 'open';
--- The hall's own evidence: the head at the end of each day (UTC), kept for good.
-CREATE TABLE daily_head(day TEXT PRIMARY KEY, seq INTEGER NOT NULL, head TEXT NOT NULL);
-PRAGMA user_version = 1;
-"""
-_VERSION = 1
-
 
 class OutboxFull(Exception):
     """The disk, or the room given to the outbox, is full: nothing was kept and nothing may be acknowledged."""
-
-
-class OutboxMismatch(Exception):
-    """This file belongs to another agent, or was made by a newer program."""
 
 
 class WindowBusy(Exception):
@@ -104,29 +76,34 @@ class Backlog:
 class Outbox:
     """The file at `path`. A damaged file is set aside whole, named in `set_aside`, and a new epoch begins.
 
-    With `look_only` nothing is set aside: a damaged file raises sqlite3.DatabaseError.
+    With `look_only` nothing is ever written: a damaged file raises sqlite3.DatabaseError.
     """
 
     def __init__(self, path: Path, agent: str, now_ms: int, max_megabytes: int = 20_000, look_only: bool = False):
         self.path = path
+        self.agent = agent
+        self.full = False
+        """Whether the last attempt to write something down failed for want of room."""
         self.set_aside: Path | None = None
+        self.damage = ""
+        """Why it was set aside."""
         self._lock = threading.RLock()
         self._listeners: list[Callable[[str], None]] = []
-        try:
-            self._db = _open(path, agent, now_ms)
-        except sqlite3.DatabaseError as error:
-            if look_only or not _damaged(error):
-                raise
-            self.set_aside = _put_aside(path, now_ms)
-            self._db = _open(path, agent, now_ms)
+        self._db = outbox_file.open_to_look(path, agent) if look_only else self._opened(now_ms)
         pages = max_megabytes * 1_000_000 // self._value("PRAGMA page_size")
         # With a bound of our own an insert fails before the disk is full, and deleting still works.
         self._db.execute(f"PRAGMA max_page_count = {pages}")
-        self.agent = agent
         self.epoch: str = self._value("SELECT epoch FROM epoch")
         self._waiting: dict[str, int] = dict(
             self._db.execute("SELECT window, count(*) FROM record WHERE kind = 'press' GROUP BY window").fetchall()
         )
+
+    def _opened(self, now_ms: int) -> sqlite3.Connection:
+        self.damage = outbox_file.damage(self.path, self.agent)
+        if self.damage:
+            self.set_aside = outbox_file.put_aside(self.path, now_ms)
+        self.damaged_files = tuple(outbox_file.put_aside_before(self.path))
+        return outbox_file.open_to_write(self.path, self.agent, now_ms)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -139,12 +116,22 @@ class Outbox:
 
     # ---- presses
 
-    def keep(self, window: str, profile: tuple[str, int], presses: Sequence[Press], moment: Moment) -> int:
+    def keep(
+        self,
+        window: str,
+        profile: tuple[str, int],
+        presses: Sequence[Press],
+        moment: Moment,
+        known: str | None = ANY_INVITATION,
+    ) -> int | None:
         """Keep these presses; how many were new. All are on disk when this returns; OutboxFull if they are not.
 
-        A press inside an open invitation answers it. A press that was kept before is not kept again.
+        A press inside an open invitation answers it. A press that was kept before is not kept again. `known` is the
+        invitation that the caller believes to be open; if it is another one, nothing is kept and the answer is None.
         """
         with self._writing():
+            if known != ANY_INVITATION and known != self.open_id(window):
+                return None
             records: list[Record] = []
             for press in presses:
                 records += self._understood(window, profile, press, moment)
@@ -275,6 +262,11 @@ class Outbox:
         row = self._row("SELECT * FROM invitation WHERE window = ? AND state = 'open'", (window,))
         return (_invitation(row), _remaining_ms(row, moment)) if row is not None else None
 
+    def open_id(self, window: str) -> str | None:
+        """The id of the window's open invitation."""
+        row = self._row("SELECT id FROM invitation WHERE window = ? AND state = 'open'", (window,))
+        return row["id"] if row is not None else None
+
     def _closed(self, row: sqlite3.Row, outcome: Outcome, moment: Moment) -> ClosingRecord:
         self._db.execute(
             "UPDATE invitation SET state = ?, closed_ms = ?, closed_mono_ms = ?, closed_boot = ? WHERE n = ?",
@@ -361,16 +353,7 @@ class Outbox:
     def first_break(self) -> int | None:
         """The number of the first record whose hash does not follow from the one before; None if the chain holds."""
         with self._lock:
-            done = self._row("SELECT seq, head FROM receipted")
-            seq, head = int(done["seq"]), bytes(done["head"])
-            for row in self._db.execute("SELECT seq, body, hash FROM record ORDER BY seq"):
-                head = chain.link(head, row["body"])
-                if row["seq"] != seq + 1 or row["hash"] != head:
-                    return int(row["seq"])
-                seq = row["seq"]
-            tip = self._row("SELECT seq, head FROM tip")
-        whole: bool = (tip["seq"], tip["head"]) == (seq, head)
-        return None if whole else int(tip["seq"])
+            return outbox_file.first_break(self._db)
 
     # ---- the file
 
@@ -420,63 +403,6 @@ class Outbox:
     def _tell(self, window: str) -> None:
         for listener in self._listeners:
             listener(window)
-
-
-def _open(path: Path, agent: str, now_ms: int) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-    try:
-        _prepare(db, path, agent, now_ms)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _prepare(db: sqlite3.Connection, path: Path, agent: str, now_ms: int) -> None:
-    db.row_factory = sqlite3.Row
-    # Space that drained records leave goes back to the system; must be set before the first table.
-    db.execute("PRAGMA auto_vacuum = FULL")
-    db.execute("PRAGMA journal_mode = WAL")
-    # FULL, not NORMAL: in WAL mode NORMAL may forget the last commits when the power goes.
-    db.execute("PRAGMA synchronous = FULL")
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        _create(db, agent, now_ms)
-    elif version != _VERSION:
-        raise OutboxMismatch(f"{path}: 由更新的程序写成 / written by a newer program (version {version})")
-    owner = db.execute("SELECT agent FROM epoch").fetchone()["agent"]
-    if owner != agent:
-        raise OutboxMismatch(f"{path}: 属于 {owner}, 不是 {agent} / belongs to {owner}, not to {agent}")
-    if path.stat().st_size <= _QUICK_CHECK_BYTES:
-        found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise sqlite3.DatabaseError(f"{path}: {found}")
-
-
-def _create(db: sqlite3.Connection, agent: str, now_ms: int) -> None:
-    epoch = str(uuid.uuid4())
-    head = chain.genesis(agent, epoch)
-    # All or nothing: a crash in here leaves an empty file, which is begun again.
-    db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
-    db.execute("INSERT INTO epoch VALUES (?,?,?)", (agent, epoch, now_ms))
-    db.execute("INSERT INTO tip VALUES (0,?,0)", (head,))
-    db.execute("INSERT INTO receipted VALUES (0,?)", (head,))
-    db.execute("COMMIT")
-
-
-def _damaged(error: sqlite3.DatabaseError) -> bool:
-    # Locked, full, no permission: somebody else's trouble, the file itself may be whole.
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is None or (code & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def _put_aside(path: Path, now_ms: int) -> Path:
-    aside = path.with_name(f"{path.name}.damaged-{now_ms}")
-    for suffix in ("-wal", "-shm", ""):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
-    return aside
 
 
 def _same_press(row: sqlite3.Row, press: Press, moment: Moment) -> bool:

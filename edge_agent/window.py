@@ -15,6 +15,7 @@ from .outbox import Outbox, OutboxFull
 log = logging.getLogger(__name__)
 
 PROFILE = ("house", 1)
+STALE_MS = 1000  # bytes may lie so long between two reads; as long as the grace that an invitation gives
 _ASK_AGAIN_MS = 1000  # a device that has not confirmed an invitation is asked again, no faster than a person notices
 
 
@@ -45,6 +46,8 @@ class Window:
         self._since = moment
         self._since_state: WindowState = "cable_out"
         self._heard_ms = moment.mono_ms
+        self._read_ms = moment.mono_ms
+        self._known: str | None = None
         self._kept = 0
         self._noise = 0
         self._health_lock = threading.Lock()
@@ -58,6 +61,8 @@ class Window:
         self._decoder = Decoder()
         self._heard_ms = moment.mono_ms
         self._invited = None
+        self._read_ms = moment.mono_ms
+        self._known = self._outbox.open_id(self.id)
         return encode(Query(self._device)) + self.tick(moment)
 
     def unplugged(self, why: str, moment: Moment) -> None:
@@ -67,7 +72,24 @@ class Window:
         self._down = why
 
     def feed(self, data: bytes, moment: Moment) -> bytes:
-        """Keep every press in `data`, and acknowledge those that are on disk."""
+        """Keep every press in `data`, which was read at `moment`, and acknowledge those that are on disk.
+
+        To be called after each read, also of nothing: a frame says how old its press was when it was sent, and what
+        lies between two reads is how long it may have waited in this machine.
+        """
+        waited_ms, self._read_ms = moment.mono_ms - self._read_ms, moment.mono_ms
+        known, self._known = self._known, self._outbox.open_id(self.id)
+        if not data:
+            return b""
+        if waited_ms > STALE_MS:
+            # Nobody can say when these were pressed. The device was not thanked, and repeats them with their true age.
+            self._decoder = Decoder()
+            return b""
+        reply = self._heard(data, known, moment)
+        self._known = self._outbox.open_id(self.id)
+        return reply
+
+    def _heard(self, data: bytes, known: str | None, moment: Moment) -> bytes:
         presses: list[Press] = []
         reply = b""
         for item in self._decoder.feed(data):
@@ -83,7 +105,7 @@ class Window:
                 case _:
                     # Our own words back from the line: an adapter that echoes.
                     self._noise += 1
-        return (self._keep(presses, moment) if presses else b"") + reply
+        return (self._keep(presses, known, moment) if presses else b"") + reply
 
     def tick(self, moment: Moment) -> bytes:
         """End an invitation whose time is over; tell the device of one that was opened or ended."""
@@ -104,15 +126,18 @@ class Window:
 
     # ---- what a frame does
 
-    def _keep(self, presses: list[Press], moment: Moment) -> bytes:
+    def _keep(self, presses: list[Press], known: str | None, moment: Moment) -> bytes:
         try:
-            fresh = self._outbox.keep(self.id, PROFILE, presses, moment)
+            fresh = self._outbox.keep(self.id, PROFILE, presses, moment, known)
         except OutboxFull as full:
             if not self._refusing:
                 log.error("磁盘已满, 不再确认按键 / disk full, presses are not accepted: window=%s %s", self.id, full)
             self._refusing = True
             return b""
-        # The line above has put them on the disk: only now may the device say thank you.
+        if fresh is None:
+            # An invitation opened or ended since the last read: before or after the press? The repeat will tell.
+            return b""
+        # The lines above have put them on the disk: only now may the device say thank you.
         self._refusing = False
         self._kept += fresh
         return b"".join(encode(Ack(press.id.device, press.id.boot, press.id.count)) for press in presses)

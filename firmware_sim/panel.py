@@ -11,7 +11,6 @@ from urllib.parse import unquote
 FRAME_MAX = 128  # the longest frame with its CR LF that was agreed on; the firmware has no more room for one
 QUEUE_MAX = 16  # presses that fit into the device's RAM
 EVENTS_MAX = 1_000  # a caller takes them after each call; nobody presses a thousand times in between
-ABREAST = 4  # presses repeated at the full pace: 4 x 64 bytes fill most of 400 ms at 9600 baud
 
 _DEVICE = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,15}")
@@ -122,16 +121,16 @@ class HousePanel:
                 self.unknown += 1
 
     def poll(self, now_ms: int) -> bytes:
-        """Everything the panel wants on the line now: due presses, oldest first, then a beat if one is due."""
-        # Presses first, so that a beat never counts a press that the host could not have heard of.
-        frames = [self._say_press(kept, now_ms) for kept in self._queue if self._due_ms(kept) <= now_ms]
+        """Everything the panel wants on the line now: the oldest press if it is due, then a beat if one is due."""
+        # One at a time: a host that heard the second press first would take that for the citizen's answer.
+        frames = [self._say_press(kept, now_ms) for kept in self._queue[:1] if self._due_ms(kept) <= now_ms]
         if self._beat_ms <= now_ms:
             frames.append(self._say_beat(now_ms))
         return b"".join(frames)
 
     def next_ms(self, now_ms: int) -> int | None:
         """When it next wants to be polled if nothing happens before; never earlier than now."""
-        return max(now_ms, min([self._beat_ms, *(self._due_ms(kept) for kept in self._queue)]))
+        return max(now_ms, min([self._beat_ms, *(self._due_ms(kept) for kept in self._queue[:1])]))
 
     def reboot(self, now_ms: int) -> None:
         """Power off and on. The boot number rises by one; RAM, with every unacknowledged press, is lost."""
@@ -194,10 +193,8 @@ class HousePanel:
         return press
 
     def _due_ms(self, kept: _Kept) -> int:
-        """Now for a new press; then at each repeat, slower when so many wait that they would fill the line."""
-        if kept.sent_ms is None:
-            return kept.press.at_ms
-        return kept.sent_ms + self._repeat_ms * -(-len(self._queue) // ABREAST)
+        """Now for a press that was not sent yet; then at each repeat."""
+        return kept.press.at_ms if kept.sent_ms is None else kept.sent_ms + self._repeat_ms
 
     def _say_press(self, kept: _Kept, now_ms: int) -> bytes:
         kept.sent_ms = now_ms

@@ -13,6 +13,7 @@ from firmware_sim.panel import PressMade, PressThanked
 # The simulated panels are labelled from the left, best first; which level a button means is the directory's matter.
 BUTTONS = (1, 2, 3, 4, 5)
 BUTTON_SHARES = (64, 18, 8, 6, 4)  # one in ten is bad, so that a short demo shows one
+LATE_MS = 1_500  # a device's seconds are whole and start when it hears of them: it may still ask after the deadline
 EDGE_MS = 500  # who asks when an invitation ended, the panel or the agent, may hear answers this far apart
 LONGEST_PRESS_MS = 1_200  # in a demo nobody thinks for long
 GAP_MS = 700  # between two services of a window; more than EDGE_MS, so that no press is near two invitations
@@ -170,7 +171,7 @@ class _Morning:
             free_ms = service.over_ms + GAP_MS
             if self._rng.random() < self._habits.stray:
                 # Well after the end of the invitation: this one is unsolicited whoever is asked.
-                stray_ms = service.over_ms + EDGE_MS + GAP_MS
+                stray_ms = service.over_ms + LATE_MS + GAP_MS
                 self.strays.append(Stray(stray_ms, self._window, self._rng.choice(BUTTONS)))
                 free_ms = stray_ms + EDGE_MS + GAP_MS
             # Planned, not added up: what a long service delays is caught up with the next ones.
@@ -379,7 +380,7 @@ class Truth:
 
     def fates(self) -> list[Fate]:
         """Of each invitation ever opened, in the order of opening per window."""
-        return [self._fate(row, closed_ms) for window in self._opened for row, closed_ms in self._spans(window)]
+        return [self._fate(*span) for window in self._opened for span in self._spans(window)]
 
     def unsolicited(self) -> list[Pressed]:
         """Presses that cannot belong to any invitation."""
@@ -409,25 +410,27 @@ class Truth:
                 self._thanked[_id(_press(row))] = row["thanked_ms"]
         return json.dumps(row, ensure_ascii=False)
 
-    def _spans(self, window: str) -> Iterable[tuple[dict[str, Any], int]]:
-        """Each invitation of the window with its end: its deadline, or its withdrawal, or the next invitation."""
+    def _spans(self, window: str) -> Iterable[tuple[dict[str, Any], int, int]]:
+        """Each invitation of the window, until when it was surely open, and until when it may have been."""
         rows = sorted(self._opened[window], key=lambda row: row["asked_ms"])
         ends = [*(row["asked_ms"] for row in rows), *self._withdrawn.get(window, [])]
         for row in rows:
-            deadline_ms = row["opened_ms"] + row["seconds"] * 1000
-            yield row, min([deadline_ms, *(end for end in ends if end > row["asked_ms"])])
+            # It opened somewhere between the question and the answer, and its seconds ran from there.
+            earliest_ms = row["asked_ms"] + row["seconds"] * 1000
+            latest_ms = row["opened_ms"] + row["seconds"] * 1000 + LATE_MS
+            cut = [end for end in ends if end > row["asked_ms"]]
+            yield row, min([earliest_ms, *cut]) - EDGE_MS, min([latest_ms, *(end + EDGE_MS for end in cut)])
 
-    def _fate(self, row: dict[str, Any], closed_ms: int) -> Fate:
+    def _fate(self, row: dict[str, Any], sure_ms: int, possible_ms: int) -> Fate:
         made = sorted(self._pressed.get(row["window"], []), key=lambda press: press.at_ms)
-        presses = [self._with_thanks(p) for p in made if row["asked_ms"] <= p.at_ms < closed_ms + EDGE_MS]
+        presses = [self._with_thanks(p) for p in made if row["asked_ms"] <= p.at_ms < possible_ms]
         buttons: set[int] = set()
         certain = False
         for press in presses:
             buttons.add(press.button)
             # A press that was not thanked may have been lost with the panel's memory, or only its thanks were; one
             # near an end may be outside for the agent. The first without such doubts ends the guessing.
-            inside = row["opened_ms"] <= press.at_ms <= closed_ms - EDGE_MS
-            if inside and press.thanked_ms is not None:
+            if row["opened_ms"] <= press.at_ms <= sure_ms and press.thanked_ms is not None:
                 certain = True
                 break
         return Fate(

@@ -16,8 +16,12 @@ from dataclasses import astuple, dataclass, fields
 from urllib.parse import quote, unquote
 
 LINE_MAX = 128  # with its line end; a press takes at most 90, the rest is room for a clerk's name
+_LINE_END = b"\r\n"
+_FRAME_MAX = LINE_MAX - len(_LINE_END)
 _CRC_DIGITS = 4
-_DEVICE = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
+_LINE = re.compile(rb"\$([^$*]*)\*(.{4})", re.DOTALL)
+DEVICE = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
+"""What a device may be called."""
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)  # ten digits: seconds, counts and ages fit; longer is no number
 
 
@@ -135,22 +139,26 @@ def crc16(data: bytes) -> int:
 
 
 def encode(frame: Frame) -> bytes:
-    """The frame as it goes over the line, line end included. ValueError if it would be longer than LINE_MAX."""
+    """The frame as it goes over the line, line end included. ValueError if `decode` would not give it back."""
     values = (quote(value, safe="") if isinstance(value, str) else str(value) for value in astuple(frame))
     body = ",".join((_NAMES[type(frame)], *values)).encode("ascii")
-    line = b"$%s*%04X\r\n" % (body, crc16(body))
-    if len(line) > LINE_MAX:
-        raise ValueError(f"{type(frame).__name__} of {len(line)} bytes, at most {LINE_MAX}")
-    return line
+    line = b"$%s*%04X" % (body, crc16(body))
+    heard = decode(line)
+    if heard != frame:
+        why = heard.reason if isinstance(heard, Noise) else "not the same when read back"
+        raise ValueError(f"cannot be said on the line: {frame}: {why}")
+    return line + _LINE_END
 
 
 def decode(line: bytes) -> Frame | Noise:
     """The frame of `$…*CRC4`, or why it is none."""
-    star = len(line) - _CRC_DIGITS - 1
-    if star < 1 or line[:1] != b"$" or line[star : star + 1] != b"*":
+    if len(line) > _FRAME_MAX:
+        return Noise(line, "too long")
+    parts = _LINE.fullmatch(line)
+    if parts is None:
         return Noise(line, "not a frame")
-    body = line[1:star]
-    if line[star + 1 :] != b"%04X" % crc16(body):
+    body, digits = parts.groups()
+    if digits != b"%04X" % crc16(body):
         return Noise(line, "bad checksum")
     try:
         name, *texts = body.decode("ascii").split(",")
@@ -177,7 +185,7 @@ def _values(shape: tuple[tuple[str, object], ...], texts: list[str]) -> list[str
                 return None
             values.append(int(text))
         elif name == "device":
-            if not _DEVICE.fullmatch(text):
+            if not DEVICE.fullmatch(text):
                 return None
             values.append(text)
         else:
@@ -191,9 +199,12 @@ class Decoder:
     def __init__(self) -> None:
         self._held = b""
 
-    def feed(self, data: bytes) -> Iterator[tuple[Frame, bytes] | Noise]:
+    def feed(self, data: bytes) -> list[tuple[Frame, bytes] | Noise]:
         """Every frame that `data` completes, with its bytes, and what was no frame, in the order of the line."""
-        held = self._held + data
+        # A list, not a generator: whoever stops half way through one would make the next `feed` begin in the past.
+        return list(self._read(self._held + data))
+
+    def _read(self, held: bytes) -> Iterator[tuple[Frame, bytes] | Noise]:
         at = 0
         while True:
             start = held.find(b"$", at)
@@ -219,7 +230,7 @@ class Decoder:
 
 def _end(held: bytes, start: int) -> int | None:
     """Where the frame that starts at `start` ends; None if it may still grow, -1 if it never becomes one."""
-    limit = start + LINE_MAX - 2
+    limit = start + _FRAME_MAX
     star = held.find(b"*", start + 1, limit)
     end = star + 1 + _CRC_DIGITS
     interrupted = held.find(b"$", start + 1, end if star >= 0 else limit)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from .errors import BadMessage
 from .ratings import Outcome, PressId
 
 ROOT = "hcp/v1"
-COLLECTOR_STATUS = f"{ROOT}/collector/status"
+_COLLECTOR = "collector"
+COLLECTOR_STATUS = f"{ROOT}/{_COLLECTOR}/status"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 """What an agent, an epoch or a window may be called: it becomes part of a topic or a file name."""
 EPOCH = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
@@ -28,6 +30,12 @@ RECORD_BYTES_MAX = 16 * 1024  # the longest record: a rating page's text of 150 
 BATCH_BYTES_MAX = 1024 * 1024  # inflated; 1,000 records of a button panel are 400 kB
 PAYLOAD_BYTES_MAX = BATCH_BYTES_MAX + 4096  # on the wire; above it nothing is even looked at
 SEQ_MAX = 2**62  # SQLite counts to 2**63 - 1
+_REASON_MAX = 200  # characters: it stands in a table that a person reads
+
+Count = Annotated[int, Meta(ge=0, le=SEQ_MAX)]
+"""What is counted, numbered or measured from some start. A larger one would break the database that is to keep it."""
+Time = Annotated[int, Meta(ge=-62_000_000_000_000, le=253_000_000_000_000)]
+"""Milliseconds UTC, of the years 6 to 9987: a calendar can show them in any zone, and a wrong clock stays inside."""
 
 
 def topic(agent: str, kind: str) -> str:
@@ -36,11 +44,12 @@ def topic(agent: str, kind: str) -> str:
 
 
 def parse_topic(text: str) -> tuple[str, str] | None:
-    """Agent and kind of a topic of ours, None for any other."""
+    """Agent and kind of an agent's topic, None for any other."""
     parts = text.split("/", 3)
     if len(parts) != 4 or "/".join(parts[:2]) != ROOT or not NAME.fullmatch(parts[2]):
         return None
-    return parts[2], parts[3]
+    # The collector's own topic looks the same: no agent can have its name.
+    return None if parts[2] == _COLLECTOR else (parts[2], parts[3])
 
 
 # ---- records
@@ -51,18 +60,18 @@ class PressRecord(msgspec.Struct, frozen=True, tag_field="kind", tag="press", om
 
     window: str
     device: str
-    boot: int
-    count: int
-    button: int
-    pressed_ms: int
+    boot: Count
+    count: Count
+    button: Count
+    pressed_ms: Time
     """When the button went down, by the agent's wall clock."""
-    kept_ms: int
+    kept_ms: Time
     """When it was on disk, by the same clock."""
-    mono_ms: int
+    mono_ms: Count
     """The same moment as `kept_ms` by the clock that nobody can set, counted within `host_boot`."""
     host_boot: str
     profile: str
-    profile_version: int
+    profile_version: Count
     raw: str
     """The frame's bytes, in hex."""
     synced: bool | None = None
@@ -79,18 +88,21 @@ class ClosingRecord(msgspec.Struct, frozen=True, tag_field="kind", tag="closing"
     window: str
     invitation: str
     outcome: Outcome
-    opened_ms: int
-    deadline_ms: int
-    closed_ms: int
-    mono_ms: int
+    opened_ms: Time
+    deadline_ms: Time
+    closed_ms: Time
+    mono_ms: Count
     host_boot: str
-    service_number: int = 1
+    service_number: Count = 1
     case_no: str | None = None
     clerk: str | None = None
     synced: bool | None = None
 
 
 Record = PressRecord | ClosingRecord
+
+# How msgspec says no: a wrong shape, text that is not UTF-8, and brackets so deep that it gives up.
+_NOT_OURS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _encoder = msgspec.json.Encoder()
 _record: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
@@ -105,8 +117,8 @@ def decode_record(body: bytes) -> Record:
     """The record of these bytes; BadMessage if it is none."""
     try:
         return _record.decode(body)
-    except msgspec.MsgspecError as error:
-        raise BadMessage(f"no record: {error}", bytes(body)) from error
+    except _NOT_OURS as error:
+        raise BadMessage(_short(f"不是记录 / no record: {error}"), bytes(body)) from error
 
 
 # ---- agent → collector
@@ -116,13 +128,13 @@ class Batch(msgspec.Struct, frozen=True, omit_defaults=True):
     """Consecutive records of one epoch: `records[0]` is number `first`."""
 
     epoch: str
-    first: int
+    first: Count
     prev: str
     """The head before `first`, in hex."""
     head: str
     """The head after the last of them: the collector computes it too before it believes a byte."""
     records: list[msgspec.Raw]
-    oldest: int = 1
+    oldest: Count = 1
     """The oldest record that the agent still holds; what came before it is in the ledger, or nowhere."""
 
 
@@ -130,7 +142,7 @@ class Receipt(msgspec.Struct, frozen=True):
     """The ledger holds all of `epoch` up to `upto`, and its head there is `head` (hex)."""
 
     epoch: str
-    upto: int
+    upto: Count
     head: str
 
 
@@ -140,14 +152,14 @@ class AgentStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     online: bool
     version: str = ""
     epoch: str = ""
-    since_ms: int = 0
+    since_ms: Time = 0
 
 
 class CollectorStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """Retained: whether anyone is there to give receipts, and since when."""
 
     online: bool
-    since_ms: int = 0
+    since_ms: Time = 0
 
 
 WindowState = Literal["ready", "inviting", "cable_out", "device_silent", "refusing"]
@@ -158,28 +170,28 @@ class WindowHealth(msgspec.Struct, frozen=True, omit_defaults=True):
 
     window: str
     state: WindowState
-    since_ms: int = 0
+    since_ms: Time = 0
     detail: str = ""
     device: str = ""
-    boot: int = 0
-    count: int = 0
+    boot: Count = 0
+    count: Count = 0
     """Presses that the device says it has counted in `boot`."""
-    kept: int = 0
+    kept: Count = 0
     """Presses of this window written since the agent started."""
-    noise: int = 0
+    noise: Count = 0
     """Pieces of noise on the line since the agent started."""
-    waiting: int = 0
+    waiting: Count = 0
     """Presses of this window not yet receipted."""
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an agent knows about itself and its windows; sent every now and then, and when something changes."""
 
-    at_ms: int
+    at_ms: Time
     epoch: str
     windows: list[WindowHealth]
-    backlog: int = 0
-    oldest_ms: int | None = None
+    backlog: Count = 0
+    oldest_ms: Time | None = None
     synced: bool | None = None
     alarm: str = ""
     """What a person has to look at, in words; empty when nothing."""
@@ -201,16 +213,20 @@ def encode(message: Message) -> bytes:
 def decode(payload: bytes, kind: type[M]) -> M:
     """The message of these bytes; BadMessage says what is wrong with it."""
     if len(payload) > PAYLOAD_BYTES_MAX:
-        raise BadMessage(f"{len(payload)} bytes, at most {PAYLOAD_BYTES_MAX}", payload)
+        raise BadMessage(f"太长 / too long: {len(payload)} > {PAYLOAD_BYTES_MAX} bytes", payload)
     body = _inflate(payload) if payload[:1] == b"\x78" else payload
     try:
         message = msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as error:
-        raise BadMessage(f"no {kind.__name__}: {error}", payload) from error
+    except _NOT_OURS as error:
+        raise BadMessage(_short(f"格式不符 / no {kind.__name__}: {error}"), payload) from error
     reason = _wrong(message)
     if reason:
         raise BadMessage(reason, payload)
     return message
+
+
+def _short(reason: str) -> str:
+    return reason if len(reason) <= _REASON_MAX else reason[: _REASON_MAX - 1] + "…"
 
 
 def _inflate(payload: bytes) -> bytes:
@@ -219,9 +235,11 @@ def _inflate(payload: bytes) -> bytes:
     try:
         body = inflater.decompress(payload, BATCH_BYTES_MAX)
     except zlib.error as error:
-        raise BadMessage(f"does not inflate: {error}", payload) from error
+        raise BadMessage(f"解压失败 / does not inflate: {error}", payload) from error
     if not inflater.eof:
-        raise BadMessage(f"cut short, or more than {BATCH_BYTES_MAX} bytes inflated", payload)
+        raise BadMessage(f"不完整, 或解压后太长 / cut short, or inflates to over {BATCH_BYTES_MAX} bytes", payload)
+    if inflater.unused_data:
+        raise BadMessage(f"后面多出字节 / followed by {len(inflater.unused_data)} bytes too many", payload)
     return body
 
 
@@ -230,31 +248,35 @@ def _wrong(message: Message) -> str:
         case Batch():
             return _wrong_batch(message)
         case Receipt():
-            return _wrong_place(message.epoch, message.upto, message.head)
+            return _wrong_place(message.epoch, message.head)
+        case Health():
+            return _wrong_epoch(message.epoch)
+        case AgentStatus() if message.epoch:
+            return _wrong_epoch(message.epoch)
         case _:
             return ""
 
 
 def _wrong_batch(batch: Batch) -> str:
     if not 1 <= len(batch.records) <= RECORDS_MAX:
-        return f"{len(batch.records)} records, expected 1 to {RECORDS_MAX}"
+        return f"记录条数不对 / {len(batch.records)} records, expected 1 to {RECORDS_MAX}"
     if not 1 <= batch.oldest <= batch.first:
-        return f"oldest {batch.oldest}, expected 1 to first ({batch.first})"
+        return f"记录编号不对 / oldest is {batch.oldest}, expected 1 to first ({batch.first})"
     if not _HEAD.fullmatch(batch.prev):
-        return "prev is no SHA-256 in hex"
+        return "prev 不是 SHA-256 / prev is no SHA-256 in hex"
     if any(len(bytes(body)) > RECORD_BYTES_MAX for body in batch.records):
-        return f"a record of more than {RECORD_BYTES_MAX} bytes"
-    return _wrong_place(batch.epoch, batch.first, batch.head)
+        return f"有一条记录太长 / a record of more than {RECORD_BYTES_MAX} bytes"
+    return _wrong_place(batch.epoch, batch.head)
 
 
-def _wrong_place(epoch: str, seq: int, head: str) -> str:
-    if not EPOCH.fullmatch(epoch):
-        return "epoch is no UUID"
-    if not 0 <= seq <= SEQ_MAX:
-        return f"record number {seq}, expected 0 to {SEQ_MAX}"
+def _wrong_place(epoch: str, head: str) -> str:
     if not _HEAD.fullmatch(head):
-        return "head is no SHA-256 in hex"
-    return ""
+        return "head 不是 SHA-256 / head is no SHA-256 in hex"
+    return _wrong_epoch(epoch)
+
+
+def _wrong_epoch(epoch: str) -> str:
+    return "" if EPOCH.fullmatch(epoch) else "纪元不是 UUID / epoch is no UUID"
 
 
 def batch_of(epoch: str, first: int, prev: bytes, head: bytes, bodies: Sequence[bytes], oldest: int) -> Batch:

@@ -37,6 +37,11 @@ CREATE INDEX press_window ON press(agent, window, fate);
 CREATE TABLE closing(
     invitation TEXT PRIMARY KEY, epoch_id INTEGER NOT NULL, seq INTEGER NOT NULL, agent TEXT NOT NULL,
     window TEXT NOT NULL, outcome TEXT NOT NULL, closed_ms INTEGER NOT NULL) WITHOUT ROWID;
+-- Which button of a device meant which level from when on: what a rating said when it was made stays checkable.
+CREATE TABLE key_map(
+    id INTEGER PRIMARY KEY, device TEXT NOT NULL, from_ms INTEGER NOT NULL, keys BLOB NOT NULL);
+CREATE TRIGGER key_map_never_changes BEFORE UPDATE ON key_map BEGIN SELECT RAISE(ABORT, 'key maps never change'); END;
+CREATE TRIGGER key_map_never_goes BEFORE DELETE ON key_map BEGIN SELECT RAISE(ABORT, 'key maps never go'); END;
 CREATE TABLE rating(
     id INTEGER PRIMARY KEY, press INTEGER NOT NULL UNIQUE, once TEXT NOT NULL UNIQUE, level TEXT NOT NULL,
     bad INTEGER NOT NULL, device TEXT NOT NULL, boot INTEGER NOT NULL, count INTEGER NOT NULL, hall TEXT NOT NULL,
@@ -44,13 +49,13 @@ CREATE TABLE rating(
     channel TEXT NOT NULL, invitation TEXT, case_no TEXT, service_number INTEGER NOT NULL, clerk TEXT,
     state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', words TEXT NOT NULL DEFAULT '',
     tries INTEGER NOT NULL DEFAULT 0, next_ms INTEGER NOT NULL, duplicate INTEGER NOT NULL DEFAULT 0,
-    flagged INTEGER NOT NULL DEFAULT 0, made_ms INTEGER NOT NULL, settled_ms INTEGER);
+    flagged INTEGER NOT NULL DEFAULT 0, key_map INTEGER NOT NULL, made_ms INTEGER NOT NULL, settled_ms INTEGER);
 -- One service, one rating (一次一评).
 CREATE UNIQUE INDEX rating_service ON rating(case_no, service_number) WHERE case_no IS NOT NULL;
 -- Bad ratings first, then in order of arrival.
 CREATE INDEX rating_due ON rating(bad DESC, id) WHERE state = 'due';
-CREATE INDEX rating_window ON rating(agent, window, state);
-CREATE INDEX rating_state ON rating(state);
+-- Every count of ratings on a page is read from this index alone.
+CREATE INDEX rating_counts ON rating(agent, window, state, reason, level, bad, flagged);
 CREATE TABLE service_case(
     case_no TEXT NOT NULL, service_number INTEGER NOT NULL, body BLOB NOT NULL, received_ms INTEGER NOT NULL,
     delivered_ms INTEGER, PRIMARY KEY(case_no, service_number)) WITHOUT ROWID;

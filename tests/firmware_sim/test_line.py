@@ -422,7 +422,7 @@ def test_through_every_fault_what_was_thanked_was_acknowledged(tmp_path):
         thanked = {event.press.count for event in hall.heard(PressThanked)}
 
         assert thanked <= read <= {event.count for event in hall.heard(PressMade)}
-        assert len(thanked) >= 10, "--seed 7"
+        assert len(thanked) >= 5, "--seed 7"
 
 
 def whole_presses(lines: list[bytes]) -> Iterator[int]:

@@ -1,6 +1,6 @@
 """The simulated province holds to its description, and goes wrong exactly as its seed says."""
 
-# ruff: noqa: SIM300 - the expected value stands on the left
+
 
 import json
 import os

@@ -1,6 +1,6 @@
 """The province's SM2 opens what a third implementation, the openssl command, has sealed."""
 
-# ruff: noqa: SIM300 - the expected value stands on the left
+
 
 import subprocess
 from functools import lru_cache
