@@ -14,7 +14,7 @@ JSON    ?=
 KEEP    ?=
 PYTEST_ARGS ?=
 
-.PHONY: demo test bench lint format setup mosquitto clean
+.PHONY: demo test bench mutations lint format setup mosquitto clean
 
 # 一次繁忙的上午, 全部为独立进程 / a busy morning, every part a process of its own
 demo: $(READY)
@@ -26,6 +26,10 @@ test: $(READY) mosquitto
 
 bench: $(READY) mosquitto
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+# 逐条破坏承诺的规则, 看测试变红 / break each rule of the promise and see the journeys turn red
+mutations: $(READY)
+	@$(BIN)/python -m tests.journeys.mutations
 
 lint: $(READY)
 	@$(BIN)/ruff format --check .

@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib
 import logging
 import signal
-import ssl
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from . import web
-from .config import BrokerSettings, ProvinceSettings, Settings, WebSettings, dialect, secret
+from .config import BrokerSettings, ProvinceSettings, Settings, WebSettings, dialect, secret, tls_context
 from .directory import Directory
 from .forwarder import Forwarder
 from .inbox import Broker, Inbox
@@ -23,6 +22,8 @@ from .ledger.store import Store
 
 log = logging.getLogger(__name__)
 
+_END_S = 1.5  # a service manager, and a person, want to see it end
+
 
 def now_ms() -> int:
     """Milliseconds UTC."""
@@ -31,19 +32,14 @@ def now_ms() -> int:
 
 def run(settings: Settings, directory: Directory, folder: Path) -> None:
     """Run the collector until SIGTERM or SIGINT. Files in the settings are relative to `folder`."""
-    store = Store(folder / settings.ledger.path)
+    store = Store(folder / settings.ledger.path, sole=not settings.broker.share)
     intake = Intake(store, directory)
     cured = intake.cure(now_ms())
     if cured:
         log.info("目录更新后 %s 条按键有了含义 / presses that the directory now gives a meaning", cured)
     stop = threading.Event()
     failures: list[BaseException] = []
-    wakers: list[Callable[[], None]] = []
-
-    def halt() -> None:
-        stop.set()
-        for wake in wakers:
-            wake()
+    enders: list[Callable[[], None]] = []
 
     def loop(name: str, work: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:
@@ -52,24 +48,22 @@ def run(settings: Settings, directory: Directory, folder: Path) -> None:
             except BaseException as error:  # noqa: BLE001 - not handled here: handed to the main thread, which ends with it
                 failures.append(error)
             finally:
-                halt()
+                stop.set()
 
         return threading.Thread(target=guarded, name=name, daemon=True)
 
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     threads = []
+    if settings.web is not None:
+        server = _web(settings.web, store, intake, directory, folder)
+        enders.append(server.close)
+        threads.append(loop("web", server.run))
     if settings.province is not None:
         forwarder = _forwarder(settings.province, store, folder)
         store.listen(forwarder.wake)
-        wakers.append(forwarder.wake)
-        for worker in range(settings.province.workers):
-            threads.append(loop(f"forwarder-{worker}", lambda: forwarder.work(stop)))
-    close_web: Callable[[], None] = _nothing
-    if settings.web is not None:
-        server = _web(settings.web, store, intake, directory, folder)
-        close_web = server.close
-        threads.append(loop("web", server.run))
+        enders.append(forwarder.stop)
+        threads += [loop(f"forwarder-{worker}", forwarder.work) for worker in range(settings.province.workers)]
     inbox = Inbox(_broker(settings.broker, folder), intake, directory.agents, now_ms)
     for thread in threads:
         thread.start()
@@ -77,13 +71,21 @@ def run(settings: Settings, directory: Directory, folder: Path) -> None:
     try:
         inbox.run(stop)
     finally:
-        halt()
-        close_web()
-        for thread in threads:
-            thread.join(2)
-        store.close()
-    if failures:
-        raise failures[0]
+        failed = failures[:]  # what breaks from here on breaks because we end
+        for end in enders:
+            end()
+        if _all_ended(threads):
+            store.close()
+    if failed:
+        raise failed[0]
+
+
+def _all_ended(threads: list[threading.Thread]) -> bool:
+    """Wait a little. One that is still connecting is left behind: its call is written down as begun, which is true."""
+    last_s = time.monotonic() + _END_S
+    for thread in threads:
+        thread.join(max(0.0, last_s - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
 
 
 def _forwarder(province: ProvinceSettings, store: Store, folder: Path) -> Forwarder:
@@ -95,24 +97,22 @@ def _web(web_settings: WebSettings, store: Store, intake: Intake, directory: Dir
     app = web.create_app(Overview(store), intake, directory, token, now_ms)
     server = web.serve(app, web_settings.host, web_settings.port)
     if web_settings.port_file:
-        (folder / web_settings.port_file).write_text(str(server.effective_port), encoding="utf-8")
+        _write_whole(folder / web_settings.port_file, str(server.effective_port))
     log.info("网页 / page: http://%s:%s", web_settings.host, server.effective_port)
     return server
 
 
 def _broker(broker: BrokerSettings, folder: Path) -> Broker:
     password = secret(broker.password, broker.password_file, folder)
-    context = None
-    if broker.tls is not None:
-        context = ssl.create_default_context(cafile=str(folder / broker.tls.ca) if broker.tls.ca else None)
-        if broker.tls.certificate:
-            key = folder / broker.tls.key_file if broker.tls.key_file else None
-            context.load_cert_chain(folder / broker.tls.certificate, key)
+    context = tls_context(broker.tls, folder) if broker.tls is not None else None
     return Broker(broker.host, broker.port, broker.user, password, broker.keepalive_s, context, broker.share)
 
 
-def _nothing() -> None:
-    pass
+def _write_whole(path: Path, text: str) -> None:
+    """All of it or nothing: whoever waits for this file never reads half of it."""
+    draft = path.with_name(f"{path.name}.new")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
 
 
 if __name__ == "__main__":

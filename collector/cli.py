@@ -7,8 +7,9 @@ import logging
 import sqlite3
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -53,10 +54,11 @@ def run(path: Path) -> None:
     except LedgerMismatch as error:
         _give_up(f"ledger.path: {error}")
     except sqlite3.DatabaseError as error:
-        _give_up(f"ledger.path: {path.parent / settings.ledger.path}: 打不开或写不了 / cannot be used: {error}")
+        _give_up_for_file(path.parent / settings.ledger.path, error)
     except OSError as error:
-        where = error.filename or (f"web {settings.web.host}:{settings.web.port}" if settings.web else "")
-        _give_up(f"{error.strerror or error}: {where}")
+        if error.filename is None:
+            raise
+        _give_up(f"{error.filename}: 打不开或用不了 / cannot be used: {error.strerror}")
 
 
 @main.command()
@@ -78,34 +80,43 @@ def check(path: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="以 JSON 输出 / print JSON")
 def verify(path: Path, as_json: bool) -> None:
     """重算账本中每一条哈希链 / recompute every chain in the ledger. Exit 1 if anything was changed."""
-    settings, directory = _settings(path)
+    settings, _ = _settings(path)
     file = _ledger(settings, path)
     started = time.perf_counter()
     try:
-        found = audit.verify(file, directory)
+        found = audit.verify(file)
+    except LedgerMismatch as error:
+        _give_up(f"ledger.path: {error}")
     except sqlite3.DatabaseError as error:
-        _give_up(f"{file}: 账本损坏, 请保留此文件并从备份恢复 / the ledger is damaged, keep it and restore: {error}")
+        _give_up_for_file(file, error)
     seconds = time.perf_counter() - started
-    findings = [{"agent": f.agent, "epoch": f.epoch, "seq": f.seq, "what": f.what} for f in found.findings]
     if as_json:
         shown = {
             "epochs": found.epochs,
             "records": found.records,
             "ratings": found.ratings,
-            "gaps": found.gaps,
-            "findings": findings,
+            "gaps": len(found.gaps),
+            "missing": [asdict(gap) for gap in found.gaps],
+            "findings": [asdict(finding) for finding in found.findings],
             "seconds": round(seconds, 3),
         }
         click.echo(json.dumps(shown, ensure_ascii=False))
     else:
-        click.echo(
-            f"{found.epochs} 个纪元 epochs, {found.records} 条记录 records, {found.ratings} 条评价 ratings,"
-            f" {found.gaps} 处缺口 gaps, {seconds:.2f} s"
-        )
-        for finding in found.findings:
-            click.echo(f"✗ {finding.agent} {finding.epoch} #{finding.seq}: {finding.what}")
-        click.echo("完好 / whole" if not findings else "账本被改动 / the ledger was changed")
-    sys.exit(1 if findings else 0)
+        _show(found, seconds)
+    sys.exit(1 if found.findings else 0)
+
+
+def _show(found: audit.Audit, seconds: float) -> None:
+    click.echo(
+        f"{found.epochs} 个纪元 epochs, {found.records} 条记录 records, {found.ratings} 条评价 ratings,"
+        f" {len(found.gaps)} 处缺口 gaps, {seconds:.2f} s"
+    )
+    for gap in found.gaps:
+        where = f"{gap.agent} {gap.epoch} #{gap.first}–{gap.last}"
+        click.echo(f"○ {where}: 账本没有, 请查备份 / not in the ledger, look for a backup")
+    for finding in found.findings:
+        click.echo(f"✗ {finding.agent} {finding.epoch} #{finding.seq}: {finding.what}")
+    click.echo("账本被改动 / the ledger was changed" if found.findings else "完好 / whole")
 
 
 @main.command()
@@ -114,11 +125,13 @@ def verify(path: Path, as_json: bool) -> None:
 def reconcile(path: Path, as_json: bool) -> None:
     """各窗口对账: 按键 = 存档 + 账本 … / per window: pressed, in outbox, in ledger, accepted, parked, waiting."""
     settings, directory = _settings(path)
-    store = Store(_ledger(settings, path))
+    file = _ledger(settings, path)
     try:
-        found = reconciled(Overview(store), directory)
-    finally:
-        store.close()
+        found = _reconciled(file, directory)
+    except LedgerMismatch as error:
+        _give_up(f"ledger.path: {error}")
+    except sqlite3.DatabaseError as error:
+        _give_up_for_file(file, error)
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
         return
@@ -126,6 +139,14 @@ def reconcile(path: Path, as_json: bool) -> None:
     for line in found["windows"]:
         click.echo(f"{line['agent'] + '/' + line['window']:>13}" + "".join(f"{line[key]:>13}" for key in KEYS))
     click.echo(f"{'合计 all':>11}" + "".join(f"{found['all'][key]:>13}" for key in KEYS))
+
+
+def _reconciled(file: Path, directory: Directory) -> dict[str, Any]:
+    store = Store(file)
+    try:
+        return reconciled(Overview(store), directory)
+    finally:
+        store.close()
 
 
 def _settings(path: Path) -> tuple[Settings, Directory]:
@@ -142,6 +163,14 @@ def _ledger(settings: Settings, path: Path) -> Path:
     if not file.exists():
         _give_up(f"ledger.path: 没有这个文件 / no such file: {file}; 汇聚器还没有运行过 / the collector never ran")
     return file
+
+
+def _give_up_for_file(file: Path, error: sqlite3.DatabaseError) -> NoReturn:
+    if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.InternalError):
+        raise error  # that is our mistake, and no file's
+    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        _give_up(f"{file}: 账本损坏, 请保留此文件并从备份恢复 / the ledger is damaged, keep it and restore: {error}")
+    _give_up(f"ledger.path: {file}: 打不开或写不了 / cannot be opened or written: {error}")
 
 
 def _give_up(message: str) -> NoReturn:

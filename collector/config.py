@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -104,6 +106,14 @@ def secret(value: str, file: str, folder: Path) -> str:
     return (folder / file).read_text(encoding="utf-8").strip() if file else value
 
 
+def tls_context(tls: TlsSettings, folder: Path) -> ssl.SSLContext:
+    """What to trust and who we are; OSError for a file that is no certificate or key."""
+    context = ssl.create_default_context(cafile=str(folder / tls.ca) if tls.ca else None)
+    if tls.certificate:
+        context.load_cert_chain(folder / tls.certificate, folder / tls.key_file if tls.key_file else None)
+    return context
+
+
 def dialect(province: ProvinceSettings, folder: Path) -> TxnBody:
     """The province's way to say it."""
     return TxnBody(
@@ -124,12 +134,10 @@ def dialect(province: ProvinceSettings, folder: Path) -> TxnBody:
 
 def _contradictions(read: Settings, folder: Path) -> list[str]:
     mistakes = _secret_mistakes("broker.password", read.broker.password, read.broker.password_file, folder)
+    if not read.broker.host.strip():
+        mistakes.append("broker.host: 不能为空 / must not be empty")
     if read.broker.tls is not None:
-        mistakes += [
-            f"broker.tls.{key}: 没有文件 / no file {value!r}"
-            for key, value in msgspec.structs.asdict(read.broker.tls).items()
-            if value and not (folder / value).is_file()
-        ]
+        mistakes += _tls_mistakes(read.broker.tls, folder)
     if read.web is not None:
         mistakes += _secret_mistakes("web.token", read.web.token, read.web.token_file, folder)
     if read.province is not None:
@@ -137,22 +145,63 @@ def _contradictions(read: Settings, folder: Path) -> list[str]:
     return mistakes
 
 
+def _tls_mistakes(tls: TlsSettings, folder: Path) -> list[str]:
+    missing = [
+        f"broker.tls.{key}: 没有文件 / no file {value!r}"
+        for key, value in msgspec.structs.asdict(tls).items()
+        if value and not (folder / value).is_file()
+    ]
+    if missing:
+        return missing
+    try:
+        tls_context(tls, folder)
+    except OSError as error:
+        return [f"broker.tls: 证书或密钥用不了 / certificate or key cannot be used: {error.strerror or error}"]
+    return []
+
+
 def _province_mistakes(province: ProvinceSettings, folder: Path) -> list[str]:
-    mistakes = _secret_mistakes("province.app_word", province.app_word, province.app_word_file, folder)
-    if mistakes:
-        return mistakes
+    mistakes = [
+        f"province.{key}: 网址不对 / wrong address {getattr(province, key)!r} (应为 / expected: https://主机[:端口]/路径)"
+        for key in ("case_url", "offline_rating_url")
+        if not _is_address(getattr(province, key))
+    ]
+    mistakes += [
+        f"province.{key}: 不能为空 / must not be empty"
+        for key in ("app_mark", "tenancy_id")
+        if not getattr(province, key).strip()
+    ]
+    secrets = _secret_mistakes("province.app_word", province.app_word, province.app_word_file, folder)
+    if secrets:
+        return mistakes + secrets
     try:
         dialect(province, folder)
     except ProtocolError as error:
-        return [f"province.public_key: {error}"]
-    return []
+        mistakes.append(f"province.public_key: {error}")
+    return mistakes
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return bool(parts.hostname) and parts.port != 0 and not any(each.isspace() for each in text)
+    except ValueError:  # a port that is no number
+        return False
 
 
 def _secret_mistakes(key: str, value: str, file: str, folder: Path) -> list[str]:
     if value and file:
         return [f"{key}: 与 {key}_file 只能填一个 / give this or {key}_file, not both"]
-    if not value and not file:
+    if not value.strip() and not file:
         return [f"{key}: 缺少 / missing; 填此项或 {key}_file / give this or {key}_file"]
-    if file and not (folder / file).is_file():
+    if not file:
+        return []
+    try:
+        # An empty token would let everybody in.
+        return [] if secret("", file, folder) else [f"{key}_file: 文件是空的 / the file is empty: {file!r}"]
+    except FileNotFoundError:
         return [f"{key}_file: 没有文件 / no file {file!r}"]
-    return []
+    except OSError as error:
+        return [f"{key}_file: 读不了 / cannot be read: {file!r}: {error.strerror}"]
+    except UnicodeDecodeError:
+        return [f"{key}_file: 不是 UTF-8 文本 / is not UTF-8 text: {file!r}"]

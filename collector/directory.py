@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -63,21 +64,30 @@ class Directory:
 def read(raw: bytes, file: str) -> Directory:
     """The directory in this TOML text; BadSettings names every mistake in it."""
     found = settings.read(raw, _File, file).windows
-    mistakes = [
-        f"{file}: windows[{at + 1}]: {what} 已在前面出现 / stands above already"
-        for at, window in enumerate(found)
-        for what, taken in (
-            (f"{window.agent}/{window.window}", [(each.agent, each.window) for each in found[:at]]),
-            (f"device {window.device}", [each.device for each in found[:at]]),
-        )
-        if ((window.agent, window.window) if "/" in what else window.device) in taken
-    ]
+    mistakes = list(_mistakes(found))
     if mistakes:
-        raise BadSettings(mistakes)
+        raise BadSettings([f"{file}: {mistake}" for mistake in mistakes])
     return Directory(
         {(each.agent, each.window): _place(each) for each in found},
         {each.device: {int(button): Level(level) for button, level in each.keys.items()} for each in found},
     )
+
+
+def _mistakes(windows: list[_Window]) -> Iterator[str]:
+    places: dict[tuple[str, str], int] = {}
+    devices: dict[str, int] = {}
+    for at, each in enumerate(windows, 1):
+        where = f"windows[{at}]"
+        above = places.setdefault((each.agent, each.window), at)
+        if above != at:
+            yield f"{where}: {each.agent}/{each.window} 已在 windows[{above}] 出现 / stands in windows[{above}] already"
+        above = devices.setdefault(each.device, at)
+        if above != at:
+            yield f"{where}.device: {each.device} 已在 windows[{above}] 出现 / stands in windows[{above}] already"
+        if each.agent == "collector":
+            yield f"{where}.agent: collector 是汇聚器自己的名字 / is the collector's own name"
+        if len({int(button) for button in each.keys}) < len(each.keys):
+            yield f"{where}.keys: 同一按键写了两次 / a button is given twice: {', '.join(each.keys)}"
 
 
 def _place(window: _Window) -> Place:

@@ -7,11 +7,13 @@ anything: an agent sends again what was not receipted.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import select
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +44,8 @@ _TICK_S = 0.5
 _BACK_OFF_MIN_S = 0.1
 _BACK_OFF_MAX_S = 1.5
 _REFUSED_S = 5.0
+_STEADY_S = 5.0  # a connection that did not even last this long is no reason to hurry back
+_TOGETHER_MAX = 64  # messages in one transaction: each may be a batch of a megabyte
 _KINDS = ("batch", "status", "health")
 
 
@@ -70,6 +74,8 @@ class Inbox:
         self._client = self._made(now_ms())
         self._failures = 0
         self._refused = ""
+        self._since_s = math.inf
+        self._leaving = False
 
     def run(self, stop: threading.Event) -> None:
         """Take what comes, until `stop`."""
@@ -82,34 +88,45 @@ class Inbox:
     def _turn(self) -> None:
         sock: Any = self._client.socket()
         writers = [sock] if self._client.want_write() else []
-        pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
-        readable, writable, _ = select.select([sock], writers, [], 0 if pending else _TICK_S)
-        if readable or pending:
+        readable, writable = self._ready(sock, writers, _TICK_S)
+        while readable:
             self._client.loop_read()
-        if writable:
+            # What waits behind it is taken in the same transaction: under load one fsync serves many agents.
+            if self._client.socket() is not sock or len(self._arrived) >= _TOGETHER_MAX:
+                break
+            readable, _ = self._ready(sock, [], 0)
+        if writable and self._client.socket() is sock:
             self._client.loop_write()
         self._client.loop_misc()
         if self._arrived:
             arrived, self._arrived = self._arrived, []
             self._take(arrived)
 
+    def _ready(self, sock: Any, writers: list[Any], within_s: float) -> tuple[bool, bool]:
+        """Whether there is something to read, and whether it can be written to."""
+        pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        readable, writable, _ = select.select([sock], writers, [], 0 if pending else within_s)
+        return bool(readable or pending), bool(writable)
+
     def _take(self, arrived: list[tuple[str, bytes]]) -> None:
         batches: list[tuple[str, Batch, bytes]] = []
-        for name, payload in arrived:
-            try:
-                self._sort(name, payload, batches)
-            except BadMessage as bad:
-                log.warning("消息已隔离 / message quarantined: topic=%s %s", name, bad.reason)
-                self._intake.quarantine(name, bad.reason, payload, self._now_ms())
-        if not batches:
-            return
-        for agent, receipt in self._intake.take(batches, self._now_ms()):
+        with self._intake.together():
+            for name, payload in arrived:
+                try:
+                    self._sort(name, payload, batches)
+                except BadMessage as bad:
+                    log.warning("消息已隔离 / message quarantined: topic=%r %s", name, bad.reason)
+                    self._intake.quarantine(name, bad.reason, payload, self._now_ms())
+            receipts = self._intake.take(batches, self._now_ms())
+        for agent, receipt in receipts:
             self._client.publish(topic(agent, "receipt"), encode(receipt), qos=1)
 
     def _sort(self, name: str, payload: bytes, batches: list[tuple[str, Batch, bytes]]) -> None:
         parsed = parse_topic(name)
         if parsed is None or parsed[1] not in _KINDS:
             raise BadMessage("不认识的主题 / unknown topic", payload)
+        if not payload:
+            return  # how a retained message is taken off a broker: it says nothing
         agent, kind = parsed
         if agent not in self._agents:
             raise BadMessage("目录中没有这个代理 / this agent is not in the directory", payload)
@@ -118,8 +135,7 @@ class Inbox:
         elif kind == "health":
             self._intake.note_health(agent, decode(payload, Health), self._now_ms())
         else:
-            decode(payload, AgentStatus)
-            self._intake.note_status(agent, payload, self._now_ms())
+            self._intake.note_status(agent, decode(payload, AgentStatus), self._now_ms())
 
     # ---- the connection
 
@@ -130,6 +146,7 @@ class Inbox:
             if stop.is_set():
                 return False
         self._failures += 1
+        self._since_s = math.inf
         try:
             self._client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
         except (OSError, ValueError) as error:
@@ -143,7 +160,8 @@ class Inbox:
     def _goodbye(self) -> None:
         if self._client.socket() is None:
             return
-        info = self._client.publish(COLLECTOR_STATUS, self._status(False, self._now_ms()), qos=1, retain=True)
+        self._leaving = True
+        info = self._say(False)
         deadline_ms = self._now_ms() + 1000
         while not info.is_published() and self._client.socket() is not None and self._now_ms() < deadline_ms:
             self._client.loop(0.05)
@@ -157,7 +175,7 @@ class Inbox:
         client.username_pw_set(self._broker.user, self._broker.password)
         if self._broker.tls is not None:
             client.tls_set_context(self._broker.tls)
-        client.will_set(COLLECTOR_STATUS, self._status(False, now_ms), qos=1, retain=True)
+        client.will_set(COLLECTOR_STATUS, encode(CollectorStatus(False, now_ms)), qos=1, retain=True)
         client.on_socket_open = _no_delay
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
@@ -165,19 +183,17 @@ class Inbox:
         client.on_message = self._on_message
         return client
 
-    def _status(self, online: bool, since_ms: int) -> bytes:
-        return encode(CollectorStatus(online, since_ms))
+    def _say(self, online: bool) -> mqtt.MQTTMessageInfo:
+        """Tell the agents whether there is anyone to give receipts."""
+        status = CollectorStatus(online, self._now_ms())
+        return self._client.publish(COLLECTOR_STATUS, encode(status), qos=1, retain=True)
 
     def _on_connect(self, client: mqtt.Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
-            words = f"消息服务器拒绝登录, 请检查 broker.password / broker refuses us, check broker.password ({reason})"
-            if words != self._refused:
-                log.error("%s", words)
-            self._refused = words
+            self._note_refusal(
+                f"消息服务器拒绝登录, 请检查 broker.password / broker refuses us, check broker.password ({reason})"
+            )
             return
-        log.info("消息服务器已连接 / broker connected: %s:%s", self._broker.host, self._broker.port)
-        self._failures = 0
-        self._refused = ""
         prefix = f"$share/{self._broker.share}/" if self._broker.share else ""
         client.subscribe([(f"{prefix}{ROOT}/+/{kind}", 1) for kind in _KINDS])
 
@@ -185,17 +201,42 @@ class Inbox:
         self, client: mqtt.Client, _userdata: Any, _mid: int, reasons: list[Any], _properties: Any
     ) -> None:
         if any(reason.is_failure for reason in reasons):
-            log.error("消息服务器不许订阅, 请检查其权限规则 / broker forbids %s/+/…, check its topic rules", ROOT)
+            self._note_refusal(
+                f"消息服务器不许订阅, 请检查其权限规则 / broker forbids {ROOT}/+/…, check its topic rules"
+            )
+            client.disconnect()
+            return
+        log.info("消息服务器已连接 / broker connected: %s:%s", self._broker.host, self._broker.port)
+        self._refused = ""
+        self._since_s = time.monotonic()
         # Only now does anything reach us: agents that hear this send at once.
-        client.publish(COLLECTOR_STATUS, self._status(True, self._now_ms()), qos=1, retain=True)
+        self._say(True)
+
+    def _note_refusal(self, words: str) -> None:
+        # Once, not at every attempt.
+        if words != self._refused:
+            log.error("%s", words)
+        self._refused = words
 
     def _on_disconnect(self, _client: Any, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if time.monotonic() - self._since_s > _STEADY_S:
+            self._failures = 0
         if reason.is_failure and not self._refused:
             log.warning("与消息服务器断开 / broker lost: %s", reason)
 
     def _on_message(self, _client: Any, _userdata: Any, message: mqtt.MQTTMessage) -> None:
         if message.topic != COLLECTOR_STATUS:
             self._arrived.append((message.topic, bytes(message.payload)))
+        elif not self._leaving and not _says_online(message.payload):
+            # The farewell of another collector, or an old will: agents would stop sending.
+            self._say(True)
+
+
+def _says_online(payload: bytes | bytearray) -> bool:
+    try:
+        return decode(bytes(payload), CollectorStatus).online
+    except BadMessage:
+        return False
 
 
 def _no_delay(_client: Any, _userdata: Any, sock: Any) -> None:

@@ -30,8 +30,9 @@ def reconcile(overview: Overview, directory: Directory) -> dict[str, Any]:
     those that it never got rid of); `in_outbox` is what the agents said last. `in_ledger` counts press records, and
     `ratings` = accepted + parked + waiting.
     """
-    found = overview.per_window()
-    outboxes = _outboxes(overview)
+    with overview.moment():
+        found = overview.per_window()
+        outboxes = _outboxes(overview)
     places = directory.places
     windows = []
     for key in sorted({*found, *outboxes, *places}):

@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import signal
+import sqlite3
 import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from protocols.errors import BadSettings
+
 from . import clock
 from .config import DoorSettings, Settings, TlsSettings, UplinkSettings, secret
 from .link import Link, carry
 from .outbox import Outbox
+from .outbox_file import OutboxMismatch, is_damage
 from .uplink import Broker, Uplink
 from .window import Window
 
 log = logging.getLogger(__name__)
 
+_STOP_S = 1.8  # from the signal to the end; a supervisor and a person wait two seconds gladly
+
 
 def run(settings: Settings, folder: Path) -> None:
     """Run the agent until SIGTERM or SIGINT. Files in the settings are relative to `folder`."""
     started = clock.now()
-    outbox = Outbox(folder / settings.outbox.path, settings.agent, started.wall_ms, settings.outbox.max_megabytes)
-    if outbox.set_aside is not None:
-        log.error(
-            "存档损坏, 已原样移至 / outbox was damaged, set aside whole as %s; 新纪元 / new epoch %s",
-            outbox.set_aside,
-            outbox.epoch,
-        )
+    broker = _broker(settings.uplink, folder)
+    outbox = _outbox(settings, folder, started.wall_ms)
     windows = {each.id: Window(each.id, each.device, outbox, started, each.silent_after_s) for each in settings.windows}
     links = {each.id: Link(each.port, each.baud) for each in settings.windows}
     uplink = Uplink(
-        _broker(settings.uplink, folder),
+        broker,
         settings.agent,
         outbox,
         lambda moment: [window.health(moment) for window in windows.values()],
@@ -49,7 +51,7 @@ def run(settings: Settings, folder: Path) -> None:
             links[window].wake()
 
     outbox.listen(changed)
-    stop = threading.Event()
+    stop, ended = threading.Event(), threading.Event()
     failures: list[BaseException] = []
 
     def halt() -> None:
@@ -69,64 +71,95 @@ def run(settings: Settings, folder: Path) -> None:
 
         return threading.Thread(target=guarded, name=name, daemon=True)
 
+    def end_all_the_same() -> None:
+        # A name server or a broker that does not answer can hold a loop for minutes. Nothing has to be put in order
+        # before the end: whatever was acknowledged is on the disk.
+        stop.wait()
+        if not ended.wait(_STOP_S):
+            for failure in failures:
+                log.error("代理因错停止 / stopped by an error", exc_info=failure)
+            logging.shutdown()
+            os._exit(1 if failures else 0)
+
     def carrier(window: str) -> Callable[[], None]:
         return lambda: carry(links[window], windows[window], clock.now, stop)
 
     signal.signal(signal.SIGTERM, lambda *_: halt())
     signal.signal(signal.SIGINT, lambda *_: halt())
     threads = [loop(f"window-{each}", carrier(each)) for each in windows]
-    close_door = _nothing
-    if settings.door is not None:
-        threads_door, close_door = _door(settings, settings.door, folder, outbox, loop)
-        threads.append(threads_door)
-    for thread in threads:
+    # The door is not waited for at the end: whoever listens to a stream there may do so for minutes.
+    doors = [loop("door", _door(settings, settings.door, folder, outbox))] if settings.door is not None else []
+    threading.Thread(target=end_all_the_same, name="end", daemon=True).start()
+    for thread in threads + doors:
         thread.start()
     log.info("代理已启动 / agent started: %s, epoch %s", settings.agent, outbox.epoch)
     try:
         uplink.run(stop)
-    finally:
-        halt()
-        close_door()
-        for thread in threads:
-            thread.join(2)
-        outbox.close()
+    except BaseException as error:  # noqa: BLE001 - raised again below, after the others have ended
+        failures.append(error)
+    halt()
+    for thread in threads:
+        thread.join()
+    outbox.close()
     if failures:
+        if is_damage(failures[0]):
+            outbox.condemn(clock.now().wall_ms)
+        ended.set()
         raise failures[0]
+    ended.set()
 
 
-def _door(
-    settings: Settings,
-    door: DoorSettings,
-    folder: Path,
-    outbox: Outbox,
-    loop: Callable[[str, Callable[[], None]], threading.Thread],
-) -> tuple[threading.Thread, Callable[[], None]]:
+def _outbox(settings: Settings, folder: Path, now_ms: int) -> Outbox:
+    path = folder / settings.outbox.path
+    try:
+        return Outbox(path, settings.agent, now_ms, settings.outbox.max_megabytes)
+    except OutboxMismatch as error:
+        raise BadSettings([f"outbox.path: {error}"]) from error
+    except (sqlite3.OperationalError, OSError) as error:
+        raise BadSettings([f"outbox.path: {path}: 打不开或写不了 / cannot be opened or written: {error}"]) from error
+
+
+def _door(settings: Settings, door: DoorSettings, folder: Path, outbox: Outbox) -> Callable[[], None]:
+    """The door's loop; its port is bound when this returns."""
     # Flask costs an agent without a door ten megabytes and a tenth of a second, so it is loaded here.
     module = importlib.import_module(".door", __package__)
-    token = secret(door.token, door.token_file, folder)
+    token = secret("door.token", door.token, door.token_file, folder)
     app = module.create_app(outbox, {each.id: each.invite_s for each in settings.windows}, token, clock.now)
-    server = module.serve(app, door.host, door.port)
+    try:
+        server, port = module.serve(app, door.host, door.port)
+    except OSError as error:
+        taken = f"door: {door.host}:{door.port}: 被其它程序占用或不可用 / taken by another program or not ours: {error}"
+        raise BadSettings([taken]) from error
     if door.port_file:
-        (folder / door.port_file).write_text(str(server.effective_port), encoding="utf-8")
-    log.info("本机接口 / door: http://%s:%s", door.host, server.effective_port)
-    return loop("door", server.run), server.close
+        _write_port(folder / door.port_file, port)
+    log.info("本机接口 / door: http://%s:%s", door.host, port)
+    run: Callable[[], None] = server.run
+    return run
+
+
+def _write_port(file: Path, port: int) -> None:
+    try:
+        file.write_text(str(port), encoding="utf-8")
+    except OSError as error:
+        raise BadSettings([f"door.port_file: {file}: 写不了 / cannot be written: {error.strerror}"]) from error
 
 
 def _broker(uplink: UplinkSettings, folder: Path) -> Broker:
-    password = secret(uplink.password, uplink.password_file, folder)
+    password = secret("uplink.password", uplink.password, uplink.password_file, folder)
     context = _tls(uplink.tls, folder) if uplink.tls is not None else None
     return Broker(uplink.host, uplink.port, password, uplink.keepalive_s, context)
 
 
 def _tls(tls: TlsSettings, folder: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(folder / tls.ca) if tls.ca else None)
-    if tls.certificate:
-        context.load_cert_chain(folder / tls.certificate, folder / tls.key_file if tls.key_file else None)
+    # A password that nobody is there to type in would hold the start up for ever: an encrypted key is refused.
+    try:
+        context = ssl.create_default_context(cafile=str(folder / tls.ca) if tls.ca else None)
+        if tls.certificate:
+            key = folder / tls.key_file if tls.key_file else None
+            context.load_cert_chain(folder / tls.certificate, key, password="")
+    except OSError as error:
+        raise BadSettings([f"uplink.tls: 证书或密钥用不了 / certificate or key cannot be used: {error}"]) from error
     return context
-
-
-def _nothing() -> None:
-    pass
 
 
 if __name__ == "__main__":

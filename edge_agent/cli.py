@@ -17,8 +17,9 @@ from protocols.errors import BadSettings
 
 from . import clock
 from .__main__ import run as run_agent
-from .config import Settings, load, secret
-from .outbox import Outbox, OutboxMismatch
+from .config import Settings, load
+from .outbox import Outbox
+from .outbox_file import OutboxMismatch
 
 CONFIG = click.option(
     "--config",
@@ -45,14 +46,9 @@ def run(path: Path) -> None:
     )
     try:
         run_agent(settings, path.parent)
-    except OutboxMismatch as error:
-        _give_up(f"outbox.path: {error}")
-    except sqlite3.OperationalError as error:
-        file = path.parent / settings.outbox.path
-        _give_up(f"outbox.path: {file}: 打不开或写不了 / cannot be opened or written: {error}")
-    except OSError as error:
-        # A door's port that is taken, a certificate that cannot be read: a person can put that right.
-        _give_up(f"{error.strerror or error}: {error.filename or _door_of(settings)}")
+    except BadSettings as error:
+        # A port that is taken, a folder that is not there: seen only when it is tried.
+        _give_up("\n".join(f"{path.name}: {mistake}" for mistake in error.mistakes))
 
 
 @main.command()
@@ -144,15 +140,9 @@ class _Opened:
 
 def _settings(path: Path) -> Settings:
     try:
-        settings = load(path)
-        secret(settings.uplink.password, settings.uplink.password_file, path.parent)
+        return load(path)
     except BadSettings as error:
         _give_up("\n".join(error.mistakes))
-    return settings
-
-
-def _door_of(settings: Settings) -> str:
-    return f"door {settings.door.host}:{settings.door.port}" if settings.door else ""
 
 
 def _give_up(message: str) -> NoReturn:

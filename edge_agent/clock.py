@@ -14,12 +14,13 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _TIME_ERROR = 5  # adjtimex(2): the clock is not being synchronised
 
 
-def _host_boot() -> str:
+def _host_boot() -> tuple[str, int]:
+    """This start of the machine, and the monotonic time at which it began."""
     try:
-        return _BOOT_ID.read_text().strip()
+        return _BOOT_ID.read_text().strip(), 0
     except OSError:
         # Systems that do not name their boots: every start of the agent counts as one, which is always true.
-        return str(uuid.uuid4())
+        return str(uuid.uuid4()), time.monotonic_ns()
 
 
 def _adjtimex() -> object | None:
@@ -28,14 +29,14 @@ def _adjtimex() -> object | None:
     return getattr(ctypes.CDLL(None, use_errno=True), "adjtimex", None)
 
 
-_HOST_BOOT = _host_boot()
+_HOST_BOOT, _BOOTED_NS = _host_boot()
 _ADJTIMEX = _adjtimex()
 _TIMEX = ctypes.create_string_buffer(512)  # struct timex is 208 bytes; all zeros asks and changes nothing
 
 
 def now() -> Moment:
     """This moment."""
-    return Moment(time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000, _HOST_BOOT, _synced())
+    return Moment(time.time_ns() // 1_000_000, (time.monotonic_ns() - _BOOTED_NS) // 1_000_000, _HOST_BOOT, _synced())
 
 
 def _synced() -> bool | None:

@@ -125,17 +125,34 @@ def _contradictions(read: Settings, folder: Path) -> list[str]:
             )
             if value and not (folder / value).is_file()
         ]
+        if read.uplink.tls.key_file and not read.uplink.tls.certificate:
+            mistakes.append(
+                "uplink.tls.certificate: 缺少 / missing; key_file 需要它 / key_file is of no use without it"
+            )
     return mistakes
 
 
 def _secret_mistakes(key: str, value: str, file: str, folder: Path) -> list[str]:
     if value and file:
         return [f"{key}: 与 {key}_file 只能填一个 / give this or {key}_file, not both"]
-    if file and not (folder / file).is_file():
-        return [f"{key}_file: 没有文件 / no file {file!r}"]
+    try:
+        secret(key, value, file, folder)
+    except BadSettings as error:
+        return error.mistakes
     return []
 
 
-def secret(value: str, file: str, folder: Path) -> str:
-    """A password given in the settings or kept in a file beside them."""
-    return (folder / file).read_text(encoding="utf-8").strip() if file else value
+def secret(key: str, value: str, file: str, folder: Path) -> str:
+    """A password given in the settings or kept in a file beside them; BadSettings says why it cannot be had."""
+    if not file:
+        return value
+    try:
+        word = (folder / file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise BadSettings([f"{key}_file: 读不了 / cannot be read {file!r}: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise BadSettings([f"{key}_file: 不是 UTF-8 文本 / is not UTF-8 text {file!r}"]) from error
+    if not word:
+        # An empty word would let everybody in, or nobody.
+        raise BadSettings([f"{key}_file: 空文件 / is empty {file!r}"])
+    return word

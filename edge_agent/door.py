@@ -18,10 +18,11 @@ import msgspec
 from flask import Flask, Response, request
 from msgspec import Meta
 from waitress.server import create_server
+from werkzeug.exceptions import HTTPException
 
 from protocols.ratings import Invitation, Moment
 
-from .outbox import Outbox, WindowBusy
+from .outbox import Outbox, OutboxFull, WindowBusy
 
 THREADS = 16
 STREAMS_MAX = THREADS - 4  # each stream holds a thread; the rest stay free for invitations
@@ -78,16 +79,20 @@ def create_app(outbox: Outbox, windows: dict[str, int], token: str, now: Callabl
     def wrong(error: Wrong) -> tuple[dict[str, Any], int]:
         return error.body, error.status
 
-    @app.errorhandler(413)
-    def too_long(_error: Exception) -> tuple[dict[str, Any], int]:
-        return {"error": {"field": "", "message": f"请求过长, 至多 {BODY_MAX} 字节 / too long"}}, 413
+    @app.errorhandler(HTTPException)
+    def http(error: HTTPException) -> tuple[dict[str, Any], int]:
+        words = {404: "没有这个地址", 405: "此地址不支持该方法", 413: f"请求过长, 至多 {BODY_MAX} 字节"}
+        code = error.code or 500
+        return {"error": {"field": "", "message": f"{words.get(code, '请求有误')} / {error.name}"}}, code
+
+    @app.errorhandler(OutboxFull)
+    def full(_error: OutboxFull) -> tuple[dict[str, Any], int]:
+        words = "磁盘已满, 邀请未打开也未结束 / disk full, no invitation was opened or ended"
+        return {"error": {"field": "", "message": words}}, 507
 
     @app.post("/v1/invitations")
     def invite() -> tuple[dict[str, Any], int]:
         ask = _asked(request.get_data(), windows)
-        known_already = outbox.invitation(ask.id) if ask.id else None
-        if known_already is not None:
-            return _shown(known_already), 200
         invitation = Invitation(
             id=ask.id or str(uuid.uuid4()),
             window=ask.window,
@@ -98,7 +103,7 @@ def create_app(outbox: Outbox, windows: dict[str, int], token: str, now: Callabl
             clerk=ask.clerk,
         )
         try:
-            return _shown(outbox.open_invitation(invitation, ask.replace)), 201
+            opened = outbox.open_invitation(invitation, ask.replace)
         except WindowBusy as busy:
             raise Wrong(
                 409,
@@ -107,6 +112,9 @@ def create_app(outbox: Outbox, windows: dict[str, int], token: str, now: Callabl
                 " withdraw it or send replace = true",
                 open=busy.invitation,
             ) from busy
+        if _what(opened) != _what(invitation):
+            raise Wrong(409, "id", f"{ask.id} 已用于另一事项 / is the id of another invitation already")
+        return _shown(opened), 201 if opened is invitation else 200
 
     @app.get("/v1/invitations/<invitation>")
     def look(invitation: str) -> dict[str, Any]:
@@ -134,9 +142,13 @@ def create_app(outbox: Outbox, windows: dict[str, int], token: str, now: Callabl
     return app
 
 
-def serve(app: Flask, host: str, port: int) -> Any:
-    """A server for this application, bound and not yet running: `.run()`, `.close()`, `.effective_port`."""
-    return create_server(app, host=host, port=port, threads=THREADS, ident=None)
+def serve(app: Flask, host: str, port: int) -> tuple[Any, int]:
+    """A server for this application, bound and not yet running (`.run()`, `.close()`), and its port."""
+    # Waitress takes a whole body before the application sees its length: a little more than BODY_MAX, not a gigabyte.
+    server = create_server(app, host=host, port=port, threads=THREADS, ident=None, max_request_body_size=4 * BODY_MAX)
+    # A name of two addresses, as localhost often is, makes a server of several.
+    several = getattr(server, "effective_listen", None)
+    return server, int(several[0][1] if several else server.effective_port)
 
 
 def _asked(body: bytes, windows: dict[str, int]) -> Ask:
@@ -146,7 +158,7 @@ def _asked(body: bytes, windows: dict[str, int]) -> Ask:
         words, _, path = str(error).partition(" - at `$.")
         field = path.rstrip("`") or _named(words)
         raise Wrong(400, field, f"{field or 'body'}: 值不对 / wrong value: {words.replace('`', '')}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Wrong(400, "", f"请求体应为 JSON / the body must be JSON: {error}") from error
     if ask.window not in windows:
         known = ", ".join(windows)
@@ -157,7 +169,7 @@ def _asked(body: bytes, windows: dict[str, int]) -> Ask:
 
 
 def _named(words: str) -> str:
-    found = re.search(r"`(\w+)`", words)
+    found = re.match(r"Object .* field `(\w+)`", words)
     return found.group(1) if found else ""
 
 
@@ -165,6 +177,10 @@ def _found(invitation: Invitation | None) -> Invitation:
     if invitation is None:
         raise Wrong(404, "id", "没有这个评价邀请 / no such invitation")
     return invitation
+
+
+def _what(invitation: Invitation) -> tuple[str, str | None, int]:
+    return invitation.window, invitation.case_no, invitation.service_number
 
 
 def _shown(invitation: Invitation) -> dict[str, Any]:

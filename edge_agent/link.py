@@ -136,15 +136,18 @@ def carry(link: Link, window: Window, now: Callable[[], Moment], stop: threading
 
 
 def _why(port: str, error: Exception) -> str:
-    number = getattr(error, "errno", None)
-    if number == errno.ENOENT:
+    # Windows tells pyserial the reason in words only.
+    number, words = getattr(error, "errno", None), str(error)
+    if number == errno.ENOENT or "FileNotFoundError" in words:
         return f"{port}: 没有这个端口, 请检查线缆 / no such port, check the cable"
     if number == errno.EACCES:
         cure = "sudo usermod -aG dialout $USER"
         return f"{port}: 没有权限, 请执行后重新登录 / no permission, run this and sign in again: {cure}"
-    if number in (errno.EBUSY, errno.EAGAIN):
+    if number in (errno.EBUSY, errno.EAGAIN) or "PermissionError" in words:
         return f"{port}: 已被其它程序占用, 请关闭它 / held by another program, close that"
-    return f"{port}: 打不开 / cannot be opened: {error}"
+    if "://" in port:
+        return f"{port}: 连不上, 请检查网络和地址 / cannot be reached, check network and address: {error}"
+    return f"{port}: 打不开, 请检查 windows.port / cannot be opened, check windows.port: {error}"
 
 
 def _gone(port: str, error: Exception) -> str:

@@ -6,6 +6,7 @@ method that writes has written to the disk when it returns. Any thread may call 
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import sqlite_utils
 
@@ -35,15 +36,19 @@ from protocols.ratings import Invitation, InvitationState, Moment, Outcome, Pres
 
 from . import outbox_file
 
+log = logging.getLogger(__name__)
+
 GRACE_MS = 1000  # a device starts its seconds when INVITE reaches it, and its words can wait STALE_MS in our buffers
 ANY_INVITATION = "*"
 _SAME_PRESS_MS = 5000  # how far two reports of one press may differ: a slow line and a device's cheap crystal
 _SAME_PRESS_OTHER_BOOT_MS = 600_000  # the same, when the PC was restarted in between and only the wall clock is left
 _SEEN_MAX = 100_000  # a device repeats a press for minutes; this is weeks of a hall
 _SEEN_TRIM = 1_000  # trim the above now and then, not at every press
-_INVITATIONS_LOOKED_AT = 8  # a late press belongs to one of the last few services of its window
+_INVITATIONS_LOOKED_AT = 10_000  # a window's services of a month: a device may hold a press for as long as it has power
 _INVITATION_DAYS = 30  # how long an ended invitation can still be asked for
+_INVITATIONS_TRIM = 10  # of the oldest at each opening: a look at all of them would hold up a hall's presses
 _DAY_MS = 86_400_000
+
 
 class OutboxFull(Exception):
     """The disk, or the room given to the outbox, is full: nothing was kept and nothing may be acknowledged."""
@@ -85,8 +90,6 @@ class Outbox:
         self.full = False
         """Whether the last attempt to write something down failed for want of room."""
         self.set_aside: Path | None = None
-        self.damage = ""
-        """Why it was set aside."""
         self._lock = threading.RLock()
         self._listeners: list[Callable[[str], None]] = []
         self._db = outbox_file.open_to_look(path, agent) if look_only else self._opened(now_ms)
@@ -99,16 +102,26 @@ class Outbox:
         )
 
     def _opened(self, now_ms: int) -> sqlite3.Connection:
-        self.damage = outbox_file.damage(self.path, self.agent)
-        if self.damage:
+        damage = outbox_file.damage(self.path, self.agent)
+        if damage:
             self.set_aside = outbox_file.put_aside(self.path, now_ms)
-        self.damaged_files = tuple(outbox_file.put_aside_before(self.path))
+            log.error("存档损坏, 已原样移至 / outbox was damaged, set aside whole: %s (%s)", self.set_aside, damage)
         return outbox_file.open_to_write(self.path, self.agent, now_ms)
 
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
             self._db.close()
+
+    def condemn(self, now_ms: int) -> None:
+        """Let go of a file that turned out to be damaged while it was used, and set it aside whole."""
+        self.close()
+        self.set_aside = outbox_file.put_aside(self.path, now_ms)
+        log.error("存档损坏, 已原样移至 / outbox is damaged, set aside whole: %s", self.set_aside)
+
+    def damaged_files(self) -> list[Path]:
+        """The files that were ever set aside here and still wait for a person."""
+        return outbox_file.put_aside_before(self.path)
 
     def listen(self, listener: Callable[[str], None]) -> None:
         """Call `listener(window)` after each change on disk. It must not block."""
@@ -129,16 +142,17 @@ class Outbox:
         A press inside an open invitation answers it. A press that was kept before is not kept again. `known` is the
         invitation that the caller believes to be open; if it is another one, nothing is kept and the answer is None.
         """
-        with self._writing():
-            if known != ANY_INVITATION and known != self.open_id(window):
-                return None
-            records: list[Record] = []
-            for press in presses:
-                records += self._understood(window, profile, press, moment)
-            if records:
-                self._append(records, moment.wall_ms)
-        fresh = sum(1 for record in records if isinstance(record, PressRecord))
-        self._waiting[window] = self._waiting.get(window, 0) + fresh
+        with self._lock:
+            with self._writing():
+                if known != ANY_INVITATION and known != self.open_id(window):
+                    return None
+                records: list[Record] = []
+                for press in presses:
+                    records += self._understood(window, profile, press, moment)
+                if records:
+                    self._append(records, moment.wall_ms)
+            fresh = sum(1 for record in records if isinstance(record, PressRecord))
+            self._waiting[window] = self._waiting.get(window, 0) + fresh
         if records:
             self._tell(window)
         return fresh
@@ -195,14 +209,22 @@ class Outbox:
         rows = self._db.execute(
             "SELECT * FROM invitation WHERE window = ? ORDER BY n DESC LIMIT ?", (window, _INVITATIONS_LOOKED_AT)
         )
-        return next((row for row in rows if _was_open(row, press.age_ms, moment)), None)
+        # One ends at the latest where the next begins, so the last that began before the press decides.
+        begun = next((row for row in rows if _since_opened_ms(row, moment) >= press.age_ms), None)
+        return begun if begun is not None and _was_open(begun, press.age_ms, moment) else None
 
     # ---- invitations
 
     def open_invitation(self, invitation: Invitation, replace: bool = False) -> Invitation:
-        """Open this invitation; WindowBusy if its window has one open and it is not to be replaced."""
+        """Open this invitation; WindowBusy if its window has one open and it is not to be replaced.
+
+        One whose id is known is not opened a second time: the answer is the one that is known, as it is now.
+        """
         opened = invitation.opened
         with self._writing():
+            known = self.invitation(invitation.id)
+            if known is not None:
+                return known
             busy = self._db.execute(
                 "SELECT * FROM invitation WHERE window = ? AND state = 'open'", (invitation.window,)
             ).fetchone()
@@ -229,8 +251,9 @@ class Outbox:
                 ),
             )
             self._db.execute(
-                "DELETE FROM invitation WHERE state != 'open' AND opened_ms < ?",
-                (opened.wall_ms - _INVITATION_DAYS * _DAY_MS,),
+                "DELETE FROM invitation WHERE n IN (SELECT n FROM invitation WHERE window = ? ORDER BY n LIMIT ?)"
+                " AND state != 'open' AND opened_ms < ?",
+                (invitation.window, _INVITATIONS_TRIM, opened.wall_ms - _INVITATION_DAYS * _DAY_MS),
             )
         self._tell(invitation.window)
         return invitation
@@ -290,36 +313,46 @@ class Outbox:
     # ---- on their way out
 
     def due(self) -> Batch | None:
-        """The oldest records that are not receipted, as many as fit in one batch; None if there are none."""
-        with self._lock:
+        """The oldest records that are not receipted, as many as fit in one batch; None if there are none.
+
+        sqlite3.DatabaseError if they are not what was written.
+        """
+        with self._lock, outbox_file.one_view(self._db):
             done = self._row("SELECT seq, head FROM receipted")
-            if done["seq"] == self._row("SELECT seq FROM tip")["seq"]:
-                return None
+            tip = self._row("SELECT seq FROM tip")
             rows = self._db.execute(
                 "SELECT seq, body, hash FROM record WHERE seq > ? ORDER BY seq LIMIT ?", (done["seq"], RECORDS_MAX)
             ).fetchall()
+        if done["seq"] == tip["seq"]:
+            return None
         fitting = _fitting(rows)
-        first: int = fitting[0]["seq"]
+        first = done["seq"] + 1
         bodies = [row["body"] for row in fitting]
-        return batch_of(self.epoch, first, done["head"], fitting[-1]["hash"], bodies, oldest=first)
+        head = fitting[-1]["hash"] if fitting else b""
+        # The collector would refuse what does not add up, again and again: better to know it here.
+        if not fitting or fitting[0]["seq"] != first or chain.heads(done["head"], bodies)[-1] != head:
+            raise sqlite3.DatabaseError(f"{self.path}: 哈希链在第 {first} 条后断裂 / chain broken after record {first}")
+        return batch_of(self.epoch, first, done["head"], head, bodies, oldest=first)
 
     def settle(self, receipt: Receipt) -> Settled:
         """Let go of what the collector holds, if it holds exactly what we wrote."""
         if receipt.epoch != self.epoch:
             return Settled.STALE
-        with self._writing():
-            if receipt.upto <= self._row("SELECT seq FROM receipted")["seq"]:
-                return Settled.STALE
-            row = self._row("SELECT hash FROM record WHERE seq = ?", (receipt.upto,))
-            if row is None or row["hash"].hex() != receipt.head:
-                return Settled.MISMATCH
-            gone = self._db.execute(
-                "SELECT window, count(*) FROM record WHERE seq <= ? AND kind = 'press' GROUP BY window", (receipt.upto,)
-            ).fetchall()
-            self._db.execute("DELETE FROM record WHERE seq <= ?", (receipt.upto,))
-            self._db.execute("UPDATE receipted SET seq = ?, head = ?", (receipt.upto, row["hash"]))
-        for window, count in gone:
-            self._waiting[window] = self._waiting.get(window, 0) - count
+        with self._lock:
+            with self._writing():
+                if receipt.upto <= self._row("SELECT seq FROM receipted")["seq"]:
+                    return Settled.STALE
+                row = self._row("SELECT hash FROM record WHERE seq = ?", (receipt.upto,))
+                if row is None or row["hash"].hex() != receipt.head:
+                    return Settled.MISMATCH
+                gone = self._db.execute(
+                    "SELECT window, count(*) FROM record WHERE seq <= ? AND kind = 'press' GROUP BY window",
+                    (receipt.upto,),
+                ).fetchall()
+                self._db.execute("DELETE FROM record WHERE seq <= ?", (receipt.upto,))
+                self._db.execute("UPDATE receipted SET seq = ?, head = ?", (receipt.upto, row["hash"]))
+            for window, count in gone:
+                self._waiting[window] = self._waiting.get(window, 0) - count
         return Settled.DELETED
 
     def backlog(self) -> Backlog:
@@ -382,6 +415,7 @@ class Outbox:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         with self._lock:
+            before = self._db.total_changes
             try:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield
@@ -390,8 +424,16 @@ class Outbox:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                    raise OutboxFull(str(self.path)) from error
+                    self._no_room(error)
                 raise
+            # A transaction that wrote nothing does not show that there is room again.
+            self.full = self.full and self._db.total_changes == before
+
+    def _no_room(self, error: sqlite3.OperationalError) -> NoReturn:
+        if not self.full:
+            log.error("磁盘已满, 不再确认按键 / disk full, presses are not accepted: %s", self.path)
+        self.full = True
+        raise OutboxFull(str(self.path)) from error
 
     def _row(self, sql: str, values: tuple[Any, ...] = ()) -> Any:
         with self._lock:
@@ -415,27 +457,25 @@ def _same_press(row: sqlite3.Row, press: Press, moment: Moment) -> bool:
 
 
 def _was_open(row: sqlite3.Row, age_ms: int, moment: Moment) -> bool:
-    """Whether this invitation was open `age_ms` ago. The clock that nobody can set decides, unless the PC restarted."""
-    if _since_opened_ms(row, moment) < age_ms:
-        return False
+    """Whether this invitation, begun before that, was still open `age_ms` ago."""
     if row["state"] in ("withdrawn", "declined"):
-        since_closed = (
-            moment.mono_ms - row["closed_mono_ms"]
-            if row["closed_boot"] == moment.host_boot
-            else moment.wall_ms - row["closed_ms"]
-        )
-        return bool(age_ms >= since_closed)
+        return age_ms >= _since_ms(row["closed_ms"], row["closed_mono_ms"], row["closed_boot"], moment)
     return age_ms >= -GRACE_MS - _remaining_ms(row, moment)
-
-
-def _since_opened_ms(row: sqlite3.Row, moment: Moment) -> int:
-    if row["host_boot"] == moment.host_boot:
-        return int(moment.mono_ms - row["mono_ms"])
-    return int(moment.wall_ms - row["opened_ms"])
 
 
 def _remaining_ms(row: sqlite3.Row, moment: Moment) -> int:
     return int(row["seconds"] * 1000 - _since_opened_ms(row, moment))
+
+
+def _since_opened_ms(row: sqlite3.Row, moment: Moment) -> int:
+    return _since_ms(row["opened_ms"], row["mono_ms"], row["host_boot"], moment)
+
+
+def _since_ms(wall_ms: int, mono_ms: int, host_boot: str, moment: Moment) -> int:
+    if host_boot == moment.host_boot:
+        return int(moment.mono_ms - mono_ms)
+    # It was before this start of the PC, whatever a clock says that lost the date: at least as long ago as the start.
+    return max(int(moment.wall_ms - wall_ms), moment.mono_ms)
 
 
 def _invitation(row: sqlite3.Row) -> Invitation:

@@ -90,7 +90,8 @@ def damage(path: Path, agent: str) -> str:
         with closing(open_to_look(path, agent)) as db:
             return _inner_damage(db, path) if _version(db) else ""
     except sqlite3.DatabaseError as error:
-        if not is_damage(error):
+        # A plain error, here where nothing is asked but our own tables: one of them is not there any more.
+        if not is_damage(error) and getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR:
             raise
         return str(error)
 
@@ -114,12 +115,11 @@ def put_aside_before(path: Path) -> list[Path]:
 
 def is_damage(error: BaseException) -> bool:
     """Whether this says that the file is broken. Locked, full, no permission: that is trouble around a whole file."""
-    if not isinstance(error, sqlite3.DatabaseError):
+    if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
         return False
+    # Without a code: text that is no text, or our own word for a broken chain.
     code = getattr(error, "sqlite_errorcode", None)
-    return type(error) is sqlite3.DatabaseError and (
-        code is None or (code & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    )
+    return code is None or (code & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def first_break(db: sqlite3.Connection) -> int | None:
@@ -172,7 +172,8 @@ def _check_owner(db: sqlite3.Connection, path: Path, agent: str) -> None:
         raise OutboxMismatch(f"{path}: 由更新的程序写成 / written by a newer program (version {version})")
     owner = db.execute("SELECT agent FROM epoch").fetchone() if version else None
     if owner is not None and owner["agent"] != agent:
-        raise OutboxMismatch(f"{path}: 属于 {owner['agent']}, 不是 {agent} / belongs to {owner['agent']}, not to {agent}")
+        other = owner["agent"]
+        raise OutboxMismatch(f"{path}: 属于 {other}, 不是 {agent} / belongs to {other}, not to {agent}")
 
 
 def _version(db: sqlite3.Connection) -> int:

@@ -34,7 +34,7 @@ from protocols.messages import (
 )
 from protocols.ratings import Moment
 
-from .outbox import Outbox, Settled
+from .outbox import Outbox, OutboxFull, Settled
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +43,11 @@ _TICK_S = 1.0
 _BACK_OFF_MIN_S = 0.1
 _BACK_OFF_MAX_S = 1.5  # a broker that is back is seen within two seconds; jitter spreads a hall's agents over them
 _REFUSED_S = 5.0  # a wrong password is not cured by haste
+_STEADY_MS = 10_000  # a connection that was lost sooner was none: two agents of one id push each other out at once
 _AWAY_FACTOR = (
     6  # the collector has said that it is away: try all the same now and then, in case nobody says it is back
 )
+_GOODBYE_MS = 1000  # then the will has to say it
 _LOOK_AGAIN_MS = 30_000  # after a receipt that does not fit ours
 
 
@@ -90,7 +92,9 @@ class Uplink:
         self._sent_ms: int | None = None
         self._hold_until_ms = 0
         self._failures = 0
-        self._refused = ""
+        self._connected_ms = 0
+        self._refused = False
+        self._said = ""
         self._alarm = ""
         self._health_due_ms = 0
         self._shown: tuple[Any, ...] = ()
@@ -103,6 +107,11 @@ class Uplink:
             self._turn()
         self._goodbye()
 
+    def close(self) -> None:
+        """Let go of everything, once `run` has ended and nobody wakes it any more."""
+        self._woken.close()
+        self._waker.close()
+
     def wake(self) -> None:
         """There is something to send, or to stop for."""
         try:
@@ -113,7 +122,11 @@ class Uplink:
     @property
     def alarm(self) -> str:
         """What a person has to look at, in words; empty when nothing."""
-        return self._alarm
+        aside = [
+            f"存档曾损坏, 原件待查 / an outbox was damaged, look at {file.name}"
+            for file in self._outbox.damaged_files()
+        ]
+        return "; ".join([self._alarm, *aside] if self._alarm else aside)
 
     # ---- one turn of the loop
 
@@ -162,13 +175,17 @@ class Uplink:
             backlog=backlog.records,
             oldest_ms=backlog.oldest_ms,
             synced=moment.synced,
-            alarm=self._alarm,
+            alarm=self.alarm,
         )
         self._client.publish(topic(self._agent, "health"), encode(health), qos=0, retain=True)
 
     def _receipted(self, payload: bytes) -> None:
         receipt = decode(payload, Receipt)
-        settled = self._outbox.settle(receipt)
+        try:
+            settled = self._outbox.settle(receipt)
+        except OutboxFull:
+            # The disk itself is full, and even deleting needs a little of it. The records stay due.
+            return
         if settled is Settled.MISMATCH:
             self._alarm = (
                 f"中心账本第 {receipt.upto} 条与本机不符, 未删除任何记录 / the ledger differs from ours at record"
@@ -186,33 +203,44 @@ class Uplink:
     def _connected(self, stop: threading.Event) -> bool:
         if self._failures:
             ceiling = min(_BACK_OFF_MAX_S, _BACK_OFF_MIN_S * 2 ** min(self._failures, 8))
-            # A wake-up here is only a press: it is on the disk, and hurrying does not bring the broker back.
-            stop.wait(_REFUSED_S if self._refused else random.uniform(ceiling / 3, ceiling))  # noqa: S311
+            self._pause(_REFUSED_S if self._refused else random.uniform(ceiling / 3, ceiling), stop)  # noqa: S311
             if stop.is_set():
                 return False
         self._failures += 1
+        self._refused = False
         try:
             self._client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
         except (OSError, ValueError) as error:
-            self._note_refusal(f"连不上消息服务器 / broker cannot be reached: {error}")
-            self._refused = ""
+            self._say(f"连不上消息服务器 / broker cannot be reached: {error}")
             return False
         return True
 
-    def _note_refusal(self, words: str) -> None:
+    def _pause(self, seconds: float, stop: threading.Event) -> None:
+        # Not stop.wait(): a signal's handler that sets `stop` would wait for the very lock that this thread holds.
+        # A wake-up here is mostly a press: it is on the disk, and hurrying does not bring the broker back.
+        until_ms = self._now().mono_ms + int(seconds * 1000)
+        while not stop.is_set() and (left_ms := until_ms - self._now().mono_ms) > 0:
+            if select.select([self._woken], [], [], left_ms / 1000)[0]:
+                self._sleep_again()
+
+    def _say(self, words: str) -> None:
         # Once per outage, not once per attempt.
-        if self._failures == 1 or self._refused != words:
+        if words != self._said:
             log.warning("%s (%s:%s)", words, self._broker.host, self._broker.port)
+        self._said = words
 
     def _goodbye(self) -> None:
         if self._client.socket() is None:
             return
-        moment = self._now()
+        if self._client.is_connected():
+            self._say_offline(self._now())
+        self._client.disconnect()
+
+    def _say_offline(self, moment: Moment) -> None:
         info = self._client.publish(topic(self._agent, "status"), self._status(False, moment), qos=1, retain=True)
-        deadline_ms = moment.mono_ms + 1000
+        deadline_ms = moment.mono_ms + _GOODBYE_MS
         while not info.is_published() and self._client.socket() is not None and self._now().mono_ms < deadline_ms:
             self._client.loop(0.05)
-        self._client.disconnect()
 
     def _made(self) -> mqtt.Client:
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self._agent, clean_session=True)
@@ -233,16 +261,14 @@ class Uplink:
 
     def _on_connect(self, client: mqtt.Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
-            words = (
+            self._refused = True
+            self._say(
                 f"消息服务器拒绝登录, 请检查 uplink.password / broker refuses agent {self._agent!r},"
                 f" check uplink.password ({reason})"
             )
-            self._note_refusal(words)
-            self._refused = words
             return
         log.info("消息服务器已连接 / broker connected: %s:%s", self._broker.host, self._broker.port)
-        self._failures = 0
-        self._refused = ""
+        self._connected_ms = self._now().mono_ms
         self._sent_ms = None
         self._collector_away = False
         client.subscribe([(topic(self._agent, "receipt"), 1), (COLLECTOR_STATUS, 1)])
@@ -259,9 +285,14 @@ class Uplink:
         self._health_due_ms = 0
 
     def _on_disconnect(self, _client: Any, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        self._ready = False
-        if reason.is_failure and not self._refused:
-            log.warning("与消息服务器断开 / broker lost: %s", reason)
+        ready, self._ready = self._ready, False
+        if not reason.is_failure or self._refused:
+            return
+        if ready and self._now().mono_ms - self._connected_ms >= _STEADY_MS:
+            self._failures = 0
+            self._said = ""
+        hint = "; 若反复出现, 是否有两个代理同名 agent? / if it goes on: do two agents have this id?" if ready else ""
+        self._say(f"与消息服务器断开 / broker lost: {reason}{hint}")
 
     def _on_message(self, _client: Any, _userdata: Any, message: mqtt.MQTTMessage) -> None:
         try:

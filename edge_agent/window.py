@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 PROFILE = ("house", 1)
 STALE_MS = 1000  # bytes may lie so long between two reads; as long as the grace that an invitation gives
 _ASK_AGAIN_MS = 1000  # a device that has not confirmed an invitation is asked again, no faster than a person notices
+_ASK_SILENT_MS = 5000  # a network line that died without a word only shows it when something is written to it
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,9 @@ class Window:
         self._seen: _Seen | None = None
         self._stranger = ""
         self._invited: str | None = None
-        self._confirmed = False
+        self._confirmed_boot: int | None = None
         self._asked_ms = moment.mono_ms
         self._down = "未连接 / not connected yet"
-        self._refusing = False
         self._since = moment
         self._since_state: WindowState = "cable_out"
         self._heard_ms = moment.mono_ms
@@ -109,47 +109,48 @@ class Window:
 
     def tick(self, moment: Moment) -> bytes:
         """End an invitation whose time is over; tell the device of one that was opened or ended."""
-        self._outbox.expire(self.id, "device_failed" if self._failed(moment) else "expired", moment)
+        try:
+            self._outbox.expire(self.id, "device_failed" if self._failed(moment) else "expired", moment)
+        except OutboxFull:
+            pass  # it ends as soon as there is room to say so
         waiting = self._outbox.open_at(self.id, moment)
         if waiting is None:
-            return self._withdrawn()
+            return self._withdrawn() or self._asked_after(_ASK_SILENT_MS if self._silent(moment) else None, moment)
         invitation, remaining_ms = waiting
         if remaining_ms <= 0:
             return b""
         if invitation.id != self._invited:
-            self._invited, self._confirmed, self._asked_ms = invitation.id, False, moment.mono_ms
+            self._invited, self._confirmed_boot, self._asked_ms = invitation.id, None, moment.mono_ms
             return self._invite(remaining_ms)
-        if not self._confirmed and moment.mono_ms - self._asked_ms >= _ASK_AGAIN_MS:
-            self._asked_ms = moment.mono_ms
-            return encode(Query(self._device))
-        return b""
+        return self._asked_after(_ASK_AGAIN_MS if self._confirmed_boot is None else None, moment)
 
     # ---- what a frame does
 
     def _keep(self, presses: list[Press], known: str | None, moment: Moment) -> bytes:
         try:
             fresh = self._outbox.keep(self.id, PROFILE, presses, moment, known)
-        except OutboxFull as full:
-            if not self._refusing:
-                log.error("磁盘已满, 不再确认按键 / disk full, presses are not accepted: window=%s %s", self.id, full)
-            self._refusing = True
+        except OutboxFull:
             return b""
         if fresh is None:
             # An invitation opened or ended since the last read: before or after the press? The repeat will tell.
             return b""
         # The lines above have put them on the disk: only now may the device say thank you.
-        self._refusing = False
         self._kept += fresh
         return b"".join(encode(Ack(press.id.device, press.id.boot, press.id.count)) for press in presses)
 
     def _beat(self, beat: Beat, moment: Moment) -> bytes:
         self._seen = _Seen(beat, moment.mono_ms)
-        if self._invited is None or self._confirmed:
+        if beat.device != self._device:
             return b""
-        if beat.state != "idle":
-            self._confirmed = True
+        if self._invited is None:
+            # It did not hear that the invitation has ended, and still asks the citizen.
+            return encode(Withdraw(self._device)) if beat.state == "inviting" else b""
+        if beat.state == "inviting":
+            self._confirmed_boot = beat.boot
+        if beat.state != "idle" or beat.boot == self._confirmed_boot:
             return b""
-        # It did not hear us. Only an idle device is asked again: to one that holds a press it would be a second time.
+        # It did not hear us, or started anew. Only an idle device is asked again: to one that holds a press it would
+        # be a second time.
         waiting = self._outbox.open_at(self.id, moment)
         if waiting is None or waiting[1] <= 0:
             return b""
@@ -165,9 +166,16 @@ class Window:
         self._invited = None
         return encode(Withdraw(self._device))
 
+    def _asked_after(self, wait_ms: int | None, moment: Moment) -> bytes:
+        if wait_ms is None or moment.mono_ms - self._asked_ms < wait_ms:
+            return b""
+        self._asked_ms = moment.mono_ms
+        return encode(Query(self._device))
+
     def _met(self, device: str, moment: Moment) -> None:
-        self._heard_ms = moment.mono_ms
-        if device != self._device and device != self._stranger:
+        if device == self._device:
+            self._heard_ms, self._stranger = moment.mono_ms, ""
+        elif device != self._stranger:
             log.warning("接在此口的是另一台设备 / another device on this line: window=%s device=%s", self.id, device)
             self._stranger = device
 
@@ -196,14 +204,17 @@ class Window:
     def _state(self, moment: Moment) -> WindowState:
         if self._down:
             return "cable_out"
-        if self._refusing:
+        if self._outbox.full:
             return "refusing"
         if self._failed(moment):
             return "device_silent"
         return "inviting" if self._invited else "ready"
 
     def _failed(self, moment: Moment) -> bool:
-        return bool(self._down) or moment.mono_ms - self._heard_ms > self._silent_after_ms
+        return bool(self._down) or self._silent(moment)
+
+    def _silent(self, moment: Moment) -> bool:
+        return moment.mono_ms - self._heard_ms > self._silent_after_ms
 
     def _detail(self, state: WindowState) -> str:
         if state == "cable_out":

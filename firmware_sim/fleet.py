@@ -31,6 +31,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from protocols import __version__, chain
 from protocols.messages import (
     BATCH_BYTES_MAX,
+    COLLECTOR_STATUS,
     RECORDS_MAX,
     AgentStatus,
     ClosingRecord,
@@ -172,7 +173,7 @@ class Agent:
         self._batch.sent_s = now_s
         return self._batch.payload
 
-    def disconnected(self) -> None:
+    def lose(self) -> None:
         """What was on its way may be lost: it is due again at once."""
         if self._batch is not None:
             self._batch.sent_s = -math.inf
@@ -298,7 +299,7 @@ class _Connection:
         if reason.is_failure:
             self.refusal = str(reason)
             return
-        client.subscribe(topic(self.agent.name, "receipt"), qos=1)
+        client.subscribe([(topic(self.agent.name, "receipt"), 1), (COLLECTOR_STATUS, 1)])
         client.publish(topic(self.agent.name, "status"), self._status(True), qos=1, retain=True)
 
     def _on_subscribe(self, *_: Any) -> None:
@@ -307,9 +308,12 @@ class _Connection:
 
     def _on_disconnect(self, *_: Any) -> None:
         self.ready = False
-        self.agent.disconnected()
+        self.agent.lose()
 
     def _on_message(self, _client: Any, _userdata: Any, message: mqtt.MQTTMessage) -> None:
+        if message.topic == COLLECTOR_STATUS:
+            self.agent.lose()  # whoever just came back may never have seen it
+            return
         waited_ms = self.agent.take(decode(bytes(message.payload), Receipt), time.monotonic())
         if waited_ms is not None:
             self._waited(waited_ms)

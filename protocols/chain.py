@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import sha256
 
-HASH_BYTES = 32
-
 
 def genesis(agent: str, epoch: str) -> bytes:
     """The head of an outbox that has no record yet."""

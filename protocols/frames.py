@@ -218,7 +218,7 @@ class Decoder:
                 self._held = held[start:]
                 return
             if end < 0:
-                # A damaged beginning must not take the frame behind it along: look again right after its `$`.
+                # A damaged beginning must not take the frame behind it along: look again from the next `$`.
                 at = _next_start(held, start)
                 yield Noise(held[start:at], "broken frame")
                 continue
@@ -244,7 +244,12 @@ def _end(held: bytes, start: int) -> int | None:
 
 
 def _next_start(held: bytes, start: int) -> int:
-    following = held.find(b"$", start + 1)
+    """The next `$` that can begin a frame: of several before one `*`, only the last."""
+    limit = start + _FRAME_MAX
+    star = held.find(b"*", start + 1, limit)
+    following = held.rfind(b"$", start + 1, star if star >= 0 else limit)
+    if following < 0:
+        following = held.find(b"$", start + 1)
     return len(held) if following < 0 else following
 
 

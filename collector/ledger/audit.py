@@ -1,19 +1,27 @@
-"""Recomputes every chain in the ledger, and whether each rating still says what its record says."""
+"""Recomputes every chain in the ledger, and whether what was made of each record still is what the record says."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from protocols import chain
-from protocols.messages import PressRecord
+from protocols.errors import BadMessage
+from protocols.messages import ClosingRecord, PressRecord, decode_record
+from protocols.ratings import Level
 
-from ..directory import Directory
+from .store import APPLICATION, LedgerMismatch
+
+_FINDINGS_MAX = 100  # of each kind, per epoch: after that a person knows enough, and a broken file must not fill a disk
+_BAD = {level.value for level in Level if level.bad}
+_PRESS = b'{"kind":"press"'  # how our agents' press records begin
 
 
 @dataclass(frozen=True)
@@ -27,34 +35,51 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """Records that an agent had let go of and that never came: the ledger itself says that it lacks them."""
+
+    agent: str
+    epoch: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class Audit:
     """What was looked at, and what was found."""
 
     epochs: int
     records: int
     ratings: int
-    gaps: int
+    gaps: list[Gap]
     findings: list[Finding]
 
 
-def verify(path: Path, directory: Directory) -> Audit:
+def verify(path: Path) -> Audit:
     """Read the ledger at `path`, beside a collector that may be running, and check all of it."""
-    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
+        if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
+            raise LedgerMismatch(f"{path}: 不是账本 / is no ledger")
         db.execute("BEGIN")  # one moment of the ledger, whatever is written meanwhile
-        epochs = db.execute("SELECT id, agent, epoch, upto, head FROM epoch ORDER BY id").fetchall()
         findings: list[Finding] = []
         records = 0
+        epochs = db.execute("SELECT id, agent, epoch, upto, head FROM epoch ORDER BY id").fetchall()
         for epoch in epochs:
             count, found = _epoch(db, *epoch)
             records += count
             findings += found
         findings += _strays(db)
-        ratings, wrong = _ratings(db, directory)
-        gaps = db.execute("SELECT count(*) FROM gap").fetchone()[0]
-        return Audit(len(epochs), records, ratings, gaps, findings + wrong)
+        findings += _presses(db)
+        ratings, wrong = _ratings(db)
+        findings += wrong
+        findings += _unsent(db)
+        return Audit(len(epochs), records, ratings, _gaps(db), findings)
     finally:
         db.close()
+
+
+# ---- the chains
 
 
 def _epoch(
@@ -64,23 +89,39 @@ def _epoch(
         after + 1: (last, known)
         for after, last, known in db.execute("SELECT after, upto, head FROM gap WHERE epoch_id = ?", (number,))
     }
+    findings: list[Finding] = []
     running, expected, count = chain.genesis(agent, epoch), 1, 0
-    rows = db.execute("SELECT seq, body, hash FROM record WHERE epoch_id = ? ORDER BY seq", (number,))
+    # As blobs and whole numbers, whatever somebody put there: a strange type is a finding too.
+    rows = db.execute(
+        "SELECT CAST(seq AS INTEGER), CAST(body AS BLOB), CAST(hash AS BLOB) FROM record WHERE epoch_id = ?"
+        " ORDER BY seq",
+        (number,),
+    )
     for seq, body, digest in rows:
         if seq != expected:
             if expected in gaps and gaps[expected][0] == seq - 1:
                 running = gaps[expected][1]
             else:
-                return count, [Finding(agent, epoch, expected, f"缺 {expected}–{seq - 1} 条 / records missing")]
+                findings.append(Finding(agent, epoch, expected, f"缺 {expected}–{seq - 1} 条 / records missing"))
         # What chain.link does, without the call: this line runs for every record of a province.
         running = sha256(running + body).digest()
         if digest != running:
-            return count, [Finding(agent, epoch, seq, "记录或哈希被改 / record or hash was changed")]
+            findings.append(Finding(agent, epoch, seq, "记录或哈希被改 / record or hash was changed"))
+            running = digest  # to find what else was changed, and not this one again in all that follow
+        if len(findings) > _FINDINGS_MAX:
+            return count, findings
         expected = seq + 1
         count += 1
     if expected - 1 != upto or running != head:
-        return count, [Finding(agent, epoch, expected, "末尾记录缺失 / records missing at the end")]
-    return count, []
+        findings.append(Finding(agent, epoch, expected, "末尾记录缺失 / records missing at the end"))
+    return count, findings
+
+
+def _gaps(db: sqlite3.Connection) -> list[Gap]:
+    rows = db.execute(
+        "SELECT agent, epoch, after + 1, gap.upto FROM gap JOIN epoch ON epoch.id = epoch_id ORDER BY epoch_id, after"
+    )
+    return [Gap(*row) for row in rows]
 
 
 def _strays(db: sqlite3.Connection) -> list[Finding]:
@@ -88,33 +129,143 @@ def _strays(db: sqlite3.Connection) -> list[Finding]:
     return [Finding("?", "?", 0, f"{row[0]} 条记录不属于任何纪元 / records of no epoch")] if row[0] else []
 
 
-def _ratings(db: sqlite3.Connection, directory: Directory) -> tuple[int, list[Finding]]:
-    """A rating must be what its record says: same press, same time, and the level that its button means."""
-    findings, count = [], 0
-    for agent, epoch, seq, body, level, device, boot, number, pressed_ms, invitation in _rating_rows(db):
-        count += 1
-        record = msgspec.json.decode(body, type=PressRecord) if body is not None else None
-        if record is None:
-            findings.append(
-                Finding(agent or "?", epoch or "?", seq or 0, "评价没有对应的记录 / a rating without a record")
-            )
-            continue
-        same = (record.device, record.boot, record.count, record.pressed_ms, record.invitation) == (
-            device,
-            boot,
-            number,
-            pressed_ms,
-            invitation,
-        )
-        meant = directory.keys.get(record.device, {}).get(record.button)
-        if not same or (meant is not None and meant.value != level):
-            findings.append(Finding(agent, epoch, seq, "评价与其记录不符 / a rating differs from its record"))
-    return count, findings
+# ---- what was made of them
 
 
-def _rating_rows(db: sqlite3.Connection) -> Iterator[tuple]:  # type: ignore[type-arg]
+def _presses(db: sqlite3.Connection) -> list[Finding]:
+    """Each press record must have its row, and each row a fate that its record and the other rows bear out."""
+    where = "FROM press LEFT JOIN record USING (epoch_id, seq) LEFT JOIN epoch ON epoch.id = press.epoch_id"
+    at = "coalesce(epoch.agent, press.agent), coalesce(epoch.epoch, '?'), press.seq"
+    questions = {
+        "按键没有对应的记录 / a press without a record": f"SELECT {at} {where} WHERE record.seq IS NULL",
+        "按键标为已评价却没有评价 / a press called rated without a rating": f"SELECT {at} {where}"
+        " WHERE fate = 'rated' AND NOT EXISTS (SELECT 1 FROM rating WHERE rating.press = press.id)",
+        "按键有评价却不标为已评价 / a press with a rating and not called rated": f"SELECT {at} {where}"
+        " WHERE fate != 'rated' AND EXISTS (SELECT 1 FROM rating WHERE rating.press = press.id)",
+        "按键标为重复上报却没有另一条 / a press called duplicate of none": f"SELECT {at} {where}"
+        " WHERE fate = 'duplicate' AND NOT EXISTS (SELECT 1 FROM press AS first WHERE first.device = press.device"
+        " AND first.boot = press.boot AND first.count = press.count AND first.fate != 'duplicate')",
+    }
+    findings = [
+        Finding(agent, epoch, seq, what)
+        for what, question in questions.items()
+        for agent, epoch, seq in db.execute(f"{question} LIMIT {_FINDINGS_MAX}")
+    ]
+    repeats = _found(_repeat_rows(db), lambda body: _wrong_repeat(db, body))
+    return findings + repeats + _found(_press_rows(db), _wrong_press) + _found(_orphans(db), _orphan)
+
+
+def _repeat_rows(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
     return db.execute(
-        "SELECT epoch.agent, epoch.epoch, record.seq, record.body, rating.level, rating.device, rating.boot,"
-        " rating.count, rating.pressed_ms, rating.invitation FROM rating LEFT JOIN press ON press.id = rating.press"
-        " LEFT JOIN record USING (epoch_id, seq) LEFT JOIN epoch ON epoch.id = press.epoch_id"
+        "SELECT press.agent, coalesce(epoch.epoch, '?'), press.seq, CAST(said.body AS BLOB) FROM press"
+        " LEFT JOIN epoch ON epoch.id = press.epoch_id LEFT JOIN closing ON closing.invitation = press.invitation"
+        " LEFT JOIN record AS said ON said.epoch_id = closing.epoch_id AND said.seq = closing.seq"
+        " WHERE fate = 'repeat' AND NOT EXISTS (SELECT 1 FROM rating WHERE once = press.invitation)"
     )
+
+
+def _wrong_repeat(db: sqlite3.Connection, body: bytes | None) -> str:
+    closing = _record(body)
+    if isinstance(closing, ClosingRecord):
+        service = (closing.case_no, closing.service_number)
+        if db.execute("SELECT 1 FROM rating WHERE case_no = ? AND service_number = ?", service).fetchone():
+            return ""
+    return "按键标为再次评价却没有第一次 / a press called repeat of none"
+
+
+def _press_rows(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
+    return db.execute(
+        "SELECT epoch.agent, epoch.epoch, seq, CAST(body AS BLOB), device, boot, count, pressed_ms, invitation, window,"
+        " fate FROM press JOIN record USING (epoch_id, seq) JOIN epoch ON epoch.id = press.epoch_id"
+    )
+
+
+def _wrong_press(body: bytes, *kept: Any) -> str:
+    record = _record(body)
+    if not isinstance(record, PressRecord):
+        return "按键没有对应的记录 / a press without a record"
+    *said, fate = kept
+    if said != [record.device, record.boot, record.count, record.pressed_ms, record.invitation, record.window]:
+        return "按键与其记录不符 / a press differs from its record"
+    if fate == "unsolicited" and record.invitation is not None:
+        return "邀请内的按键标为邀请外 / a press of an invitation called unsolicited"
+    return ""
+
+
+def _orphans(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
+    return db.execute(
+        "SELECT epoch.agent, epoch.epoch, record.seq, CAST(body AS BLOB) FROM"
+        " (SELECT epoch_id, seq FROM record WHERE substr(CAST(body AS BLOB), 1, ?) = ?"
+        " EXCEPT SELECT epoch_id, seq FROM press)"
+        " JOIN record USING (epoch_id, seq) JOIN epoch ON epoch.id = epoch_id",
+        (len(_PRESS), _PRESS),
+    )
+
+
+def _orphan(body: bytes) -> str:
+    # One that nobody can read is in quarantine, and rightly has no row.
+    return "按键记录没有下文 / nothing became of a press" if isinstance(_record(body), PressRecord) else ""
+
+
+def _ratings(db: sqlite3.Connection) -> tuple[int, list[Finding]]:
+    """A rating must be what its records say: press, time, case, and the level that its button meant at that time."""
+    maps = {
+        number: (device, msgspec.json.decode(keys))
+        for number, device, keys in db.execute("SELECT id, device, keys FROM key_map")
+    }
+
+    def wrong(body: bytes | None, said: bytes | None, level: str, bad: int, key_map: int, *kept: Any) -> str:
+        press, closing = _record(body), _record(said)
+        if not isinstance(press, PressRecord):
+            return "评价没有对应的记录 / a rating without a record"
+        device, keys = maps.get(key_map, ("", {}))
+        if (device, keys.get(str(press.button)), level in _BAD) != (press.device, level, bool(bad)):
+            return "评价的满意度与按键不符 / a rating's level is not what its button meant"
+        case: tuple[str | None, int] = (None, 1)
+        if isinstance(closing, ClosingRecord) and closing.invitation == press.invitation:
+            case = (closing.case_no, closing.service_number)
+        if kept != (press.device, press.boot, press.count, press.pressed_ms, press.invitation, *case):
+            return "评价与其记录不符 / a rating differs from its record"
+        return ""
+
+    count = db.execute("SELECT count(*) FROM rating").fetchone()[0]
+    return count, _found(_rating_rows(db), wrong)
+
+
+def _rating_rows(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
+    return db.execute(
+        "SELECT coalesce(epoch.agent, rating.agent), coalesce(epoch.epoch, '?'), coalesce(record.seq, 0),"
+        " CAST(record.body AS BLOB), CAST(said.body AS BLOB), level, bad, key_map, rating.device, rating.boot,"
+        " rating.count, rating.pressed_ms, rating.invitation, rating.case_no, rating.service_number FROM rating"
+        " LEFT JOIN press ON press.id = rating.press LEFT JOIN record USING (epoch_id, seq)"
+        " LEFT JOIN epoch ON epoch.id = press.epoch_id LEFT JOIN closing ON closing.invitation = rating.invitation"
+        " LEFT JOIN record AS said ON said.epoch_id = closing.epoch_id AND said.seq = closing.seq"
+    )
+
+
+def _unsent(db: sqlite3.Connection) -> list[Finding]:
+    """Nothing is called accepted that the province was not asked about and did not accept."""
+    rows = db.execute(
+        "SELECT rating.agent, coalesce(epoch.epoch, '?'), coalesce(press.seq, 0) FROM rating"
+        " LEFT JOIN press ON press.id = rating.press LEFT JOIN epoch ON epoch.id = press.epoch_id"
+        " WHERE state = 'accepted' AND NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.rating = rating.id"
+        f" AND what = 'rating' AND verdict = 'accepted') LIMIT {_FINDINGS_MAX}"
+    )
+    what = "评价标为已接收却没有发送记录 / a rating called accepted and never sent"
+    return [Finding(agent, epoch, seq, what) for agent, epoch, seq in rows]
+
+
+# ---- small things
+
+
+def _found(rows: Iterator[tuple[Any, ...]], wrong: Callable[..., str]) -> list[Finding]:
+    """What `wrong` says to the rest of each row, after agent, epoch and number; nothing for an empty answer."""
+    findings = (Finding(agent, epoch, seq, what) for agent, epoch, seq, *rest in rows if (what := wrong(*rest)))
+    return list(islice(findings, _FINDINGS_MAX))
+
+
+def _record(body: bytes | None) -> object:
+    try:
+        return decode_record(body) if body is not None else None
+    except BadMessage:
+        return None

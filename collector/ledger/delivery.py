@@ -17,6 +17,9 @@ What = Literal["case", "rating"]
 _BACK_OFF_MS = 400
 _BACK_OFF_MAX_MS = 60_000
 _CASE_UNKNOWN_MAX = 5  # a province that has a case and denies it five times will not learn better by itself
+STUBBORN = 4  # so many calls without an answer: whatever it is, it may be about this very rating
+# Whatever waits longer than the longest wait was written by a clock that has been put right since.
+_NOW = f"next_ms NOT BETWEEN :now_ms + 1 AND :now_ms + {_BACK_OFF_MAX_MS}"
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,15 @@ class Due:
     id: int
     rating: Rating
     case: Case
+    details: bytes
+    """The case as the ledger keeps it: what is found out about it holds as long as these are its details."""
     case_delivered: bool
     tries: int
+
+    @property
+    def stubborn(self) -> bool:
+        """Whether it has had no answer so often that no more can be concluded from that."""
+        return self.tries >= STUBBORN
 
 
 class Delivery:
@@ -38,19 +48,32 @@ class Delivery:
 
     def next(self, now_ms: int, busy: Collection[int]) -> Due | None:
         """The rating to send now, bad ones first, that is not among `busy`; None if there is none."""
+        return self._first(f"+tries < {STUBBORN}", "bad DESC, rating.id", now_ms, busy)
+
+    def next_stubborn(self, now_ms: int, busy: Collection[int]) -> Due | None:
+        """The same among those that had no answer several times; the one that has waited longest."""
+        return self._first(f"tries >= {STUBBORN}", "next_ms", now_ms, busy)
+
+    def next_probe(self, now_ms: int, busy: Collection[int]) -> Due | None:
+        """The rating to ask a silent province with: the least tried, so that each time it is another one."""
+        return self._first("1", "tries, bad DESC, rating.id", now_ms, busy)
+
+    def _first(self, which: str, order: str, now_ms: int, busy: Collection[int]) -> Due | None:
         row = self._store.row(
             "SELECT rating.*, service_case.body, service_case.delivered_ms FROM rating"
             " JOIN service_case USING (case_no, service_number)"
-            f" WHERE state = 'due' AND next_ms <= ? AND rating.id NOT IN ({','.join(map(str, busy))})"
-            " ORDER BY bad DESC, rating.id LIMIT 1",
-            (now_ms,),
+            f" WHERE state = 'due' AND {which} AND {_NOW} AND rating.id NOT IN ({','.join(map(str, busy))})"
+            f" ORDER BY {order} LIMIT 1",
+            {"now_ms": now_ms},
         )
         return _due(row) if row is not None else None
 
-    def next_ms(self, busy: Collection[int]) -> int | None:
-        """When the next rating that is not among `busy` is to be tried."""
+    def next_ms(self, now_ms: int, busy: Collection[int]) -> int | None:
+        """When the next rating that is not among `busy` is to be tried; None if none is waiting for its time."""
         at_ms: int | None = self._store.row(
-            f"SELECT min(next_ms) FROM rating WHERE state = 'due' AND id NOT IN ({','.join(map(str, busy))})"
+            "SELECT min(next_ms) FROM rating"
+            f" WHERE state = 'due' AND next_ms > :now_ms AND id NOT IN ({','.join(map(str, busy))})",
+            {"now_ms": now_ms},
         )[0]
         return at_ms
 
@@ -76,28 +99,33 @@ class Delivery:
                     _case_delivered(db, due, now_ms)
                 case Accepted():
                     _accepted(db, due, attempt, verdict, now_ms)
+                case Refused() if what == "case":
+                    _parked(db, due, "case_refused", verdict.words, now_ms)
                 case Refused(case_unknown=True):
                     _case_unknown(db, due, verdict, now_ms)
                 case Refused():
-                    _parked(db, due.id, "case_refused" if what == "case" else "refused", verdict.words, now_ms)
+                    _parked(db, due, "refused", verdict.words, now_ms)
                 case Unavailable():
                     _again(db, due, verdict.words, now_ms)
 
     def park(self, due: Due, reason: str, words: str, now_ms: int) -> None:
         """Put a rating aside for a person."""
         with self._store.writing() as db:
-            _parked(db, due.id, reason, words, now_ms)
+            _parked(db, due, reason, words, now_ms)
 
     def province_away(self, words: str, now_ms: int) -> None:
         """The province gives no usable answer."""
         with self._store.writing() as db:
             db.execute("UPDATE province SET away_since_ms = coalesce(away_since_ms, ?), words = ?", (now_ms, words))
 
-    def province_back(self) -> None:
-        """It does again."""
+    def province_back(self, now_ms: int) -> None:
+        """It does again: what was tried meanwhile need not wait any longer."""
         if self._store.row("SELECT away_since_ms FROM province")["away_since_ms"] is not None:
             with self._store.writing() as db:
                 db.execute("UPDATE province SET away_since_ms = NULL, words = ''")
+                db.execute(
+                    "UPDATE rating SET next_ms = ? WHERE state = 'due' AND tries > 0 AND next_ms > ?", (now_ms, now_ms)
+                )
 
 
 def back_off_ms(tries: int) -> int:
@@ -119,14 +147,16 @@ def _due(row: sqlite3.Row) -> Due:
         clerk=row["clerk"],
     )
     case = msgspec.json.decode(row["body"], type=Case)
-    return Due(row["id"], rating, case, row["delivered_ms"] is not None, row["tries"])
+    return Due(row["id"], rating, case, row["body"], row["delivered_ms"] is not None, row["tries"])
+
+
+_OF_THIS_CASE = "case_no = ? AND service_number = ? AND body = ?"
 
 
 def _case_delivered(db: sqlite3.Connection, due: Due, now_ms: int) -> None:
-    # Only if the details are still those that were sent.
     db.execute(
-        "UPDATE service_case SET delivered_ms = ? WHERE case_no = ? AND service_number = ? AND body = ?",
-        (now_ms, due.case.case_no, due.case.service_number, msgspec.json.encode(due.case)),
+        f"UPDATE service_case SET delivered_ms = ? WHERE {_OF_THIS_CASE}",
+        (now_ms, due.case.case_no, due.case.service_number, due.details),
     )
 
 
@@ -151,7 +181,7 @@ def _case_unknown(db: sqlite3.Connection, due: Due, verdict: Refused, now_ms: in
         "SELECT count(*) FROM attempt WHERE rating = ? AND what = 'rating' AND verdict = 'refused'", (due.id,)
     ).fetchone()[0]
     if denied >= _CASE_UNKNOWN_MAX:
-        _parked(db, due.id, "case_unknown", verdict.words, now_ms)
+        _parked(db, due, "case_unknown", verdict.words, now_ms)
         return
     db.execute(
         "UPDATE service_case SET delivered_ms = NULL WHERE case_no = ? AND service_number = ?",
@@ -160,10 +190,15 @@ def _case_unknown(db: sqlite3.Connection, due: Due, verdict: Refused, now_ms: in
     _again(db, due, verdict.words, now_ms)
 
 
-def _parked(db: sqlite3.Connection, rating: int, reason: str, words: str, now_ms: int) -> None:
+def _parked(db: sqlite3.Connection, due: Due, reason: str, words: str, now_ms: int) -> None:
+    same = db.execute(
+        f"SELECT 1 FROM service_case WHERE {_OF_THIS_CASE}", (due.case.case_no, due.case.service_number, due.details)
+    ).fetchone()
+    if reason != "refused" and same is None:
+        return  # it is about details that were put right meanwhile
     db.execute(
         "UPDATE rating SET state = 'parked', reason = ?, words = ?, settled_ms = ? WHERE id = ?",
-        (reason, words, now_ms, rating),
+        (reason, words, now_ms, due.id),
     )
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
+from typing import NamedTuple
 
 import msgspec
 
 from protocols import chain
 from protocols.errors import BadMessage
-from protocols.messages import Batch, ClosingRecord, Health, PressRecord, Receipt, decode_record
+from protocols.messages import AgentStatus, Batch, ClosingRecord, Health, PressRecord, Receipt, decode_record, topic
 from protocols.ratings import Case, Rating, Unratable
 
 from ..directory import Directory
@@ -20,10 +22,20 @@ from .store import Store
 _SAME_PRESS_MS = 600_000  # two reports of one press, by the clocks of an agent before and after it was set up anew
 _QUARANTINE_MAX = 10_000  # a flood must not fill the disk; the oldest rows are of the least use
 _QUARANTINE_BYTES = 64 * 1024  # enough to see what it is; size and digest of the whole are kept beside it
+# What such a press means may still be found out. Word for word as in the index press_curable, or SQLite scans.
+_OPEN = "fate NOT IN ('rated', 'repeat', 'duplicate', 'unsolicited')"
 
 
 class Fork(BadMessage):
     """A batch whose chain does not continue the ledger's: two outboxes with one epoch, or a record that was changed."""
+
+
+class _Held(NamedTuple):
+    """What the ledger holds of an epoch; `id` is None as long as that is nothing."""
+
+    id: int | None
+    upto: int
+    head: bytes
 
 
 class Intake:
@@ -32,6 +44,13 @@ class Intake:
     def __init__(self, store: Store, directory: Directory):
         self._store = store
         self._directory = directory
+        self._key_maps: dict[str, int] = {}
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is taken and noted within is one transaction: on disk when it ends, and nothing of it before."""
+        with self._writing():
+            yield
 
     # ---- batches
 
@@ -42,40 +61,41 @@ class Intake:
         answered by the receipt of what the ledger really holds.
         """
         receipts = []
-        with self._store.writing() as db:
+        with self._writing() as db:
             for agent, batch, payload in batches:
                 try:
                     self._take(db, agent, batch, now_ms)
                 except Fork as fork:
-                    self._quarantine(db, f"hcp/v1/{agent}/batch", fork.reason, payload, now_ms)
+                    self._quarantine(db, topic(agent, "batch"), fork.reason, payload, now_ms)
                 receipts.append((agent, _receipt(db, agent, batch.epoch)))
         return receipts
 
     def _take(self, db: sqlite3.Connection, agent: str, batch: Batch, now_ms: int) -> None:
+        prev = bytes.fromhex(batch.prev)
         bodies = [bytes(body) for body in batch.records]
-        heads = chain.heads(bytes.fromhex(batch.prev), bodies)
+        heads = chain.heads(prev, bodies)
         if heads[-1].hex() != batch.head:
             raise Fork("哈希链与批次不符 / the batch's records do not add up to its head")
-        epoch = _epoch(db, agent, batch.epoch, now_ms)
-        held = batch.first - 1
-        if held > epoch["upto"]:
-            # What it sends first is the oldest that it still has: what lies before is not to be had any more.
+        held = _held(db, agent, batch.epoch)
+        before = batch.first - 1
+        if before > held.upto and batch.oldest < batch.first:
+            return  # out of order: the receipt makes the agent send what it still has of the records between
+        epoch_id = held.id or _new_epoch(db, agent, batch.epoch, held.head, now_ms)
+        if before > held.upto:
+            # The agent has nothing older: what lies between is not to be had any more.
             db.execute(
                 "INSERT INTO gap(epoch_id, after, upto, head, at_ms) VALUES (?,?,?,?,?)",
-                (epoch["id"], epoch["upto"], held, bytes.fromhex(batch.prev), now_ms),
+                (epoch_id, held.upto, before, prev, now_ms),
             )
         else:
-            new = epoch["upto"] - held
-            before = bytes.fromhex(batch.prev) if new == 0 else heads[min(new, len(heads)) - 1]
-            expected = epoch["head"] if new <= len(heads) else _head_at(db, epoch["id"], batch.first + len(heads) - 1)
-            if before != expected:
-                raise Fork(
-                    f"与账本第 {min(epoch['upto'], batch.first + len(heads) - 1)} 条不符 / differs from the ledger"
-                )
-            bodies, heads = bodies[new:], heads[new:]
-            held += new
+            # The ledger has the first `known` of these already, or rather: should have exactly these.
+            known = min(held.upto - before, len(bodies))
+            ours = held.head if before + known == held.upto else _head_at(db, epoch_id, before + known)
+            if ours != (heads[known - 1] if known else prev):
+                raise Fork(f"与账本第 {before + known} 条不符 / differs from the ledger at record {before + known}")
+            bodies, heads, before = bodies[known:], heads[known:], before + known
         if bodies:
-            self._keep(db, agent, epoch["id"], held, bodies, heads, now_ms)
+            self._keep(db, agent, epoch_id, before, bodies, heads, now_ms)
 
     def _keep(
         self,
@@ -90,54 +110,59 @@ class Intake:
         db.executemany(
             "INSERT INTO record(epoch_id, seq, body, hash, received_ms) VALUES (?,?,?,?,?)",
             [
-                (epoch_id, after + at, body, head, now_ms)
-                for at, (body, head) in enumerate(zip(bodies, heads, strict=True), 1)
+                (epoch_id, seq, body, head, now_ms)
+                for seq, (body, head) in enumerate(zip(bodies, heads, strict=True), after + 1)
             ],
         )
         db.execute(
             "UPDATE epoch SET upto = ?, head = ?, last_ms = ? WHERE id = ?",
             (after + len(bodies), heads[-1], now_ms, epoch_id),
         )
-        presses, closings = [], {}
+        presses: list[tuple[int, PressRecord]] = []
+        closings: dict[str, ClosingRecord] = {}
         for seq, body in enumerate(bodies, after + 1):
             try:
                 record = decode_record(body)
             except BadMessage as bad:
                 # A kind that a newer agent knows and we do not: it is in the chain, and its bytes are kept.
-                self._quarantine(db, f"hcp/v1/{agent}/batch", bad.reason, body, now_ms)
+                self._quarantine(db, topic(agent, "batch"), bad.reason, body, now_ms)
                 continue
             if isinstance(record, PressRecord):
                 presses.append((seq, record))
-            else:
+            elif _note_closing(db, agent, epoch_id, seq, record):
                 closings[record.invitation] = record
-                _note_closing(db, agent, epoch_id, seq, record)
+        if closings:
+            # Older presses before newer ones: the first press wins, however late its closing came.
+            self._cure(
+                db,
+                "AND press.invitation IN (SELECT value FROM json_each(?))",
+                (_json(list(closings)).decode(),),
+                now_ms,
+            )
         for seq, press in presses:
-            closing = closings.get(press.invitation) if press.invitation else None
-            self._understand(db, agent, epoch_id, seq, press, closing, now_ms)
+            self._understand(db, agent, epoch_id, seq, press, closings.get(press.invitation or ""), now_ms)
         _count_devices(db, agent, (press for _, press in presses))
-        for invitation in closings:
-            self._cure(db, "AND press.invitation = ?", (invitation,), now_ms)
 
     # ---- meaning
 
     def cure(self, now_ms: int) -> int:
         """Ask again what every press means that meant nothing yet: the directory may have changed. How many now do."""
-        with self._store.writing() as db:
+        with self._writing() as db:
             return self._cure(db, "", (), now_ms)
 
     def _cure(self, db: sqlite3.Connection, only: str, values: tuple[str, ...], now_ms: int) -> int:
         rows = db.execute(
             "SELECT press.id, press.agent, record.body FROM press JOIN record USING (epoch_id, seq)"
-            f" WHERE fate NOT IN ('rated', 'repeat', 'duplicate', 'unsolicited') {only} ORDER BY press.id",
+            f" WHERE {_OPEN} {only} ORDER BY press.id",
             values,
         ).fetchall()
         cured = 0
         for row in rows:
             press = msgspec.json.decode(row["body"], type=PressRecord)
-            closing = _closing(db, press.invitation)
-            meaning = normalize(press, closing, row["agent"], self._directory)
-            fate, detail = self._fate(db, row["id"], row["agent"], press, meaning, now_ms)
+            fate, detail, rating = self._fate(db, row["agent"], press, _closing(db, press.invitation))
             db.execute("UPDATE press SET fate = ?, detail = ? WHERE id = ?", (fate, detail, row["id"]))
+            if rating is not None:
+                self._rate(db, row["id"], row["agent"], press, rating, now_ms)
             cured += fate in ("rated", "repeat")
         return cured
 
@@ -151,12 +176,12 @@ class Intake:
         closing: ClosingRecord | None,
         now_ms: int,
     ) -> None:
-        if closing is None:
-            closing = _closing(db, press.invitation)
-        duplicate = _is_duplicate(db, press)
-        inserted = db.execute(
-            "INSERT INTO press(epoch_id, seq, agent, window, device, boot, count, invitation, pressed_ms, fate)"
-            " VALUES (?,?,?,?,?,?,?,?,?,'duplicate')",
+        fate, detail, rating = "duplicate", "", None
+        if not _is_duplicate(db, press):
+            fate, detail, rating = self._fate(db, agent, press, closing or _closing(db, press.invitation))
+        row = db.execute(
+            "INSERT INTO press(epoch_id, seq, agent, window, device, boot, count, invitation, pressed_ms, fate, detail)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?)",
             (
                 epoch_id,
                 seq,
@@ -167,134 +192,173 @@ class Intake:
                 press.count,
                 press.invitation,
                 press.pressed_ms,
+                fate,
+                detail,
             ),
         ).lastrowid
-        if duplicate or inserted is None:
-            return
-        fate, detail = self._fate(db, inserted, agent, press, normalize(press, closing, agent, self._directory), now_ms)
-        db.execute("UPDATE press SET fate = ?, detail = ? WHERE id = ?", (fate, detail, inserted))
+        if rating is not None:
+            self._rate(db, _number(row), agent, press, rating, now_ms)
 
     def _fate(
-        self,
-        db: sqlite3.Connection,
-        press_row: int,
-        agent: str,
-        press: PressRecord,
-        meaning: Rating | Unratable,
-        now_ms: int,
-    ) -> tuple[str, str]:
+        self, db: sqlite3.Connection, agent: str, press: PressRecord, closing: ClosingRecord | None
+    ) -> tuple[str, str, Rating | None]:
+        meaning = normalize(press, closing, agent, self._directory)
         if isinstance(meaning, Unratable):
-            return meaning.reason, meaning.detail
+            return meaning.reason, meaning.detail, None
         if _rated_already(db, meaning):
-            return "repeat", ""
-        state, reason = _first_state(db, meaning)
+            return "repeat", "", None
+        return "rated", "", meaning
+
+    def _rate(
+        self, db: sqlite3.Connection, press_row: int, agent: str, press: PressRecord, rating: Rating, now_ms: int
+    ) -> None:
+        state, reason = _first_state(db, rating)
         db.execute(
             "INSERT INTO rating(press, once, level, bad, device, boot, count, hall, number, agent, window, pressed_ms,"
-            " channel, invitation, case_no, service_number, clerk, state, reason, next_ms, made_ms)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            " channel, invitation, case_no, service_number, clerk, state, reason, next_ms, key_map, made_ms)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             (
                 press_row,
-                _once(meaning),
-                meaning.level.value,
-                meaning.level.bad,
+                _once(rating),
+                rating.level.value,
+                rating.level.bad,
                 press.device,
                 press.boot,
                 press.count,
-                meaning.hall,
-                meaning.window,
+                rating.hall,
+                rating.window,
                 agent,
                 press.window,
-                meaning.pressed_ms,
-                meaning.channel,
-                meaning.invitation,
-                meaning.case_no,
-                meaning.service_number,
-                meaning.clerk,
+                rating.pressed_ms,
+                rating.channel,
+                rating.invitation,
+                rating.case_no,
+                rating.service_number,
+                rating.clerk,
                 state,
                 reason,
                 now_ms,
+                self._key_map(db, press.device, now_ms),
                 now_ms,
             ),
         )
-        return "rated", ""
+
+    def _key_map(self, db: sqlite3.Connection, device: str, now_ms: int) -> int:
+        """The number of what this device's buttons mean now; a new one whenever the directory says otherwise."""
+        number = self._key_maps.get(device)
+        if number is None:
+            keys = _json({str(button): level.value for button, level in sorted(self._directory.keys[device].items())})
+            last = db.execute("SELECT id, keys FROM key_map WHERE device = ? ORDER BY id DESC", (device,)).fetchone()
+            if last is not None and last["keys"] == keys:
+                number = int(last["id"])
+            else:
+                number = _number(
+                    db.execute(
+                        "INSERT INTO key_map(device, from_ms, keys) VALUES (?,?,?)", (device, now_ms, keys)
+                    ).lastrowid
+                )
+            self._key_maps[device] = number
+        return number
 
     # ---- cases
 
-    def take_case(self, case: Case, now_ms: int) -> bool:
-        """Keep these details; whether they were new or changed. Ratings that waited for them are due now."""
+    def take_cases(self, cases: Iterable[Case], now_ms: int) -> int:
+        """Keep these details, all or none; how many were new or changed. Ratings that waited for them are due now."""
+        with self._writing() as db:
+            return sum([self._take_case(db, case, now_ms) for case in cases])
+
+    def _take_case(self, db: sqlite3.Connection, case: Case, now_ms: int) -> bool:
         body = msgspec.json.encode(case)
-        with self._store.writing() as db:
-            held = db.execute(
-                "SELECT body FROM service_case WHERE case_no = ? AND service_number = ?",
-                (case.case_no, case.service_number),
-            ).fetchone()
-            if held is not None and held["body"] == body:
-                return False
-            db.execute(
-                "INSERT OR REPLACE INTO service_case(case_no, service_number, body, received_ms) VALUES (?,?,?,?)",
-                (case.case_no, case.service_number, body, now_ms),
-            )
-            db.execute(
-                "UPDATE rating SET state = 'due', reason = '', words = '', tries = 0, next_ms = ? WHERE case_no = ?"
-                " AND service_number = ? AND (state = 'awaiting_case' OR state = 'parked' AND reason = 'lacking')",
-                (now_ms, case.case_no, case.service_number),
-            )
+        held = db.execute(
+            "SELECT body FROM service_case WHERE case_no = ? AND service_number = ?",
+            (case.case_no, case.service_number),
+        ).fetchone()
+        if held is not None and held["body"] == body:
+            return False
+        db.execute(
+            "INSERT OR REPLACE INTO service_case(case_no, service_number, body, received_ms) VALUES (?,?,?,?)",
+            (case.case_no, case.service_number, body, now_ms),
+        )
+        # What the province said to the old details says nothing about the new ones. What it said to the rating stays.
+        db.execute(
+            "UPDATE rating SET state = 'due', reason = '', words = '', tries = 0, next_ms = ?, settled_ms = NULL"
+            " WHERE case_no = ? AND service_number = ? AND (state = 'awaiting_case'"
+            " OR state = 'parked' AND reason IN ('lacking', 'case_refused', 'case_unknown'))",
+            (now_ms, case.case_no, case.service_number),
+        )
         return True
 
     # ---- what agents say of themselves
 
-    def note_status(self, agent: str, payload: bytes, now_ms: int) -> None:
+    def note_status(self, agent: str, status: AgentStatus, now_ms: int) -> None:
         """Keep an agent's last status."""
-        with self._store.writing() as db:
+        with self._writing() as db:
             db.execute(
                 "INSERT INTO agent(agent, status, status_ms) VALUES (?,?,?)"
                 " ON CONFLICT(agent) DO UPDATE SET status = excluded.status, status_ms = excluded.status_ms",
-                (agent, payload, now_ms),
+                (agent, _json(status), now_ms),
             )
 
     def note_health(self, agent: str, health: Health, now_ms: int) -> None:
         """Keep an agent's last health, and how many presses its devices say they have counted."""
-        with self._store.writing() as db:
+        with self._writing() as db:
             db.execute(
                 "INSERT INTO agent(agent, health, health_ms) VALUES (?,?,?)"
                 " ON CONFLICT(agent) DO UPDATE SET health = excluded.health, health_ms = excluded.health_ms",
-                (agent, msgspec.json.encode(health), now_ms),
+                (agent, _json(health), now_ms),
             )
             _raise_counts(
                 db, [(agent, each.window, each.device, each.boot, each.count) for each in health.windows if each.device]
             )
 
-    def quarantine(self, topic: str, reason: str, payload: bytes, now_ms: int) -> None:
+    def quarantine(self, name: str, reason: str, payload: bytes, now_ms: int) -> None:
         """Keep a message that is not ours, for a person to look at."""
-        with self._store.writing() as db:
-            self._quarantine(db, topic, reason, payload, now_ms)
+        with self._writing() as db:
+            self._quarantine(db, name, reason, payload, now_ms)
 
-    def _quarantine(self, db: sqlite3.Connection, topic: str, reason: str, payload: bytes, now_ms: int) -> None:
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._store.writing() as db:
+                yield db
+        except BaseException:
+            self._key_maps.clear()  # one that was numbered in a transaction that is undone has no number
+            raise
+
+    def _quarantine(self, db: sqlite3.Connection, name: str, reason: str, payload: bytes, now_ms: int) -> None:
         db.execute(
             "INSERT INTO quarantine(topic, digest, reason, payload, size, times, first_ms, last_ms)"
             " VALUES (?,?,?,?,?,1,?,?)"
             " ON CONFLICT(topic, digest) DO UPDATE SET times = times + 1, last_ms = excluded.last_ms",
-            (topic, sha256(payload).digest(), reason, payload[:_QUARANTINE_BYTES], len(payload), now_ms, now_ms),
+            (name, sha256(payload).digest(), reason, payload[:_QUARANTINE_BYTES], len(payload), now_ms, now_ms),
         )
         db.execute("DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?", (_QUARANTINE_MAX,))
 
 
-def _epoch(db: sqlite3.Connection, agent: str, epoch: str, now_ms: int) -> sqlite3.Row:
-    row = _held(db, epoch)
+def _held(db: sqlite3.Connection, agent: str, epoch: str) -> _Held:
+    row = db.execute("SELECT id, agent, upto, head FROM epoch WHERE epoch = ?", (epoch,)).fetchone()
     if row is None:
-        db.execute(
-            "INSERT INTO epoch(agent, epoch, upto, head, first_ms, last_ms) VALUES (?,?,0,?,?,?)",
-            (agent, epoch, chain.genesis(agent, epoch), now_ms, now_ms),
-        )
-        row = _held(db, epoch)
+        return _Held(None, 0, chain.genesis(agent, epoch))
     if row["agent"] != agent:
         raise Fork(f"纪元属于 {row['agent']} / the epoch belongs to {row['agent']}")
-    return row
+    return _Held(row["id"], row["upto"], row["head"])
 
 
-def _held(db: sqlite3.Connection, epoch: str) -> sqlite3.Row:
-    row: sqlite3.Row = db.execute("SELECT id, agent, upto, head FROM epoch WHERE epoch = ?", (epoch,)).fetchone()
-    return row
+def _receipt(db: sqlite3.Connection, agent: str, epoch: str) -> Receipt:
+    try:
+        held = _held(db, agent, epoch)
+    except Fork:
+        held = _Held(None, 0, chain.genesis(agent, epoch))  # of this agent the ledger holds nothing under that name
+    return Receipt(epoch, held.upto, held.head.hex())
+
+
+def _new_epoch(db: sqlite3.Connection, agent: str, epoch: str, head: bytes, now_ms: int) -> int:
+    return _number(
+        db.execute(
+            "INSERT INTO epoch(agent, epoch, upto, head, first_ms, last_ms) VALUES (?,?,0,?,?,?)",
+            (agent, epoch, head, now_ms, now_ms),
+        ).lastrowid
+    )
 
 
 def _head_at(db: sqlite3.Connection, epoch_id: int, seq: int) -> bytes | None:
@@ -302,20 +366,14 @@ def _head_at(db: sqlite3.Connection, epoch_id: int, seq: int) -> bytes | None:
     return row["hash"] if row else None
 
 
-def _receipt(db: sqlite3.Connection, agent: str, epoch: str) -> Receipt:
-    row = _held(db, epoch)
-    if row is None or row["agent"] != agent:
-        return Receipt(epoch, 0, chain.genesis(agent, epoch).hex())
-    return Receipt(epoch, row["upto"], row["head"].hex())
-
-
-def _note_closing(db: sqlite3.Connection, agent: str, epoch_id: int, seq: int, closing: ClosingRecord) -> None:
-    # An invitation closes once; a second closing of the same id is a fact in the chain and nothing else.
-    db.execute(
+def _note_closing(db: sqlite3.Connection, agent: str, epoch_id: int, seq: int, closing: ClosingRecord) -> bool:
+    """Whether it is the first: an invitation closes once, and what comes later is a fact in the chain, nothing else."""
+    noted = db.execute(
         "INSERT OR IGNORE INTO closing(invitation, epoch_id, seq, agent, window, outcome, closed_ms)"
         " VALUES (?,?,?,?,?,?,?)",
         (closing.invitation, epoch_id, seq, agent, closing.window, closing.outcome, closing.closed_ms),
     )
+    return noted.rowcount == 1
 
 
 def _closing(db: sqlite3.Connection, invitation: str | None) -> ClosingRecord | None:
@@ -379,3 +437,13 @@ def _raise_counts(db: sqlite3.Connection, rows: list[tuple[str, str, str, int, i
         " ON CONFLICT DO UPDATE SET count = max(count, excluded.count)",
         rows,
     )
+
+
+def _number(row: int | None) -> int:
+    if row is None:
+        raise sqlite3.IntegrityError("a row without a number")
+    return row
+
+
+def _json(value: object) -> bytes:
+    return msgspec.json.encode(value)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -9,6 +12,11 @@ import msgspec
 from .store import Store
 
 WAITING = ("due", "awaiting_case")
+# Grouped as their indexes are sorted: millions of rows are counted in one pass without looking at any.
+_PRESSES = "SELECT agent, window, fate, count(*) AS n FROM press GROUP BY 1, 2, 3"
+_RATINGS = (
+    "SELECT agent, window, state, reason, level, bad, flagged, count(*) AS n FROM rating GROUP BY 1, 2, 3, 4, 5, 6, 7"
+)
 
 
 class Overview:
@@ -17,24 +25,31 @@ class Overview:
     def __init__(self, store: Store):
         self._store = store
 
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """All that is asked within is of one moment: what belongs together adds up."""
+        with self._store.reading():
+            yield
+
     def counts(self) -> dict[str, Any]:
         """Of everything: records, presses by fate, ratings by state, bad ratings on a line of their own."""
-        states = self._states("1")
-        bad = self._states("bad = 1")
-        return {
-            "records": self._one("SELECT coalesce(sum(upto), 0) FROM epoch")
-            - self._one("SELECT coalesce(sum(upto - after), 0) FROM gap"),
-            "presses": self._one("SELECT count(*) FROM press"),
-            "fates": self._pairs("SELECT fate, count(*) FROM press GROUP BY fate"),
-            "ratings": _balance(states),
-            "bad": _balance(bad),
-            "flagged": self._one("SELECT count(*) FROM rating WHERE flagged = 1"),
-            "parked": self._pairs("SELECT reason, count(*) FROM rating WHERE state = 'parked' GROUP BY reason"),
-            "levels": self._pairs("SELECT level, count(*) FROM rating GROUP BY level"),
-            "quarantined": self._one("SELECT coalesce(sum(times), 0) FROM quarantine"),
-            "gaps": self._one("SELECT count(*) FROM gap"),
-            "province": dict(self._store.row("SELECT away_since_ms, words FROM province")),
-        }
+        with self.moment():
+            ratings = self._store.rows(_RATINGS)
+            fates = _summed(self._store.rows(_PRESSES), "fate")
+            return {
+                "records": self._one("SELECT coalesce(sum(upto), 0) FROM epoch")
+                - self._one("SELECT coalesce(sum(upto - after), 0) FROM gap"),
+                "presses": sum(fates.values()),
+                "fates": fates,
+                "ratings": _balance(_summed(ratings, "state")),
+                "bad": _balance(_summed([row for row in ratings if row["bad"]], "state")),
+                "flagged": sum(row["n"] for row in ratings if row["flagged"]),
+                "parked": _summed([row for row in ratings if row["state"] == "parked"], "reason"),
+                "levels": _summed(ratings, "level"),
+                "quarantined": self._one("SELECT coalesce(sum(times), 0) FROM quarantine"),
+                "gaps": self._one("SELECT count(*) FROM gap"),
+                "province": dict(self._store.row("SELECT away_since_ms, words FROM province")),
+            }
 
     def agents(self) -> list[dict[str, Any]]:
         """What each agent last said of itself, and when."""
@@ -76,23 +91,33 @@ class Overview:
     def per_window(self) -> dict[tuple[str, str], dict[str, int]]:
         """Per agent and window: presses by fate and ratings by state."""
         found: dict[tuple[str, str], dict[str, int]] = {}
-        for row in self._store.rows("SELECT agent, window, fate, count(*) AS n FROM press GROUP BY 1, 2, 3"):
-            found.setdefault((row["agent"], row["window"]), {})[f"fate_{row['fate']}"] = row["n"]
-        for row in self._store.rows("SELECT agent, window, state, count(*) AS n FROM rating GROUP BY 1, 2, 3"):
-            found.setdefault((row["agent"], row["window"]), {})[f"state_{row['state']}"] = row["n"]
-        for row in self._store.rows("SELECT agent, window, sum(count) AS n FROM device_count GROUP BY 1, 2"):
-            found.setdefault((row["agent"], row["window"]), {})["pressed"] = row["n"]
+        with self.moment():
+            for prefix, name, question in (
+                ("fate_", "fate", _PRESSES),
+                ("state_", "state", _RATINGS),
+                # total() and not sum(): what a device says of itself may be any number.
+                (
+                    "",
+                    "counted",
+                    "SELECT agent, window, 'pressed' AS counted, CAST(total(count) AS INTEGER) AS n FROM device_count"
+                    " GROUP BY 1, 2",
+                ),
+            ):
+                for row in self._store.rows(question):
+                    window = found.setdefault((row["agent"], row["window"]), {})
+                    window[prefix + row[name]] = window.get(prefix + row[name], 0) + row["n"]
         return found
-
-    def _states(self, where: str) -> dict[str, int]:
-        return self._pairs(f"SELECT state, count(*) FROM rating WHERE {where} GROUP BY state")
-
-    def _pairs(self, sql: str) -> dict[str, int]:
-        return {row[0]: row[1] for row in self._store.rows(sql)}
 
     def _one(self, sql: str) -> int:
         number: int = self._store.row(sql)[0]
         return number
+
+
+def _summed(rows: list[sqlite3.Row], name: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for row in rows:
+        found[row[name]] = found.get(row[name], 0) + row["n"]
+    return found
 
 
 def _balance(states: dict[str, int]) -> dict[str, int]:

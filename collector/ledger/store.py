@@ -11,16 +11,23 @@ from typing import Any
 
 import sqlite_utils
 
-_SCHEMA = """
--- What was sent, as it was sent. Rows are never changed and never deleted.
+Values = tuple[Any, ...] | dict[str, Any]
+
+APPLICATION = 0x68637031  # "hcp1": tells a ledger from any other SQLite file
+_VERSION = 1
+_SCHEMA = f"""
 CREATE TABLE epoch(
     id INTEGER PRIMARY KEY, agent TEXT NOT NULL, epoch TEXT NOT NULL UNIQUE, upto INTEGER NOT NULL, head BLOB NOT NULL,
     first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL);
+-- What was sent, as it was sent. Rows are never changed, never replaced and never deleted.
 CREATE TABLE record(
     epoch_id INTEGER NOT NULL, seq INTEGER NOT NULL, body BLOB NOT NULL, hash BLOB NOT NULL,
     received_ms INTEGER NOT NULL, PRIMARY KEY(epoch_id, seq)) WITHOUT ROWID;
 CREATE TRIGGER record_never_changes BEFORE UPDATE ON record BEGIN SELECT RAISE(ABORT, 'records never change'); END;
 CREATE TRIGGER record_never_goes BEFORE DELETE ON record BEGIN SELECT RAISE(ABORT, 'records never go'); END;
+CREATE TRIGGER record_once BEFORE INSERT ON record
+    WHEN EXISTS(SELECT 1 FROM record WHERE epoch_id = NEW.epoch_id AND seq = NEW.seq)
+    BEGIN SELECT RAISE(ABORT, 'records are never replaced'); END;
 -- Records that an agent had sent and let go of, and that this ledger does not have: it was restored from a backup.
 CREATE TABLE gap(
     epoch_id INTEGER NOT NULL, after INTEGER NOT NULL, upto INTEGER NOT NULL, head BLOB NOT NULL,
@@ -54,6 +61,7 @@ CREATE TABLE rating(
 CREATE UNIQUE INDEX rating_service ON rating(case_no, service_number) WHERE case_no IS NOT NULL;
 -- Bad ratings first, then in order of arrival.
 CREATE INDEX rating_due ON rating(bad DESC, id) WHERE state = 'due';
+CREATE INDEX rating_tries ON rating(tries, next_ms) WHERE state = 'due';
 -- Every count of ratings on a page is read from this index alone.
 CREATE INDEX rating_counts ON rating(agent, window, state, reason, level, bad, flagged);
 CREATE TABLE service_case(
@@ -75,9 +83,9 @@ CREATE TABLE device_count(
     PRIMARY KEY(agent, window, device, boot)) WITHOUT ROWID;
 CREATE TABLE province(id INTEGER PRIMARY KEY CHECK(id = 1), away_since_ms INTEGER, words TEXT NOT NULL DEFAULT '');
 INSERT INTO province(id) VALUES (1);
-PRAGMA user_version = 1;
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {_VERSION};
 """
-_VERSION = 1
 
 
 class LedgerMismatch(Exception):
@@ -85,28 +93,34 @@ class LedgerMismatch(Exception):
 
 
 class Store:
-    """The SQLite file at `path`. One connection; any thread may use it, one at a time."""
+    """The SQLite file at `path`. One connection writes, whatever thread it is for; each thread reads by its own.
 
-    def __init__(self, path: Path):
+    With `sole` it belongs to this process alone, and LedgerMismatch is raised if another one has it: two that
+    forward from one ledger would send every rating twice. Readers are always welcome beside it.
+    """
+
+    def __init__(self, path: Path, sole: bool = False):
         self.path = path
+        self._owned = _own(path) if sole else None
         self._lock = threading.RLock()
         self._listeners: list[Callable[[], None]] = []
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-        self._db.row_factory = sqlite3.Row
+        self._db = _connected(path)
+        new = _is_new(self._db, path)
         self._db.execute("PRAGMA journal_mode = WAL")
         # FULL: a receipt lets an agent delete, so what it receipts must survive a power cut.
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA cache_size = -32768")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
+        if new:
             self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        elif version != _VERSION:
-            raise LedgerMismatch(f"{path}: 由更新的程序写成 / written by a newer program (version {version})")
+        self._mine = threading.local()
+        self._readers: list[sqlite3.Connection] = []
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file. No thread may be using it."""
         with self._lock:
-            self._db.close()
+            for each in (*self._readers, self._db, self._owned):
+                if each is not None:
+                    each.close()
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener()` after each transaction that wrote. It must not block."""
@@ -114,9 +128,13 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction. On disk when it ends; nothing of it remains if it raises."""
+        """A transaction. On disk when it ends; nothing of it remains if it raises. One within another is part of it."""
         with self._lock:
+            if self._db.in_transaction:
+                yield self._db
+                return
             self._db.execute("BEGIN IMMEDIATE")
+            before = self._db.total_changes
             try:
                 yield self._db
                 self._db.execute("COMMIT")
@@ -124,21 +142,75 @@ class Store:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
-        for listener in self._listeners:
-            listener()
+            wrote = self._db.total_changes != before
+        if wrote:
+            for listener in self._listeners:
+                listener()
 
-    def rows(self, sql: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """One moment of the ledger, however much is written meanwhile; nobody waits for it."""
+        db = self._reader()
+        if db.in_transaction:
+            yield db
+            return
+        db.execute("BEGIN")
+        try:
+            yield db
+        finally:
+            db.execute("COMMIT")
+
+    def rows(self, sql: str, values: Values = ()) -> list[sqlite3.Row]:
         """All rows of a question."""
-        with self._lock:
-            return self._db.execute(sql, values).fetchall()
+        return self._reader().execute(sql, values).fetchall()
 
-    def row(self, sql: str, values: tuple[Any, ...] = ()) -> Any:
+    def row(self, sql: str, values: Values = ()) -> Any:
         """The first row of a question, or None."""
-        with self._lock:
-            return self._db.execute(sql, values).fetchone()
+        return self._reader().execute(sql, values).fetchone()
 
     def tables(self) -> dict[str, int]:
         """How many rows each table has."""
-        with self._lock:
-            db = sqlite_utils.Database(self._db)
-            return {name: db[name].count for name in db.table_names()}
+        db = sqlite_utils.Database(self._reader())
+        return {name: db[name].count for name in db.table_names()}
+
+    def _reader(self) -> sqlite3.Connection:
+        # A connection per thread: a page that counts millions of rows must not hold up the intake.
+        db: sqlite3.Connection | None = getattr(self._mine, "db", None)
+        if db is None:
+            db = _connected(self.path)
+            db.execute("PRAGMA query_only = 1")
+            with self._lock:
+                self._readers.append(db)
+            self._mine.db = db
+        return db
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    db.row_factory = sqlite3.Row
+    return db
+
+
+def _own(path: Path) -> sqlite3.Connection:
+    """A lock that the system lets go of when this process ends, however it ends."""
+    lock = sqlite3.connect(f"{path}.lock", isolation_level=None, check_same_thread=False, timeout=0)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        lock.close()
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
+        raise LedgerMismatch(f"{path}: 另一个汇聚器正在使用 / another collector is using it") from error
+    return lock
+
+
+def _is_new(db: sqlite3.Connection, path: Path) -> bool:
+    """Whether there is nothing in it yet; LedgerMismatch if there is, and it is no ledger of ours."""
+    if db.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
+        return True
+    if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
+        raise LedgerMismatch(f"{path}: 不是账本, 是别的数据库 / is another database and no ledger")
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version != _VERSION:
+        raise LedgerMismatch(f"{path}: 由更新的程序写成 / written by a newer program (version {version})")
+    return False

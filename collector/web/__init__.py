@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hmac
 import re
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +24,7 @@ from ..reconcile import reconcile
 THREADS = 16
 BODY_MAX = 256 * 1024  # some hundred cases at once
 _CASES_MAX = 500
+_FRESH_MS = 900  # a page asks every second
 _FIELDS = {field.name for field in dataclasses.fields(Case)}
 
 
@@ -41,16 +44,7 @@ def create_app(
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = BODY_MAX
 
-    def summary() -> dict[str, Any]:
-        found = reconcile(overview, directory)
-        return {"at_ms": now_ms(), **overview.counts(), "all": found["all"], "backlog": _backlog(overview)}
-
-    def windows() -> list[dict[str, Any]]:
-        health = _health(overview)
-        return [
-            {**line, **health.get((line["agent"], line["window"]), {"state": "unknown", "detail": ""})}
-            for line in reconcile(overview, directory)["windows"]
-        ]
+    shown = _Shown(overview, directory, now_ms)
 
     @app.errorhandler(Wrong)
     def wrong(error: Wrong) -> tuple[dict[str, Any], int]:
@@ -74,17 +68,16 @@ def create_app(
 
     @app.get("/board")
     def board() -> str:
-        return render_template(
-            "board.html", summary=summary(), windows=windows(), ratings=overview.last_ratings(15), words=_WORDS
-        )
+        return render_template("board.html", **shown.lately(), words=_WORDS)
 
     @app.get("/api/v1/summary")
     def api_summary() -> dict[str, Any]:
-        return summary()
+        found: dict[str, Any] = shown.now()["summary"]
+        return found
 
     @app.get("/api/v1/windows")
     def api_windows() -> dict[str, Any]:
-        return {"windows": windows()}
+        return {"windows": shown.now()["windows"]}
 
     @app.get("/api/v1/ratings")
     def api_ratings() -> dict[str, Any]:
@@ -104,11 +97,12 @@ def create_app(
 
     @app.post("/api/v1/cases")
     def api_cases() -> tuple[dict[str, Any], int]:
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), token.encode()):
+        # WSGI hands headers over as latin-1, whatever they are.
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode("latin-1", "replace")
+        if not hmac.compare_digest(given, token.encode()):
             raise Wrong(401, "Authorization", "令牌不对 / wrong token, expected Bearer <web.token>")
         cases = _cases(request.get_data())
-        changed = sum(intake.take_case(case, now_ms()) for case in cases)
+        changed = intake.take_cases(cases, now_ms())
         return {"taken": len(cases), "changed": changed}, 200
 
     @app.after_request
@@ -124,8 +118,56 @@ def create_app(
 
 
 def serve(app: Flask, host: str, port: int) -> Any:
-    """A server for this application, bound and not yet running: `.run()`, `.close()`, `.effective_port`."""
-    return create_server(app, host=host, port=port, threads=THREADS, ident=None)
+    """A server for this application, bound and not yet running: `.run()`, `.close()`, `.effective_port`.
+
+    OSError names the address if it cannot be had.
+    """
+    v6 = ":" in host  # one kind of address only, or there would be two servers behind a name like localhost
+    try:
+        return create_server(app, host=host, port=port, ipv4=not v6, ipv6=v6, threads=THREADS, ident=None)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"web {host}:{port}") from error
+    except ValueError as error:  # what waitress makes of a name that nobody knows
+        raise OSError(errno.EADDRNOTAVAIL, str(error), f"web {host}:{port}") from error
+
+
+class _Shown:
+    """What the pages show, of one moment; counted at most once a second for however many look at the board."""
+
+    def __init__(self, overview: Overview, directory: Directory, now_ms: Callable[[], int]):
+        self._overview = overview
+        self._directory = directory
+        self._now_ms = now_ms
+        self._lock = threading.Lock()
+        self._last: dict[str, Any] | None = None
+
+    def lately(self) -> dict[str, Any]:
+        """The same as `now`, or what it was less than a second ago."""
+        with self._lock:
+            if self._last is None or not 0 <= self._now_ms() - self._last["summary"]["at_ms"] < _FRESH_MS:
+                self._last = self.now()
+            return self._last
+
+    def now(self) -> dict[str, Any]:
+        """`summary`, `windows` with their health, and the last `ratings`."""
+        with self._overview.moment():
+            at_ms = self._now_ms()
+            agents = self._overview.agents()
+            found = reconcile(self._overview, self._directory)
+            health = _health(agents)
+            unknown = {"state": "unknown", "detail": "", "since_ms": None}
+            return {
+                "summary": {
+                    "at_ms": at_ms,
+                    **self._overview.counts(),
+                    "all": found["all"],
+                    "backlog": _backlog(agents),
+                },
+                "windows": [
+                    {**line, **health.get((line["agent"], line["window"]), unknown)} for line in found["windows"]
+                ],
+                "ratings": self._overview.last_ratings(15),
+            }
 
 
 def _most() -> int:
@@ -176,21 +218,21 @@ def _without_value(words: str) -> str:
     return "不在列表中 / not one of the list" if words.startswith("Invalid enum value") else words.replace("`", "")
 
 
-def _health(overview: Overview) -> dict[tuple[str, str], dict[str, Any]]:
+def _health(agents: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
     return {
         (agent["agent"], window["window"]): {
             "state": window["state"] if (agent["status"] or {}).get("online") else "agent_away",
             "detail": window.get("detail", ""),
             "since_ms": window.get("since_ms"),
         }
-        for agent in overview.agents()
+        for agent in agents
         if agent["health"]
         for window in agent["health"]["windows"]
     }
 
 
-def _backlog(overview: Overview) -> dict[str, Any]:
-    healths = [agent["health"] for agent in overview.agents() if agent["health"]]
+def _backlog(agents: list[dict[str, Any]]) -> dict[str, Any]:
+    healths = [agent["health"] for agent in agents if agent["health"]]
     oldest = [health["oldest_ms"] for health in healths if health.get("oldest_ms") is not None]
     return {
         "records": sum(health.get("backlog", 0) for health in healths),

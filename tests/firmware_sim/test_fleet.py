@@ -32,7 +32,8 @@ def ledger(tmp_path, broker):
     settings = f'[broker]\nhost = "127.0.0.1"\nport = {broker.port}\npassword = "{USERS["collector"]}"\n'
     (tmp_path / "collector.toml").write_text(settings, "utf-8")
     command = [sys.executable, "-m", "collector", "run", "--config", str(tmp_path / "collector.toml")]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    with (tmp_path / "collector.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stderr=log)
     yield tmp_path / "ledger.db"
     process.terminate()
     process.wait(10)

@@ -129,7 +129,7 @@ class World:
         self.rng = Random(f"{seed}/world")
         self.crashes = crashes
         self.now_ms = START_MS
-        self.wall_off_ms, self.host_boot = 0, 1
+        self.booted_ms, self.host_boot = START_MS - 3_600_000, 1
         self.truth = Truth()
         self.network = Network(Random(f"{seed}/network"))
         self.windows = [f"{AGENT}/{window}" for window in WINDOWS]
@@ -168,7 +168,7 @@ class World:
 
     def moment(self) -> Moment:
         """Now, as the agent's PC sees it."""
-        return Moment(self.now_ms + self.wall_off_ms, self.now_ms % 10**9, f"boot-{self.host_boot}", None)
+        return Moment(self.now_ms, self.now_ms - self.booted_ms, f"boot-{self.host_boot}", None)
 
     def _step(self) -> None:
         self.now_ms += self.rng.randint(5, 120)
@@ -215,7 +215,7 @@ class World:
     def _took(self, service: Service) -> bool:
         details = {**service.case_details, "case_no": service.case_no, "service_number": service.service_number}
         try:
-            self.intake.take_case(msgspec.convert(details, Case), self.now_ms)
+            self.intake.take_cases([msgspec.convert(details, Case)], self.now_ms)
         except Crash:
             self._collector_down(300)
             return False
@@ -288,9 +288,9 @@ class World:
             return
         if self.now_ms < self.stalled_until_ms:
             return
-        if self.network.bad and self.rng.random() < 0.003:
+        if self.network.bad and self.rng.random() < 0.01:
             # A disk that takes seconds, a paused virtual machine: the door goes on, the cables are not looked at.
-            self.stalled_until_ms = self.now_ms + self.rng.randint(100, 4000)
+            self.stalled_until_ms = self.now_ms + self.rng.randint(100, 5000)
         for name, window in self.desks.items():
             line = self.stations[name].line
             assert isinstance(line, MemoryLine)
@@ -323,8 +323,9 @@ class World:
         if self.now_ms < self.agent_back_ms:
             return
         if self.rng.random() < 0.3:
-            # Not only the program went down, the PC did; and some PCs come up with another time.
+            # Not only the program went down, the PC did.
             self.host_boot += 1
+            self.booted_ms = self.now_ms - 20
         self.outbox = Outbox(self.folder / "outbox.db", AGENT, self.now_ms)
         assert self.outbox.set_aside is None, f"--seed {self.seed}: a crash damaged the outbox"
         self.desks = {
@@ -353,7 +354,7 @@ class World:
         batches = [(AGENT, decode(payload, Batch), payload) for payload in self.network.arrived("collector")]
         for _, receipt in self.intake.take(batches, self.now_ms):
             self.network.send("agent", encode(receipt))
-        due = self.delivery.next(self.now_ms, ())
+        due = self.delivery.next(self.now_ms, ()) or self.delivery.next_stubborn(self.now_ms, ())
         if due is not None:
             self._deliver(due)
 
@@ -421,7 +422,7 @@ class World:
         wrong += [f"lost: thanked, not in the ledger: {press}" for press in thanked if press not in in_ledger]
         wrong += [f"invented in the ledger: {press}" for press in in_ledger if press not in pressed]
         wrong += [f"doubled in the ledger: {press}" for press, times in in_ledger.items() if times > 1]
-        found = audit.verify(self.folder / "ledger.db", directory())
+        found = audit.verify(self.folder / "ledger.db")
         wrong += [str(finding) for finding in found.findings]
         wrong += [f"{found.gaps} gaps"] if found.gaps else []
         return [f"--seed {self.seed}: {mistake}" for mistake in wrong]

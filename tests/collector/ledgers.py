@@ -1,0 +1,98 @@
+"""A ledger in a real file with everything that works on it, a directory, and complete cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from collector import directory
+from collector.directory import Directory
+from collector.ledger.delivery import Delivery
+from collector.ledger.intake import Intake
+from collector.ledger.overview import Overview
+from collector.ledger.store import Store
+from protocols.messages import Batch, Receipt
+from protocols.ratings import Case
+from tests.collector.agents import NOW_MS, Agent, rated
+
+KEYS = '{1 = "very_satisfied", 2 = "dissatisfied", 3 = "very_dissatisfied"}'
+# A citizen with names and numbers that stand nowhere else: they must never be seen outside the ledger and the province.
+PERSON = {
+    "applicant_name": "欧阳测试甲",
+    "certificate_no": "370102199003071234",
+    "mobile": "13912345678",
+    "handler_name": "代办人乙丙",
+    "handler_certificate_no": "370102198001011118",
+}
+
+
+def window(agent: str = "hall-a", window: str = "w1", device: str = "D1", keys: str = KEYS, more: str = "") -> str:
+    """One window of directory.toml."""
+    return (
+        f'[[windows]]\nagent = "{agent}"\nwindow = "{window}"\nhall = "市民中心"\nnumber = "{window[1:]}号"\n'
+        f'device = "{device}"\nkeys = {keys}\n{more}\n'
+    )
+
+
+def directory_of(*windows: str) -> Directory:
+    """The directory with these windows."""
+    return directory.read("".join(windows).encode(), "directory.toml")
+
+
+def case(case_no: str = "C1", service_number: int = 1, **other) -> Case:
+    """Complete details of a case, as a hall's business system knows them."""
+    usual = {
+        "service_name": "业务办结",
+        "service_ms": NOW_MS - 600_000,
+        "status": "accepted",
+        "case_type": "immediate",
+        "item_code": "1" * 31,
+        "item_name": "身份证换领",
+        "area_code": "370102",
+        "dept_code": "1" * 18,
+        "dept_name": "公安局",
+        "applicant_type": "person",
+        "certificate_type": "id_card",
+        "accepted_ms": NOW_MS - 900_000,
+        **PERSON,
+    }
+    return Case(case_no, service_number, **(usual | other))
+
+
+class Ledger:
+    """A ledger's file as one process has it."""
+
+    def __init__(self, path: Path, directory: Directory):
+        self.path = path
+        self.directory = directory
+        self.store = Store(path)
+        self.intake = Intake(self.store, directory)
+        self.delivery = Delivery(self.store)
+        self.overview = Overview(self.store)
+
+    def take(self, agent: Agent, batch: Batch, now_ms: int = NOW_MS) -> Receipt:
+        """The receipt for this batch."""
+        ((_, receipt),) = self.intake.take(agent.sent(batch), now_ms)
+        return receipt
+
+    def rate(self, *numbers: int, button: int = 1, with_case: bool = True) -> None:
+        """One rating of case C<number> each, which can be sent at once if its case is known."""
+        agent = Agent()
+        self.take(agent, agent.write(*(each for number in numbers for each in rated(number, button=button))))
+        if with_case:
+            self.intake.take_cases([case(f"C{number}") for number in numbers], NOW_MS)
+
+    def fates(self) -> list[str]:
+        """Of all presses, in order of arrival."""
+        return [row["fate"] for row in self.store.rows("SELECT fate FROM press ORDER BY id")]
+
+    def states(self) -> dict[str, str]:
+        """Of all ratings: case number → state, with the reason if there is one."""
+        rows = self.store.rows("SELECT case_no, state, reason FROM rating ORDER BY id")
+        return {row["case_no"]: " ".join(filter(None, (row["state"], row["reason"]))) for row in rows}
+
+    def records(self) -> list[bytes]:
+        """Everything kept, in the order of the chains."""
+        return [row["body"] for row in self.store.rows("SELECT body FROM record ORDER BY epoch_id, seq")]
+
+    def count(self, table: str) -> int:
+        return self.store.row(f"SELECT count(*) FROM {table}")[0]

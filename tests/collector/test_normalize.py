@@ -1,0 +1,99 @@
+"""What a press means: total, without a default, and levels by their names."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.directory import Directory
+from collector.normalize import normalize
+from protocols.ratings import Level, PressId, Rating, Unratable
+from tests.collector.agents import closing, press
+from tests.collector.ledgers import directory_of, window
+
+PLACED = directory_of(window())
+
+
+def test_a_confirmed_button_at_a_placed_window_is_a_rating_of_its_case():
+    """Every field of the rating comes from the press, its closing or the directory."""
+    pressed = press(7, "i1", button=2)
+    ended = closing("i1", "C1", service_number=3, clerk="K9")
+
+    assert Rating(
+        press=PressId("D1", 1, 7),
+        level=Level.DISSATISFIED,
+        hall="市民中心",
+        window="1号",
+        pressed_ms=pressed.pressed_ms,
+        channel="window_keypad",
+        invitation="i1",
+        case_no="C1",
+        service_number=3,
+        clerk="K9",
+    ) == normalize(pressed, ended, "hall-a", PLACED)
+
+
+@pytest.mark.parametrize(
+    ("pressed", "ended", "agent", "directory", "reason"),
+    [
+        (press(1, "i1"), closing("i1"), "hall-b", PLACED, "window_not_placed"),
+        (press(1, "i1", window="w9"), closing("i1"), "hall-a", PLACED, "window_not_placed"),
+        (press(1), None, "hall-a", PLACED, "unsolicited"),
+        (press(1, "i1"), None, "hall-a", PLACED, "awaiting_closing"),
+        (press(1, "i1", device="D2"), closing("i1"), "hall-a", PLACED, "keys_not_confirmed"),
+        (press(1, "i1"), closing("i1"), "hall-a", directory_of(window(keys="{}")), "keys_not_confirmed"),
+        (press(1, "i1", button=9), closing("i1"), "hall-a", PLACED, "button_not_mapped"),
+        (press(1, "i1"), closing("i1"), "hall-a", Directory(), "window_not_placed"),
+    ],
+)
+def test_what_means_nothing_yet_says_why(pressed, ended, agent, directory, reason):
+    """One reason each. Red if an unplaced window or an unconfirmed key map falls back to anything."""
+    meaning = normalize(pressed, ended, agent, directory)
+
+    assert isinstance(meaning, Unratable)
+    assert (pressed.press, reason) == (meaning.press, meaning.reason)
+
+
+def test_a_walk_in_window_takes_presses_without_an_invitation():
+    """And only such a window: it has no case."""
+    walk_in = directory_of(window(more="walk_in = true"))
+    meaning = normalize(press(1), None, "hall-a", walk_in)
+
+    assert isinstance(meaning, Rating)
+    assert (None, None, 1) == (meaning.invitation, meaning.case_no, meaning.service_number)
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ('{1 = "very_satisfied", 5 = "very_dissatisfied"}', [Level.VERY_SATISFIED, Level.VERY_DISSATISFIED]),
+        ('{1 = "very_dissatisfied", 5 = "very_satisfied"}', [Level.VERY_DISSATISFIED, Level.VERY_SATISFIED]),
+    ],
+)
+def test_no_digit_means_a_level_by_itself(keys, expected):
+    """The GB/T trap: 1 is best there and worst at a province. Only the key map's names count."""
+    directory = directory_of(window(keys=keys))
+
+    assert expected == [
+        normalize(press(1, "i1", button=button), closing("i1"), "hall-a", directory).level for button in (1, 5)
+    ]
+
+
+@given(
+    button=st.integers(0, 2**62),
+    window_name=st.text(),
+    device=st.text(),
+    agent=st.sampled_from(["hall-a", "hall-b", ""]),
+    invited=st.booleans(),
+    closed=st.booleans(),
+    known=st.booleans(),
+)
+def test_every_press_has_an_answer(button, window_name, device, agent, invited, closed, known):
+    """Total: a Rating or an Unratable for anything an agent may write, and a level only from the key map."""
+    where = {} if known else {"window": window_name, "device": device}
+    pressed = press(1, "i1" if invited else None, button=button, **where)
+    meaning = normalize(pressed, closing("i1") if closed else None, agent, PLACED)
+
+    assert isinstance(meaning, Rating | Unratable)
+    assert not isinstance(meaning, Rating) or meaning.level is PLACED.keys["D1"][button]

@@ -1,0 +1,396 @@
+"""The door over real HTTP: invitations opened once, looked at, followed and ended; and never a word of the level."""
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from edge_agent import clock
+from edge_agent.door import BODY_MAX, STREAMS_MAX, create_app, serve
+from edge_agent.outbox import Outbox, OutboxFull
+
+from .hall import an_id, closings, held, invitation, keep, press, until
+
+TOKEN = "a-token-of-the-hall"
+WINDOWS = {"3": 30, "4": 45}
+PATH = "/v1/invitations"
+
+
+@dataclass
+class Answer:
+    """What the door said."""
+
+    status: int
+    headers: dict[str, str]
+    raw: bytes
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.raw)
+
+    @property
+    def field(self) -> str:
+        return self.body["error"]["field"]
+
+    @property
+    def message(self) -> str:
+        return self.body["error"]["message"]
+
+
+class Caller:
+    """The hall's business system."""
+
+    def __init__(self, port: int):
+        self.port = port
+
+    def ask(self, method: str, path: str, body: Any = None, token: str | None = TOKEN) -> Answer:
+        connection = self.connection(method, path, body, token)
+        response = connection.getresponse()
+        answer = Answer(response.status, dict(response.getheaders()), response.read())
+        connection.close()
+        return answer
+
+    def connection(self, method: str, path: str, body: Any = None, token: str | None = TOKEN):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
+        connection.request(method, path, raw, headers)
+        return connection
+
+    def open(self, number: int = 1, window: str = "3", **more: Any) -> Answer:
+        return self.ask("POST", PATH, {"id": an_id(number), "window": window, **more})
+
+    def follow(self, number: int) -> "Stream":
+        return Stream(self.connection("GET", f"{PATH}/{an_id(number)}/events"))
+
+
+class Stream:
+    """Server-sent events as a browser reads them."""
+
+    def __init__(self, connection: http.client.HTTPConnection):
+        self.connection = connection
+        self.response = connection.getresponse()
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.response.close()
+        self.connection.close()
+
+    def state(self) -> str:
+        """The next state that it tells, or `end`."""
+        while line := self.response.readline():
+            if line.startswith(b"data: "):
+                return json.loads(line[6:])["state"]
+        return "end"
+
+
+@pytest.fixture
+def door(box: Outbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
+    # A browser that left is noticed at the next comment; no test waits fifteen seconds for it.
+    monkeypatch.setattr("edge_agent.door._KEEP_ALIVE_S", 0.05)
+    server, port = serve(create_app(box, WINDOWS, TOKEN, clock.now), "127.0.0.1", 0)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    yield Caller(port)
+    # In its own thread: closed from here, its select() may meet a file that is gone.
+    server.trigger.pull_trigger(server.close)
+    thread.join(10)
+    server.task_dispatcher.shutdown()
+    assert not thread.is_alive()
+
+
+# ---- who may come in
+
+
+@pytest.mark.parametrize("token", [None, "", "wrong", TOKEN + "x", TOKEN[:-1], "令牌".encode().decode("latin-1")])
+@pytest.mark.parametrize("path", [PATH, f"{PATH}/{an_id(1)}", f"{PATH}/{an_id(1)}/events", "/", "/nothing"])
+def test_without_the_token_nobody_comes_in(door, box, token, path):
+    """Whatever the address is, and nothing is changed. Red if one route forgets it."""
+    box.open_invitation(invitation(1, clock.now()))
+    for method in ("GET", "POST", "DELETE"):
+        answer = door.ask(method, path, {"window": "4"} if method == "POST" else None, token)
+
+        assert (401, "Authorization") == (answer.status, answer.field)
+        assert "令牌不对, 应为 Bearer <door.token> / wrong token" in answer.message
+    assert "open" == box.invitation(an_id(1)).state
+    assert box.open_id("4") is None
+
+
+# ---- opening
+
+
+def test_an_invitation_is_opened(door, box):
+    """All that was said of it is kept; the deadline is the window's usual one."""
+    answer = door.open(1, case_no="A-1", clerk="王芳", service_number=2)
+    asked = box.invitation(an_id(1))
+
+    assert 201 == answer.status
+    assert ("3", "open", "A-1", 2) == tuple(
+        answer.body[key] for key in ("window", "state", "case_no", "service_number")
+    )
+    assert 30_000 == answer.body["deadline_ms"] - answer.body["opened_ms"]
+    assert ("A-1", 2, "王芳", 30) == (asked.case_no, asked.service_number, asked.clerk, asked.seconds)
+
+
+def test_a_caller_may_leave_the_id_to_us(door, box):
+    """And give its own seconds."""
+    answer = door.ask("POST", PATH, {"window": "4", "seconds": 9})
+
+    assert 201 == answer.status
+    assert 9_000 == answer.body["deadline_ms"] - answer.body["opened_ms"]
+    assert answer.body["id"] == box.open_id("4")
+
+
+def test_the_same_request_again_opens_nothing(door, box):
+    """201, then 200 with the state of now: a caller that heard no answer just asks again."""
+    first = door.open(1, case_no="A-1")
+    again = door.open(1, case_no="A-1")
+    keep(box, clock.now(), press(1, button=5))
+    later = door.open(1, case_no="A-1")
+
+    assert (201, 200, 200) == (first.status, again.status, later.status)
+    assert first.body == again.body
+    assert "answered" == later.body["state"]
+
+
+def test_the_same_request_at_the_same_moment_opens_one(door, box):
+    """Two at once, also with replace: one is new, none is an error. Red if only the door looks before it opens."""
+    answers: list[Answer] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(door.open(1, replace=True)), name=str(number))
+        for number in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [200] * 7 + [201] == sorted(answer.status for answer in answers)
+    assert [] == closings(box)
+
+
+@pytest.mark.parametrize("other", [{"window": "4"}, {"case_no": "B-2"}, {"service_number": 2}])
+def test_an_id_is_for_one_case(door, other):
+    """A caller that numbers two cases alike would rate the wrong one. Red if the id alone is compared."""
+    door.open(1, case_no="A-1")
+    answer = door.open(1, **({"case_no": "A-1"} | other))
+
+    assert (409, "id") == (answer.status, answer.field)
+
+
+def test_a_busy_window_says_which_invitation_is_open(door, box):
+    """409, what to do, and the id to withdraw; `replace` does it in one go."""
+    door.open(1)
+    busy = door.open(2)
+
+    assert (409, "window", an_id(1)) == (busy.status, busy.field, busy.body["error"]["open"])
+    assert "先撤回或用 replace / window 3 has an open invitation" in busy.message
+    assert 201 == door.open(3, "4").status
+    assert 201 == door.open(2, replace=True).status
+    assert ["withdrawn"] == [closing.outcome for closing in closings(box)]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        (b"", 400, ""),
+        (b"{", 400, ""),
+        (b"\xff\xfe", 400, ""),
+        (b'{"window": "3", "clerk": "\xff"}', 400, ""),
+        ([], 400, ""),
+        ("3", 400, ""),
+        (None, 400, ""),
+        ({}, 400, "window"),
+        ({"window": 3}, 400, "window"),
+        ({"window": "9"}, 404, "window"),
+        ({"window": "3", "id": "1"}, 400, "id"),
+        ({"window": "3", "id": an_id(1).upper().replace("0", "A")}, 400, "id"),
+        ({"window": "3", "seconds": 0}, 400, "seconds"),
+        ({"window": "3", "seconds": 601}, 400, "seconds"),
+        ({"window": "3", "seconds": "30"}, 400, "seconds"),
+        ({"window": "3", "seconds": True}, 400, "seconds"),
+        ({"window": "3", "case_no": ""}, 400, "case_no"),
+        ({"window": "3", "case_no": "x" * 51}, 400, "case_no"),
+        ({"window": "3", "service_number": 0}, 400, "service_number"),
+        ({"window": "3", "clerk": 7}, 400, "clerk"),
+        ({"window": "3", "replace": 1}, 400, "replace"),
+        ({"window": "3", "case_number": "A-1"}, 400, "case_number"),
+        ({"window": "3", "level": 5}, 400, "level"),
+    ],
+)
+def test_a_wrong_request_names_the_field(door, box, body, status, field):
+    """In words, as JSON, and nothing is opened."""
+    answer = door.ask("POST", PATH, body)
+
+    assert (status, field) == (answer.status, answer.field)
+    assert answer.message
+    assert " / " in answer.message
+    assert box.open_id("3") is None
+
+
+@pytest.mark.parametrize("size", [BODY_MAX + 1, 4 * BODY_MAX - 1, 5 * BODY_MAX, 3_000_000])
+def test_a_body_that_is_too_long_is_refused(door, size):
+    """413, before it is read whole. Red without the limits."""
+    body = b'{"window": "3", "clerk": "' + b"x" * (size - 28) + b'"}'
+    try:
+        answer = door.ask("POST", PATH, body)
+    except (BrokenPipeError, ConnectionResetError):
+        return  # the answer came before the body had gone
+
+    assert 413 == answer.status
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/", 404), ("PUT", PATH, 405), ("GET", PATH, 405)])
+def test_a_wrong_address_is_answered_in_json(door, method, path, status):
+    """A caller's parser must not meet HTML."""
+    answer = door.ask(method, path)
+
+    assert status == answer.status
+    assert answer.message
+
+
+def test_a_full_disk_opens_nothing_and_says_so(door, box, monkeypatch):
+    """507, no traceback: the hall's system can tell its clerk."""
+
+    def no_room(*_: object) -> None:
+        raise OutboxFull("outbox.db")
+
+    monkeypatch.setattr(box, "open_invitation", no_room)
+    answer = door.open(1)
+
+    assert 507 == answer.status
+    assert "磁盘已满" in answer.message
+
+
+# ---- looking and ending
+
+
+def test_an_invitation_can_be_looked_at(door, box):
+    """Open, then answered; unknown is 404."""
+    door.open(1)
+    assert "open" == door.ask("GET", f"{PATH}/{an_id(1)}").body["state"]
+    keep(box, clock.now(), press(1))
+    answer = door.ask("GET", f"{PATH}/{an_id(1)}")
+
+    assert (200, "answered") == (answer.status, answer.body["state"])
+    assert answer.body["closed_ms"] >= answer.body["opened_ms"]
+    assert (404, "id") == (door.ask("GET", f"{PATH}/{an_id(2)}").status, door.ask("GET", f"{PATH}/x").field)
+
+
+@pytest.mark.parametrize("outcome", ["", "withdrawn", "declined"])
+def test_an_invitation_is_ended_by_the_caller(door, box, outcome):
+    """Withdrawn unless it says that the citizen declined; again is the same answer."""
+    door.open(1)
+    path = f"{PATH}/{an_id(1)}" + (f"?outcome={outcome}" if outcome else "")
+    ended = [door.ask("DELETE", path) for _ in range(2)]
+
+    assert [(200, outcome or "withdrawn")] * 2 == [(answer.status, answer.body["state"]) for answer in ended]
+    assert [outcome or "withdrawn"] == [closing.outcome for closing in closings(box)]
+
+
+@pytest.mark.parametrize("outcome", ["answered", "expired", "device_failed", "open", "x"])
+def test_a_caller_cannot_say_that_somebody_answered(door, box, outcome):
+    """Only a press does that. Red if any outcome is taken."""
+    door.open(1)
+    answer = door.ask("DELETE", f"{PATH}/{an_id(1)}?outcome={outcome}")
+
+    assert (400, "outcome") == (answer.status, answer.field)
+    assert an_id(1) == box.open_id("3")
+    assert 404 == door.ask("DELETE", f"{PATH}/{an_id(2)}").status
+
+
+def test_an_answer_cannot_be_withdrawn(door, box):
+    """The clerk saw the citizen press and is too late."""
+    door.open(1)
+    keep(box, clock.now(), press(1, button=5))
+    answer = door.ask("DELETE", f"{PATH}/{an_id(1)}")
+
+    assert (200, "answered") == (answer.status, answer.body["state"])
+    assert 2 == len(held(box))
+
+
+def test_no_answer_ever_tells_the_level(door, box):
+    """A clerk who knows who pressed what can take it out on them. Red if the button is shown anywhere."""
+    said = [door.open(1), door.open(1)]
+    with door.follow(1) as stream:
+        assert "open" == stream.state()
+        keep(box, clock.now(), press(4_711, button=5, boot=815))
+        assert "answered" == stream.state()
+    said += [door.ask("GET", f"{PATH}/{an_id(1)}"), door.ask("DELETE", f"{PATH}/{an_id(1)}"), door.open(1)]
+    allowed = {"id", "window", "state", "case_no", "service_number", "opened_ms", "deadline_ms", "closed_ms"}
+
+    assert all(allowed == set(answer.body) for answer in said)
+    assert not any(word in answer.raw for answer in said for word in (b"button", b"level", b"4711", b"815"))
+
+
+# ---- following
+
+
+def test_a_stream_tells_the_states_and_ends(door, box):
+    """Open at once, the end as soon as it is on the disk, and then the stream is over."""
+    door.open(1)
+    with door.follow(1) as stream:
+        assert "text/event-stream; charset=utf-8" == stream.response.getheader("Content-Type")
+        assert "open" == stream.state()
+        started = time.monotonic()
+        keep(box, clock.now(), press(1))
+
+        assert ["answered", "end"] == [stream.state(), stream.state()]
+        assert time.monotonic() - started < 1
+
+
+def test_a_stream_of_what_has_ended_tells_that(door, box):
+    """One state, then the end; unknown is 404."""
+    door.open(1)
+    door.ask("DELETE", f"{PATH}/{an_id(1)}?outcome=declined")
+    with door.follow(1) as stream:
+        assert ["declined", "end"] == [stream.state(), stream.state()]
+    assert 404 == door.ask("GET", f"{PATH}/{an_id(2)}/events").status
+
+
+def test_streams_leave_threads_for_invitations(door, box):
+    """One too many is told to come back; invitations still open; a stream that ended makes room. Red without a cap."""
+    door.open(1)
+    door.open(2, "4")
+    streams = [door.follow(1) for _ in range(STREAMS_MAX)]
+    assert ["open"] * STREAMS_MAX == [stream.state() for stream in streams]
+    refused = door.ask("GET", f"{PATH}/{an_id(2)}/events")
+
+    assert (503, "5") == (refused.status, refused.headers["Retry-After"])
+    assert 200 == door.open(2, "4").status
+    box.close_invitation(an_id(1), "withdrawn", clock.now())
+    assert ["withdrawn"] * STREAMS_MAX == [stream.state() for stream in streams]
+    for stream in streams:
+        stream.__exit__()
+    assert until(lambda: takes_a_stream(door, 2))
+
+
+def test_a_browser_that_left_makes_room(door, box):
+    """It is noticed at the next comment. Red if the place is given back only at the end of the invitation."""
+    door.open(1)
+    for _ in range(STREAMS_MAX):
+        with door.follow(1) as stream:
+            stream.state()
+
+    assert until(lambda: takes_a_stream(door, 1))
+    assert an_id(1) == box.open_id("3")
+
+
+def takes_a_stream(door: Caller, number: int) -> bool:
+    with door.follow(number) as stream:
+        return stream.response.status == 200
+
+
+def test_a_name_of_several_addresses_has_one_port(box):
+    """`localhost` may be two; a caller gets a port that answers."""
+    server, port = serve(create_app(box, WINDOWS, TOKEN, clock.now), "localhost", 0)
+
+    assert port > 0
+    server.close()

@@ -1,0 +1,744 @@
+"""The outbox: on disk when it says so, in one chain, each press once, and the right invitation for each."""
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from edge_agent.outbox import ANY_INVITATION, GRACE_MS, Outbox, OutboxFull, Settled, WindowBusy
+from protocols import chain
+from protocols.messages import BATCH_BYTES_MAX, RECORDS_MAX, Receipt, encode
+from protocols.ratings import Moment
+
+from .hall import (
+    AGENT,
+    DEVICE,
+    PROFILE,
+    T0_MS,
+    WINDOW,
+    an_id,
+    answers,
+    at,
+    closings,
+    drain,
+    held,
+    invitation,
+    keep,
+    look,
+    power_cut,
+    press,
+    presses,
+    rebooted,
+    receipt_for,
+)
+
+DAY_MS = 86_400_000
+
+# ---- on disk
+
+
+def test_a_kept_press_is_on_the_disk_when_keep_returns(box, opened, tmp_path):
+    """Seen by another connection, and in the files that a power cut leaves. Red if COMMIT moves behind the return."""
+    keep(box, at(0), press(1))
+
+    assert [("press",)] == look(box.path, "SELECT kind FROM record")
+    assert presses(box) == presses(opened(power_cut(box.path, tmp_path / "after")))
+
+
+def test_the_file_survives_power_cuts_and_gives_space_back(box):
+    """WAL with FULL (2), not NORMAL (1), and auto_vacuum FULL (1). Red with any other value."""
+    assert [("wal",)] == look(box.path, "PRAGMA journal_mode")
+    assert [(1,)] == look(box.path, "PRAGMA auto_vacuum")
+    # How hard a connection syncs is its own affair: no other one can tell.
+    assert 2 == box._db.execute("PRAGMA synchronous").fetchone()[0]
+
+
+def test_the_file_shrinks_when_its_records_have_gone(box):
+    """Red without auto_vacuum."""
+    for first in range(0, 3000, 500):
+        keep(box, at(0), *(press(each) for each in range(first, first + 500)))
+    pages = look(box.path, "PRAGMA page_count")[0][0]
+    drain(box)
+
+    assert pages > 2 * look(box.path, "PRAGMA page_count")[0][0]
+
+
+def test_listeners_hear_of_a_change_after_it_is_on_the_disk(box):
+    """And not at all of one that did not happen."""
+    heard = []
+    box.listen(lambda window: heard.append((window, look(box.path, "SELECT count(*) FROM record")[0][0])))
+    keep(box, at(0), press(1))
+    keep(box, at(10), press(1))
+    box.open_invitation(invitation(1, at(20)))
+    box.close_invitation(an_id(1), "withdrawn", at(30))
+
+    assert [(WINDOW, 1), (WINDOW, 1), (WINDOW, 2)] == heard
+
+
+# ---- the chain
+
+
+def test_the_records_hang_together_from_the_first(box):
+    """From the genesis of this agent and epoch, without a hole, over several batches and restarts."""
+    keep(box, at(0), press(1), press(2))
+    box.open_invitation(invitation(1, at(10)))
+    keep(box, at(20), press(3))
+    bodies = [row["body"].encode() for row in box.records()]
+    expected = chain.heads(chain.genesis(AGENT, box.epoch), bodies)
+
+    assert [head.hex() for head in expected] == [row["hash"] for row in box.records()]
+    assert [1, 2, 3, 4] == [row["seq"] for row in box.records()]
+    assert (4, expected[-1].hex()) == box.tip()
+    assert box.first_break() is None
+
+
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "UPDATE record SET body = CAST(replace(body, '\"button\":1', '\"button\":5') AS BLOB) WHERE seq = 2",
+        "UPDATE record SET hash = zeroblob(32) WHERE seq = 2",
+        "DELETE FROM record WHERE seq = 2",
+        "DELETE FROM record WHERE seq = 3",
+        "DELETE FROM record WHERE seq = 1",
+        "UPDATE tip SET head = zeroblob(32)",
+        "UPDATE tip SET seq = 9",
+        "UPDATE receipted SET head = zeroblob(32)",
+    ],
+)
+def test_whoever_changes_a_record_breaks_the_chain(box, opened, tampering):
+    """And the next start sets the file aside, whole. Red if the start does not look at the chain."""
+    keep(box, at(0), press(1), press(2), press(3))
+    epoch = box.epoch
+    box.close()
+    change(box.path, tampering)
+    again = opened()
+
+    assert epoch != again.epoch
+    assert again.set_aside is not None
+    assert [again.set_aside] == again.damaged_files()
+    assert [epoch] == [row[0] for row in look(again.set_aside, "SELECT epoch FROM epoch")]
+    assert 1 == keep(again, at(0), press(4))
+
+
+def change(path: Path, sql: str) -> None:
+    """Change one row behind its owner's back."""
+    with closing(sqlite3.connect(path)) as db:
+        assert 1 == db.execute(sql).rowcount
+        db.commit()
+
+
+def test_damage_met_on_the_way_is_not_sent(box):
+    """A batch that does not add up would be refused by the ledger for ever. Red if due() does not check it."""
+    keep(box, at(0), press(1), press(2))
+    box._db.execute("UPDATE record SET body = x'7b7d' WHERE seq = 1")
+
+    with pytest.raises(sqlite3.DatabaseError, match="chain broken"):
+        box.due()
+
+
+def test_two_processes_on_one_file_never_break_the_chain(box, tmp_path):
+    """By mistake two agents may run: each press is kept once, in one chain. Red with BEGIN in place of IMMEDIATE."""
+    code = """
+import sys
+from pathlib import Path
+from tests.edge_agent.hall import AGENT, at, keep, press
+from edge_agent.outbox import Outbox
+box = Outbox(Path(sys.argv[1]), AGENT, 0)
+for number in range(60):
+    keep(box, at(number), press(number, device=sys.argv[2]))
+"""
+    command = [sys.executable, "-c", code, str(box.path)]
+    both = [subprocess.Popen([*command, device]) for device in ("D1", "D2")]
+    for number in range(60):
+        keep(box, at(number), press(number, device="D3"))
+        drain(box, 1)
+
+    assert [0, 0] == [process.wait(30) for process in both]
+    assert box.first_break() is None
+    assert 180 == box.tip()[0]
+    assert 180 == look(box.path, "SELECT seq FROM receipted")[0][0] + drain(box)
+
+
+def test_the_last_head_of_a_day_is_kept_for_good(box):
+    """Written with the first record of another day, and still there when all records have gone."""
+    to_midnight_ms = DAY_MS - T0_MS % DAY_MS
+    keep(box, at(0), press(1))
+    keep(box, at(to_midnight_ms - 1), press(2))
+    evening = box.tip()
+    assert [] == look(box.path, "SELECT * FROM daily_head")
+    keep(box, at(to_midnight_ms), press(3))
+    drain(box)
+    keep(box, at(to_midnight_ms + 3 * DAY_MS), press(4))
+
+    assert [("2026-09-21", *evening), ("2026-09-22", 3, box_head(box, 3))] == look(box.path, "SELECT * FROM daily_head")
+
+
+def box_head(box: Outbox, seq: int) -> str:
+    return look(box.path, f"SELECT hex(head) FROM receipted WHERE seq = {seq}")[0][0].lower()
+
+
+# ---- the same press, and another one
+
+
+def test_the_same_press_again_is_not_kept_twice(box, opened):
+    """At once, in one read, later, after its receipt and after a restart. Red if `seen` is emptied by settle()."""
+    assert 1 == keep(box, at(0), press(1), press(1))
+    assert 0 == keep(box, at(400), press(1, age_ms=400))
+    drain(box)
+    assert 0 == keep(box, at(800), press(1, age_ms=800))
+    box.close()
+    again = opened()
+
+    assert 0 == keep(again, at(60_000), press(1, age_ms=60_100))
+    assert 0 == keep(again, rebooted(90_000), press(1, age_ms=90_000))
+    assert [] == held(again)
+    assert 1 == again.tip()[0]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [press(1, button=2), press(1, age_ms=0), press(1, boot=2), press(2), press(1, device="D9")],
+    ids=["another button", "another time", "another boot", "another count", "another device"],
+)
+def test_a_device_that_lost_its_counters_makes_another_press(box, other):
+    """Same id, but not the same button at the same time: kept. Red if the id alone decides."""
+    keep(box, at(0), press(1))
+
+    assert 1 == keep(box, at(20_000), other)
+    # And that one is known from now on, as the first one still is.
+    assert 0 == keep(box, at(20_400), press(other.id.count, other.button, 400, other.id.boot, other.id.device))
+    assert 0 == keep(box, at(20_400), press(1, age_ms=20_400))
+    assert 2 == len(held(box))
+
+
+def test_a_set_wall_clock_does_not_make_one_press_two(box):
+    """The clock that nobody can set decides. Red if the wall clock does."""
+    keep(box, at(0), press(1))
+
+    assert 0 == keep(box, at(2_000, wall_jump_ms=3_600_000), press(1, age_ms=2_000))
+    assert 1 == keep(box, at(30_000, wall_jump_ms=-30_000), press(1))
+
+
+def test_after_a_restart_of_the_pc_the_wall_clock_decides(box):
+    """Only it is left. Minutes are forgiven, hours are another press."""
+    keep(box, at(0), press(1))
+
+    assert 0 == keep(box, rebooted(120_000), press(1, age_ms=100_000))
+    assert 1 == keep(box, rebooted(3_600_000), press(1))
+
+
+# ---- a press and its invitation
+
+
+def test_a_press_inside_an_invitation_answers_it(box):
+    """Press and closing are neighbours in the chain, of one transaction."""
+    box.open_invitation(invitation(1, at(0)))
+    keep(box, at(5_000), press(1, button=5))
+    [first, second] = held(box)
+
+    assert an_id(1) == first.invitation
+    assert (an_id(1), "answered", "case-1", T0_MS, T0_MS + 30_000, T0_MS + 5_000) == (
+        second.invitation,
+        second.outcome,
+        second.case_no,
+        second.opened_ms,
+        second.deadline_ms,
+        second.closed_ms,
+    )
+    assert "answered" == box.invitation(an_id(1)).state
+
+
+def test_a_second_press_refers_to_the_same_invitation(box):
+    """A repeat: kept, and closes nothing a second time. Also when both come in one read."""
+    box.open_invitation(invitation(1, at(0)))
+    keep(box, at(5_000), press(1), press(2, button=5))
+    keep(box, at(6_000), press(3))
+
+    assert [an_id(1)] * 3 == answers(box)
+    assert ["answered"] == [closing.outcome for closing in closings(box)]
+
+
+@pytest.mark.parametrize(
+    ("pressed_ms", "belongs"),
+    [(-1, False), (0, True), (30_000, True), (30_000 + GRACE_MS, True), (30_000 + GRACE_MS + 1, False)],
+)
+def test_only_a_press_between_opening_and_deadline_belongs_to_an_invitation(box, pressed_ms, belongs):
+    """To the millisecond; the grace is for the way that INVITE takes. Red if the age is not counted."""
+    box.open_invitation(invitation(1, at(0)))
+    read_ms = 60_000
+    box.expire(WINDOW, "expired", at(40_000))
+    keep(box, at(read_ms), press(1, age_ms=read_ms - pressed_ms))
+
+    assert [an_id(1) if belongs else None] == answers(box)
+
+
+def test_a_late_press_belongs_to_the_invitation_of_its_time(box):
+    """Two citizens later, the first one's press arrives: it is the first one's. Red if the newest always wins."""
+    for number in (1, 2, 3):
+        opened_ms = number * 100_000
+        box.open_invitation(invitation(number, at(opened_ms)))
+        box.expire(WINDOW, "expired", at(opened_ms + 50_000))
+    keep(box, at(320_000), press(1, age_ms=320_000 - 110_000))
+    keep(box, at(320_000), press(2, age_ms=320_000 - 190_000))
+    keep(box, at(320_000), press(3))
+
+    assert [an_id(1), None, an_id(3)] == answers(box)
+    assert ["expired", "expired", "expired"] == [closing.outcome for closing in closings(box)]
+
+
+def test_a_late_press_finds_its_invitation_after_a_restart(box, opened):
+    """Of the agent, on the same PC."""
+    box.open_invitation(invitation(1, at(0)))
+    box.close()
+    again = opened()
+    keep(again, at(50_000), press(1, age_ms=30_000))
+
+    assert [an_id(1)] == answers(again)
+
+
+def test_a_late_press_finds_its_invitation_after_the_pc_was_started_again(box, opened):
+    """The wall clock decides: the monotonic one began anew. Red if the two boots' monotonic times are compared."""
+    box.open_invitation(invitation(1, at(0)))
+    box.close()
+    again = opened()
+    keep(again, rebooted(90_000), press(1, age_ms=70_000))
+    keep(again, rebooted(91_000), press(2, age_ms=0))
+
+    assert [an_id(1), None] == answers(again)
+
+
+@pytest.mark.parametrize("jump_ms", [-3_600_000, 3_600_000])
+def test_a_set_wall_clock_moves_no_press(box, jump_ms):
+    """While the PC stays on, an hour more or less on the wall changes nothing. Red if the wall clock decides."""
+    box.open_invitation(invitation(1, at(0)))
+    keep(box, at(10_000, wall_jump_ms=jump_ms), press(1, age_ms=5_000))
+    keep(box, at(45_000, wall_jump_ms=jump_ms), press(2))
+
+    assert [an_id(1), None] == answers(box)
+
+
+def test_a_pc_that_lost_the_date_does_not_invite_for_years(box):
+    """Its clock says 1970 after the start: the invitation ends as long after the start as it was to last.
+
+    Red if only the wall clock is asked.
+    """
+    box.open_invitation(invitation(1, at(0)))
+    lost = -T0_MS
+    waiting = box.open_at(WINDOW, rebooted(60_000, 10_000, lost))
+
+    assert 20_000 == waiting[1]
+    assert not box.expire(WINDOW, "expired", rebooted(60_000, 30_000, lost))
+    assert box.expire(WINDOW, "expired", rebooted(60_000, 31_001, lost))
+
+
+@pytest.mark.parametrize("outcome", ["withdrawn", "declined"])
+def test_who_is_not_asked_any_more_does_not_answer(box, outcome):
+    """Withdrawn and declined end at once; a press from before that moment still belongs."""
+    box.open_invitation(invitation(1, at(0)))
+    box.close_invitation(an_id(1), outcome, at(10_000))
+    keep(box, at(12_000), press(1, age_ms=2_001), press(2, age_ms=1_999), press(3))
+
+    assert [an_id(1), None, None] == answers(box)
+    assert [outcome] == [closing.outcome for closing in closings(box)]
+
+
+def test_an_invitation_that_was_withdrawn_before_the_pc_started_again_has_ended(box):
+    """Also if the PC has lost the date."""
+    box.open_invitation(invitation(1, at(0), seconds=600))
+    box.close_invitation(an_id(1), "withdrawn", at(10_000))
+    keep(box, rebooted(60_000), press(1, age_ms=100))
+    keep(box, rebooted(60_000, wall_jump_ms=-T0_MS), press(2, age_ms=100))
+
+    assert [None, None] == answers(box)
+
+
+def test_a_device_that_failed_may_still_hand_its_press_over(box):
+    """The cable was out; the citizen did press in time."""
+    box.open_invitation(invitation(1, at(0)))
+    box.expire(WINDOW, "device_failed", at(40_000))
+    keep(box, at(90_000), press(1, age_ms=80_000))
+
+    assert [an_id(1)] == answers(box)
+    assert ["device_failed"] == [closing.outcome for closing in closings(box)]
+
+
+def test_nothing_is_kept_while_it_is_unclear_which_invitation_was_open(box):
+    """The caller believes that none was open; one was opened meanwhile. None, and the press is still unknown."""
+    box.open_invitation(invitation(1, at(0)))
+
+    assert box.keep(WINDOW, PROFILE, [press(1)], at(10), known=None) is None
+    assert [] == held(box)
+    assert 1 == box.keep(WINDOW, PROFILE, [press(1)], at(20), known=an_id(1))
+    assert 1 == box.keep(WINDOW, PROFILE, [press(2)], at(30), known=ANY_INVITATION)
+
+
+# ---- invitations
+
+
+def test_a_window_has_one_open_invitation(box):
+    """A second is told which one is open; another window does not mind."""
+    box.open_invitation(invitation(1, at(0)))
+
+    with pytest.raises(WindowBusy) as busy:
+        box.open_invitation(invitation(2, at(5)))
+    assert an_id(1) == busy.value.invitation
+    assert box.invitation(an_id(2)) is None
+    box.open_invitation(invitation(3, at(5), window="4"))
+    assert (an_id(1), an_id(3), None) == (box.open_id(WINDOW), box.open_id("4"), box.open_id("5"))
+
+
+def test_replacing_withdraws_the_one_before(box):
+    """One record, and the new one is open."""
+    box.open_invitation(invitation(1, at(0)))
+    box.open_invitation(invitation(2, at(5_000)), replace=True)
+
+    assert [(an_id(1), "withdrawn")] == [(closing.invitation, closing.outcome) for closing in closings(box)]
+    assert an_id(2) == box.open_id(WINDOW)
+
+
+def test_an_invitation_whose_time_is_over_makes_room_for_the_next(box):
+    """Even if nobody has looked at the clock yet: it has expired, was not withdrawn."""
+    box.open_invitation(invitation(1, at(0)))
+    box.open_invitation(invitation(2, at(30_000)))
+
+    assert [(an_id(1), "expired")] == [(closing.invitation, closing.outcome) for closing in closings(box)]
+
+
+def test_the_same_invitation_is_opened_once(box):
+    """Asked again, it is answered as it is now: open, then answered. Red if only the caller looks before it asks."""
+    first = box.open_invitation(invitation(1, at(0)))
+    again = box.open_invitation(invitation(1, at(50)), replace=True)
+    keep(box, at(100), press(1))
+
+    assert first == again
+    assert "answered" == box.open_invitation(invitation(1, at(200))).state
+    assert 2 == len(held(box))
+
+
+def test_an_invitation_expires_once_and_after_the_grace(box):
+    """Not a millisecond before, and only an open one."""
+    box.open_invitation(invitation(1, at(0)))
+
+    assert not box.expire(WINDOW, "expired", at(30_000 + GRACE_MS - 1))
+    assert box.expire(WINDOW, "expired", at(30_000 + GRACE_MS))
+    assert not box.expire(WINDOW, "expired", at(90_000))
+    assert ["expired"] == [closing.outcome for closing in closings(box)]
+
+
+def test_what_has_ended_does_not_end_again(box):
+    """Answered stays answered, whoever withdraws it; unknown is unknown."""
+    box.open_invitation(invitation(1, at(0)))
+    keep(box, at(1_000), press(1))
+
+    assert "answered" == box.close_invitation(an_id(1), "withdrawn", at(2_000)).state
+    assert box.close_invitation(an_id(9), "withdrawn", at(2_000)) is None
+    assert 1 == len(closings(box))
+
+
+def test_invitations_survive_a_restart(box, opened):
+    """Open, with all that was said of them, and the time that is left."""
+    asked = box.open_invitation(invitation(1, at(0)))
+    box.close()
+    again = opened()
+
+    assert (asked, 20_000) == again.open_at(WINDOW, at(10_000))
+    assert asked == again.invitation(an_id(1))
+
+
+def test_how_an_invitation_ended_can_be_asked_for_a_month(box):
+    """Longer it is not kept: the file would grow for ever. Its closing is a record, which is another matter."""
+    for number, days in enumerate((0, 0, 1, 30), 1):
+        box.open_invitation(invitation(number, at(days * DAY_MS)), replace=True)
+    box.open_invitation(invitation(5, at(31 * DAY_MS - 1)), replace=True)
+
+    assert [None, None] == [box.invitation(an_id(number)) for number in (1, 2)]
+    assert ["expired", "expired", "open"] == [box.invitation(an_id(number)).state for number in (3, 4, 5)]
+    assert 4 == len(closings(box))
+
+
+# ---- due and settled
+
+
+def test_a_batch_continues_where_the_last_receipt_stopped(box):
+    """First, prev and head follow from the chain; what was receipted does not come again."""
+    keep(box, at(0), press(1), press(2), press(3))
+    whole = box.due()
+    bodies = [bytes(body) for body in whole.records]
+    heads = chain.heads(chain.genesis(AGENT, box.epoch), bodies)
+
+    assert (box.epoch, 1, 1, chain.genesis(AGENT, box.epoch).hex(), heads[-1].hex()) == (
+        whole.epoch,
+        whole.first,
+        whole.oldest,
+        whole.prev,
+        whole.head,
+    )
+    box.settle(receipt_for(whole, records=2))
+    rest = box.due()
+
+    assert (3, 3, heads[1].hex(), heads[2].hex()) == (rest.first, rest.oldest, rest.prev, rest.head)
+    assert bodies[2:] == [bytes(body) for body in rest.records]
+
+
+def test_nothing_is_due_when_all_is_receipted(box):
+    """At the beginning and at the end, also when `upto` is the very last record."""
+    assert box.due() is None
+    keep(box, at(0), press(1))
+    assert box.due() is not None
+    drain(box)
+
+    assert box.due() is None
+    assert 0 == box.backlog().records
+    assert box.backlog().oldest_ms is None
+
+
+def test_a_batch_is_never_longer_than_agreed(box):
+    """A thousand records, and what the collector will look at."""
+    keep(box, at(0), *(press(number) for number in range(RECORDS_MAX + 1)))
+    batch = box.due()
+
+    assert RECORDS_MAX == len(batch.records)
+    assert len(encode(batch)) < BATCH_BYTES_MAX
+    box.settle(receipt_for(batch))
+    assert 1 == len(box.due().records)
+
+
+def test_a_batch_of_long_records_stays_within_its_bytes(box):
+    """Raw bytes can be long; fewer records then. Red without the room for them."""
+    long = [press(number) for number in range(300)]
+    keep(box, at(0), *(type(each)(each.id, 1, 0, bytes(4_000)) for each in long))
+    batch = box.due()
+
+    assert 100 < len(batch.records) < 300
+    assert sum(len(bytes(body)) + 1 for body in batch.records) < BATCH_BYTES_MAX
+    assert 300 == drain(box)
+
+
+def test_only_what_the_ledger_really_holds_is_let_go(box):
+    """A head that is not ours, a number that we never wrote: nothing is deleted. Red if the head is not compared."""
+    keep(box, at(0), press(1), press(2))
+    batch = box.due()
+
+    assert Settled.MISMATCH == box.settle(Receipt(box.epoch, 2, "0" * 64))
+    assert Settled.MISMATCH == box.settle(Receipt(box.epoch, 1, batch.head))
+    assert Settled.MISMATCH == box.settle(Receipt(box.epoch, 3, batch.head))
+    assert 2 == len(held(box))
+    assert Settled.DELETED == box.settle(receipt_for(batch))
+
+
+def test_an_old_receipt_and_one_of_another_epoch_change_nothing(box):
+    """Messages are lost, doubled and late; epochs of a wiped agent go on being receipted."""
+    keep(box, at(0), press(1), press(2))
+    first, both = receipt_for(box.due(), 1), receipt_for(box.due())
+
+    assert Settled.STALE == box.settle(Receipt(an_id(7), 2, both.head))
+    assert Settled.STALE == box.settle(Receipt(box.epoch, 0, chain.genesis(AGENT, box.epoch).hex()))
+    assert Settled.DELETED == box.settle(both)
+    assert Settled.STALE == box.settle(both)
+    assert Settled.STALE == box.settle(first)
+    assert [(2,)] == look(box.path, "SELECT seq FROM receipted")
+
+
+def test_the_backlog_says_how_much_and_since_when(box, opened):
+    """Per window it counts presses, and is right after a restart and after receipts."""
+    keep(box, at(0), press(1))
+    keep(box, at(10), press(2), press(3), window="4")
+    keep(box, at(20), press(3), window="4")
+
+    assert (3, T0_MS) == (box.backlog().records, box.backlog().oldest_ms)
+    box.settle(receipt_for(box.due(), 2))
+    assert (0, 1, T0_MS + 10) == (box.waiting(WINDOW), box.waiting("4"), box.backlog().oldest_ms)
+    box.close()
+    assert (0, 1, 0) == tuple(opened().waiting(window) for window in (WINDOW, "4", "5"))
+
+
+# ---- full
+
+
+@pytest.fixture
+def full(opened) -> Outbox:
+    """The smallest outbox there can be, without room for another press."""
+    box = opened(max_megabytes=1)
+    box.open_invitation(invitation(1, at(0), window="4"))
+    for number in count():
+        try:
+            keep(box, at(0), *(press(number * 50 + each) for each in range(50)))
+        except OutboxFull:
+            break
+    for number in count(1_000_000):
+        try:
+            keep(box, at(0), press(number))
+        except OutboxFull:
+            return box
+    raise AssertionError
+
+
+def test_a_full_outbox_keeps_nothing_and_forgets_nothing(full):
+    """The press is refused, what was acknowledged stays, and the chain holds. Red without max_page_count."""
+    records = len(held(full))
+
+    with pytest.raises(OutboxFull):
+        keep(full, at(10), press(5_000_000))
+    assert full.full
+    assert records == len(held(full)) == full.backlog().records == full.waiting(WINDOW)
+    assert full.first_break() is None
+    with pytest.raises(OutboxFull):
+        keep(full, at(10), *(press(6_000_000 + number) for number in range(50)))
+    assert records == full.tip()[0]
+
+
+def test_a_full_outbox_can_be_drained_and_keeps_again(full):
+    """Deleting needs no room; the refused press is not taken for one that was kept. Red if `seen` is written apart."""
+    with pytest.raises(OutboxFull):
+        keep(full, at(10), press(5_000_000))
+    drain(full, 1)
+
+    assert not full.full
+    assert 1 == keep(full, at(410), press(5_000_000, age_ms=400))
+    drain(full)
+    assert full.first_break() is None
+
+
+def test_a_full_outbox_opens_and_ends_no_invitation(full):
+    """Both are records, or become one; and afterwards the window is as it was."""
+    with pytest.raises(OutboxFull):
+        for number in range(2, 200):
+            full.open_invitation(invitation(number, at(10)), replace=True)
+    open_id = full.open_id(WINDOW)
+    state = full.invitation(an_id(1)).state
+    drain(full)
+
+    assert "open" == state
+    assert open_id == full.open_id(WINDOW)
+    assert "withdrawn" == full.close_invitation(an_id(1), "withdrawn", at(20)).state
+
+
+# ---- a process that dies at any call
+
+
+class Dead(BaseException):
+    """The process is gone: nothing it would have done afterwards happens."""
+
+
+def open_it(box: Outbox) -> None:
+    box.open_invitation(invitation(2, at(20_000)), replace=True)
+
+
+def answer_it(box: Outbox) -> None:
+    keep(box, at(20_000), press(11), press(12), press(1, age_ms=20_000))
+
+
+def settle_it(box: Outbox) -> None:
+    box.settle(receipt_for(box.due(), 2))
+
+
+def expire_it(box: Outbox) -> None:
+    box.expire(WINDOW, "expired", at(40_000))
+
+
+def midnight(box: Outbox) -> None:
+    keep(box, at(DAY_MS), press(13))
+
+
+@pytest.mark.parametrize("act", [open_it, answer_it, settle_it, expire_it, midnight])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_whatever_call_is_the_last_nothing_is_half_done(tmp_path, opened, act, after):
+    """At each SQL call in turn the process dies; the files as they are then hold all of it or nothing.
+
+    Red if press and closing, or seen and record, are written in two transactions.
+    """
+    template = opened()
+    keep(template, at(0), press(1), press(2))
+    template.open_invitation(invitation(1, at(5_000)))
+    before = everything(template.path)
+    template.close()
+    outcomes = []
+    for number in count(1):
+        path = power_cut(template.path, tmp_path / str(number))
+        box = opened(path)
+        died = dies_at(box, number, after, act)
+        survivor = opened(power_cut(path, tmp_path / f"{number}-after"))
+
+        assert survivor.first_break() is None
+        outcomes.append(everything(survivor.path))
+        if not died:
+            break
+
+    assert number > 4
+    assert before != outcomes[-1]
+    assert {before, outcomes[-1]} == set(outcomes)
+
+
+def dies_at(box: Outbox, number: int, after: bool, act: Callable[[Outbox], None]) -> bool:
+    """Have the process die at its call of this number; whether it came to that."""
+    box._db = Dying(box._db, number, after)  # type: ignore[assignment]
+    try:
+        act(box)
+    except Dead:
+        return True
+    return False
+
+
+class Dying:
+    """A connection whose process dies at one call. What a dead process has not committed is not on the disk."""
+
+    def __init__(self, db, calls: int, after: bool):
+        self._db, self._calls, self._after = db, calls, after
+
+    def __getattr__(self, name: str):
+        return getattr(self._db, name)
+
+    def execute(self, *call):
+        return self._called(self._db.execute, call)
+
+    def executemany(self, *call):
+        return self._called(self._db.executemany, call)
+
+    def _called(self, method, call):
+        self._calls -= 1
+        if self._calls < 0 or (self._calls == 0 and not self._after):
+            raise Dead
+        result = method(*call)
+        if self._calls == 0:
+            raise Dead
+        return result
+
+
+def everything(path: Path) -> str:
+    tables = ("tip", "receipted", "record", "seen", "invitation", "daily_head")
+    return repr([look(path, f"SELECT * FROM {table}") for table in tables])
+
+
+def test_a_new_file_is_begun_whole_or_not_at_all(tmp_path, opened):
+    """Two agents that begin it at the same time share one epoch."""
+    code = "import sys; from pathlib import Path; from edge_agent.outbox import Outbox\n"
+    code += f"print(Outbox(Path(sys.argv[1]), {AGENT!r}, 0).epoch)"
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "new.db")], stdout=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    epochs = {process.communicate(timeout=30)[0].decode().strip() for process in both}
+
+    assert {opened(tmp_path / "new.db").epoch} == epochs
+
+
+def test_records_of_one_press_keep_its_facts(box):
+    """What the device said, when by which clock, and how the profile reads it."""
+    moment = Moment(T0_MS, 7_000, "pc-1", synced=True)
+    keep(box, moment, press(9, button=4, age_ms=250, boot=3))
+    [record] = presses(box)
+
+    assert (WINDOW, DEVICE, 3, 9, 4) == (record.window, record.device, record.boot, record.count, record.button)
+    assert (T0_MS - 250, T0_MS, 7_000, "pc-1", True) == (
+        record.pressed_ms,
+        record.kept_ms,
+        record.mono_ms,
+        record.host_boot,
+        record.synced,
+    )
+    assert ("house", 1, b"$PRESS".hex()) == (record.profile, record.profile_version, record.raw)

@@ -1,0 +1,363 @@
+"""The outbox's file, damaged in every way that a disk knows: never trusted, never lost, and the work goes on."""
+
+import shutil
+import sqlite3
+import struct
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from edge_agent.outbox import Outbox
+from edge_agent.outbox_file import OutboxMismatch, is_damage, log_is_cut
+
+from .hall import AGENT, answers, at, held, invitation, keep, look, power_cut, press, presses
+
+PAGE = 4096
+FRAME = PAGE + 24
+
+
+@pytest.fixture
+def closed(opened, tmp_path) -> Path:
+    """A file of 300 records that was closed in good order: no log beside it."""
+    box = opened(tmp_path / "hall" / "outbox.db") if (tmp_path / "hall").mkdir() is None else None
+    for first in range(0, 300, 50):
+        keep(box, at(first), *(press(first + each) for each in range(50)))
+    box.close()
+    return box.path
+
+
+@pytest.fixture
+def cut(opened, tmp_path) -> Path:
+    """A file as a power cut leaves it: all twenty presses are still in the log."""
+    box = opened(tmp_path / "running.db")
+    for number in range(20):
+        keep(box, at(number), press(number))
+    return power_cut(box.path, tmp_path / "cut")
+
+
+def garbage_header(file: Path) -> None:
+    overwrite(file, 0, bytes(range(100)))
+
+
+def truncated(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2 + 100])
+
+
+def a_few_bytes(file: Path) -> None:
+    file.write_bytes(b"$PRESS")
+
+
+def zeros(file: Path) -> None:
+    overwrite(file, 0, bytes(file.stat().st_size))
+
+
+def page_of_noise(file: Path) -> None:
+    overwrite(file, 3 * PAGE, Random(3).randbytes(PAGE))
+
+
+def no_tables(file: Path) -> None:
+    change(file, "DROP TABLE epoch")
+
+
+def no_owner(file: Path) -> None:
+    change(file, "DELETE FROM epoch")
+
+
+def no_tip(file: Path) -> None:
+    change(file, "DELETE FROM tip")
+
+
+def text_that_is_none(file: Path) -> None:
+    change(file, "UPDATE epoch SET agent = CAST(x'ff80' AS TEXT)")
+
+
+DAMAGES = [
+    garbage_header,
+    truncated,
+    a_few_bytes,
+    zeros,
+    page_of_noise,
+    no_tables,
+    no_owner,
+    no_tip,
+    text_that_is_none,
+]
+
+
+def overwrite(file: Path, where: int, with_what: bytes) -> None:
+    with file.open("r+b") as raw:
+        raw.seek(where)
+        raw.write(with_what)
+
+
+def change(file: Path, sql: str) -> None:
+    with closing(sqlite3.connect(file)) as db:
+        db.execute(sql)
+        db.commit()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_set_aside_and_the_work_goes_on(closed, opened, damage):
+    """Every byte of it is kept, under a name that says so; a new epoch begins. Red if damage() finds nothing."""
+    epoch = look(closed, "SELECT epoch FROM epoch")[0][0]
+    damage(closed)
+    broken = closed.read_bytes()
+    box = opened(closed)
+
+    assert broken == box.set_aside.read_bytes()
+    assert box.set_aside.name.startswith("outbox.db.damaged-")
+    assert epoch != box.epoch
+    assert 1 == keep(box, at(0), press(1))
+    box.close()
+    again = opened(closed)
+
+    assert (None, box.epoch, 1) == (again.set_aside, again.epoch, len(held(again)))
+    assert [box.set_aside] == again.damaged_files()
+
+
+def test_a_damaged_file_is_set_aside_with_its_log(opened, tmp_path):
+    """As it was: looking at it must not write the log into it. Red if the look may write, or the log stays behind."""
+    running = opened(tmp_path / "running.db")
+    keep(running, at(0), *(press(number) for number in range(300)))
+    look(running.path, "PRAGMA wal_checkpoint")
+    keep(running, at(1), press(300))
+    file = power_cut(running.path, tmp_path / "cut")
+    overwrite(file, 20 * PAGE, Random(3).randbytes(PAGE))
+    whole, log = file.read_bytes(), log_of(file).read_bytes()
+    box = opened(file)
+
+    assert whole == box.set_aside.read_bytes()
+    assert log == log_of(box.set_aside).read_bytes()
+    assert [] == held(box)
+
+
+def test_a_log_without_its_file_is_set_aside(cut, opened):
+    """SQLite would throw it away, and twenty presses with it. Also if the file is there but empty."""
+    log = log_of(cut).read_bytes()
+    cut.unlink()
+    box = opened(cut)
+
+    assert log == log_of(box.set_aside).read_bytes()
+
+
+def test_an_empty_file_is_begun_again(tmp_path, opened):
+    """A crash at the very first start leaves one: nothing is lost, nothing is set aside."""
+    (tmp_path / "outbox.db").touch()
+    box = opened()
+
+    assert box.set_aside is None
+    assert 1 == keep(box, at(0), press(1))
+
+
+# ---- the log
+
+
+def log_of(file: Path) -> Path:
+    return file.with_name(file.name + "-wal")
+
+
+def test_a_log_that_a_power_cut_left_is_whole(cut, opened):
+    """All twenty presses come out of it."""
+    assert not log_is_cut(log_of(cut).read_bytes())
+    box = opened(cut)
+
+    assert box.set_aside is None
+    assert 20 == len(presses(box))
+
+
+@pytest.mark.parametrize("lost", [1, 100, FRAME, 2 * FRAME + 7])
+def test_the_last_commit_may_be_half_written(cut, opened, lost):
+    """The power went while it was on its way: it was never promised, and all before it is there."""
+    log = log_of(cut)
+    log.write_bytes(log.read_bytes()[:-lost])
+    box = opened(cut)
+
+    assert box.set_aside is None
+    assert 19 == len(presses(box))
+    assert box.first_break() is None
+
+
+def test_the_last_commit_may_have_reached_the_disk_out_of_order(cut, opened):
+    """Its end is written, its beginning is not: still a power cut. Red if one commit behind a wrong frame is damage."""
+    log = log_of(cut)
+    raw = log.read_bytes()
+    commits = [at for at in range(32, len(raw), FRAME) if raw[at + 4 : at + 8] != bytes(4)]
+    overwrite(log, commits[-2] + FRAME + 24, bytes(PAGE))
+    box = opened(cut)
+
+    assert box.set_aside is None
+    assert 19 == len(presses(box))
+
+
+@pytest.mark.parametrize("where", [0, 9, 17, 25, 32 + 4, 32 + 25, 32 + FRAME + 20, 32 + 5 * FRAME + 2000])
+def test_a_damaged_log_is_not_passed_over_in_silence(cut, opened, where):
+    """SQLite would go on without all that follows: presses that were acknowledged. Red if the log is not looked at."""
+    log = log_of(cut)
+    byte = log.read_bytes()[where]
+    overwrite(log, where, bytes([byte ^ 0x10]))
+    broken = log.read_bytes()
+    box = opened(cut)
+
+    assert box.set_aside is not None
+    assert broken == log_of(box.set_aside).read_bytes()
+    assert [] == held(box)
+
+
+def test_a_log_that_was_begun_anew_is_whole(opened, tmp_path):
+    """Behind its end lie frames of its life before: no damage."""
+    box = opened(tmp_path / "running.db")
+    for number in range(300):
+        keep(box, at(number), press(number))
+        if number % 100 == 99:
+            look(box.path, "PRAGMA wal_checkpoint")
+    keep(box, at(300), press(300))
+    path = power_cut(box.path, tmp_path / "cut")
+    raw = log_of(path).read_bytes()
+    salts = {raw[at + 8 : at + 16] for at in range(32, len(raw) - 24, FRAME)}
+
+    assert len(salts) > 1
+    assert not log_is_cut(raw)
+    assert 301 == len(presses(opened(path)))
+
+
+@pytest.mark.parametrize("raw", [b"", bytes(10), bytes(32), bytes(100_000), b"\x37\x7f\x06\x82"])
+def test_a_log_in_which_nothing_stands_is_no_damage(raw):
+    """A file system may give a new file its length before its bytes."""
+    assert not log_is_cut(raw)
+
+
+def test_a_page_size_that_cannot_be_is_damage():
+    """And no reason to divide by it."""
+    header = struct.pack(">6I", 0x377F0682, 3007000, 0, 0, 1, 2)
+    words = struct.unpack("<6I", header)
+    first = second = 0
+    for at_ in range(0, 6, 2):
+        first = (first + words[at_] + second) & 0xFFFFFFFF
+        second = (second + words[at_ + 1] + first) & 0xFFFFFFFF
+
+    assert log_is_cut(header + struct.pack(">2I", first, second) + bytes(1000))
+
+
+# ---- any bit
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_flipped_bit_changes_a_record_unseen(closed, opened, tmp_path, seed):
+    """Twenty places each: whatever is flipped, the records are as they were written, or the file is set aside.
+
+    Red without the look at the chain, or without quick_check.
+    """
+    rng = Random(seed)
+    written = look(closed, "SELECT body, hash FROM record")
+    whole = closed.read_bytes()
+    for number in range(20):
+        file = tmp_path / f"{number}.db"
+        shutil.copy(closed, file)
+        where = rng.randrange(len(whole))
+        overwrite(file, where, bytes([whole[where] ^ 1 << rng.randrange(8)]))
+        try:
+            box = opened(file)
+        except OutboxMismatch:
+            # The version or the owner's name: a person has to look, and nothing is touched.
+            continue
+        if box.set_aside is None:
+            assert written == look(file, "SELECT body, hash FROM record"), f"--seed {seed} at {where}"
+            box.due()
+        assert 1 == keep(box, at(0), press(1_000))
+
+
+def test_damage_that_shows_while_it_is_used_is_set_aside_too(closed, opened):
+    """A disk can go bad under a running program."""
+    box = opened(closed)
+    box.condemn(5)
+
+    assert "outbox.db.damaged-5" == box.set_aside.name
+    assert 300 == look(box.set_aside, "SELECT count(*) FROM record")[0][0]
+    assert [] == held(opened(closed))
+
+
+@pytest.mark.parametrize(
+    ("error", "damaged"),
+    [
+        (sqlite3.DatabaseError("chain broken"), True),
+        (sqlite3.ProgrammingError("closed"), False),
+        (sqlite3.IntegrityError("unique"), False),
+        (ValueError("x"), False),
+    ],
+)
+def test_only_damage_is_damage(error, damaged):
+    """Our own bugs must not set a whole file aside."""
+    assert damaged == is_damage(error)
+
+
+def test_a_locked_file_is_not_damaged(closed, monkeypatch):
+    """Somebody else's trouble: it is said, and the file stays."""
+    monkeypatch.setattr("edge_agent.outbox_file._BUSY_S", 0.01)
+    with closing(sqlite3.connect(closed, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            Outbox(closed, AGENT, 0)
+    assert [closed] == list(closed.parent.glob("outbox.db*"))
+
+
+# ---- not ours
+
+
+def by_another_agent(file: Path) -> None:
+    change(file, "UPDATE epoch SET agent = 'hall-pc-2'")
+
+
+def by_a_newer_program(file: Path) -> None:
+    change(file, "PRAGMA user_version = 2")
+
+
+def by_another_program(file: Path) -> None:
+    file.unlink()
+    change(file, "CREATE TABLE bookmark(url TEXT)")
+
+
+@pytest.mark.parametrize("made", [by_another_agent, by_a_newer_program, by_another_program])
+def test_a_file_that_is_not_ours_is_left_alone(closed, opened, made: Callable[[Path], None]):
+    """Not a byte of it changes: not its journal mode, not its tables. Red if it is opened before it is looked into."""
+    made(closed)
+    before = closed.read_bytes()
+
+    with pytest.raises(OutboxMismatch, match="outbox"):
+        opened(closed)
+    assert before == closed.read_bytes()
+    assert [] == list(closed.parent.glob("*damaged*"))
+
+
+def test_who_only_looks_changes_nothing(cut, opened):
+    """`outbox status` beside a stopped agent: the log is not written into the file. Red if it is opened to write."""
+    before = (cut.read_bytes(), log_of(cut).read_bytes())
+    box = opened(cut, look_only=True)
+    assert 20 == len(presses(box))
+    assert box.first_break() is None
+    box.close()
+
+    assert before == (cut.read_bytes(), log_of(cut).read_bytes())
+
+
+def test_who_only_looks_does_not_set_aside(closed, opened):
+    """A damaged file is an error, and stays where it is."""
+    garbage_header(closed)
+
+    with pytest.raises(sqlite3.DatabaseError):
+        opened(closed, look_only=True)
+    assert [] == list(closed.parent.glob("*damaged*"))
+
+
+def test_who_only_looks_sees_a_running_agent(box, opened):
+    """And does not hold it up."""
+    box.open_invitation(invitation(1, at(0)))
+    keep(box, at(1), press(1))
+    looking = opened(look_only=True)
+
+    assert answers(box) == answers(looking)
+    assert 1 == keep(box, at(2), press(2))

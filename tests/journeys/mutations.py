@@ -1,0 +1,118 @@
+"""Breaks each rule of the promise in a copy of the tree, and sees the journeys turn red: `make mutations`.
+
+A journey that stays green under one of these proves nothing about that rule.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+JOURNEY = "tests/journeys/test_crash_anywhere.py"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A rule, and how to break it: `old` becomes `new` in `file`."""
+
+    rule: str
+    file: str
+    old: str
+    new: str
+
+
+MUTATIONS = (
+    Mutation(
+        "an ack goes out only after the press is on disk",
+        "edge_agent/window.py",
+        "fresh = self._outbox.keep(self.id, PROFILE, presses, moment, known)",
+        "fresh = len(presses)",
+    ),
+    Mutation(
+        "records go only when they are receipted",
+        "edge_agent/outbox.py",
+        '"DELETE FROM record WHERE seq <= ?", (receipt.upto,)',
+        '"DELETE FROM record WHERE seq <= ?", (receipt.upto + 2,)',
+    ),
+    Mutation(
+        "a press belongs to the invitation that was open when the button went down",
+        "edge_agent/outbox.py",
+        "if _was_open(row, press.age_ms, moment)",
+        "if _was_open(row, 0, moment)",
+    ),
+    Mutation(
+        "bytes that may have waited are not understood",
+        "edge_agent/window.py",
+        "if waited_ms > STALE_MS:",
+        "if False:",
+    ),
+    Mutation(
+        "nothing is kept while it is unclear which invitation was open",
+        "edge_agent/outbox.py",
+        "if known != ANY_INVITATION and known != self.open_id(window):",
+        "if False:",
+    ),
+    Mutation(
+        "what the ledger has is not taken again",
+        "collector/ledger/intake.py",
+        "bodies, heads, before = bodies[known:], heads[known:], before + known",
+        "bodies, heads, before = bodies, heads, before + known",
+    ),
+    Mutation(
+        "a receipt speaks of what is on disk",
+        "collector/ledger/store.py",
+        'self._db.execute("COMMIT")',
+        'self._db.execute("ROLLBACK")',
+    ),
+    Mutation(
+        "one service, one rating",
+        "collector/ledger/intake.py",
+        "if _rated_already(db, meaning):",
+        "if False:",
+    ),
+    Mutation(
+        "no answer is no acceptance",
+        "collector/ledger/delivery.py",
+        "case Unavailable():",
+        "case Unavailable() if what == 'rating':\n                    _parked(db, due.id, 'x', '', now_ms)\n"
+        "                    db.execute(\"UPDATE rating SET state = 'accepted'\")\n                case Unavailable():",
+    ),
+)
+
+
+def main() -> int:
+    """Try each; 1 if one of them stays green."""
+    green = []
+    for mutation in MUTATIONS:
+        started = time.monotonic()
+        red = _red(mutation)
+        print(f"{'red  ' if red else 'GREEN'} {time.monotonic() - started:5.1f} s  {mutation.rule}", flush=True)
+        green += [] if red else [mutation.rule]
+    print(f"{len(MUTATIONS) - len(green)} of {len(MUTATIONS)} seen red")
+    return 1 if green else 0
+
+
+def _red(mutation: Mutation) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "tree"
+        ignored = shutil.ignore_patterns(".git", ".venv", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis")
+        shutil.copytree(ROOT, copy, ignore=ignored)
+        file = copy / mutation.file
+        text = file.read_text(encoding="utf-8")
+        if text.count(mutation.old) != 1:
+            raise SystemExit(f"{mutation.file}: {text.count(mutation.old)} times: {mutation.old!r}")
+        file.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", JOURNEY]
+        run = subprocess.run(command, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)}, capture_output=True)
+    return run.returncode == 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
