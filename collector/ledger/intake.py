@@ -152,8 +152,8 @@ class Intake:
 
     def _cure(self, db: sqlite3.Connection, only: str, values: tuple[str, ...], now_ms: int) -> int:
         rows = db.execute(
-            "SELECT press.id, press.agent, record.body FROM press JOIN record USING (epoch_id, seq)"
-            f" WHERE {_OPEN} {only} ORDER BY press.id",
+            "SELECT press.id, press.agent, record.body FROM press INDEXED BY press_curable"
+            f" JOIN record USING (epoch_id, seq) WHERE {_OPEN} {only} ORDER BY press.id",
             values,
         ).fetchall()
         cured = 0

@@ -15,25 +15,19 @@ import pytest
 from edge_agent import clock
 from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.uplink import Broker, Uplink
-from protocols import chain
 from protocols.messages import (
     COLLECTOR_STATUS,
     AgentStatus,
-    Batch,
-    CollectorStatus,
     Health,
     Receipt,
     WindowHealth,
     decode,
-    encode,
-    topic,
 )
 from tests.brokers import Mosquitto, Peer, mosquitto_or_skip
 
 from .hall import at, held, keep, press, receipt_for, until
+from .ledger import AGENT, HEALTH, RECEIPT, STATUS, Ledger
 
-AGENT = "agent-a"
-BATCH, RECEIPT, STATUS, HEALTH = (topic(AGENT, kind) for kind in ("batch", "receipt", "status", "health"))
 SOON_MS = 300  # a receipt wait that a test can wait for
 LATE_MS = 60_000  # one that no test waits for
 
@@ -56,40 +50,6 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 @pytest.fixture
 def box(opened: Callable[..., Outbox]) -> Outbox:
     return opened(agent=AGENT)
-
-
-class Ledger(Peer):
-    """A collector that keeps a chain in memory and answers every batch with what it really holds."""
-
-    def __init__(self, broker: Mosquitto):
-        super().__init__(broker, "collector")
-        self.batches: list[Batch] = []
-        self.upto, self.head = 0, ""
-        self.answering = True
-
-    def __enter__(self) -> "Ledger":
-        super().__enter__()
-        self.subscribe(BATCH)
-        return self
-
-    def _on_message(self, client, userdata, message) -> None:
-        super()._on_message(client, userdata, message)
-        if message.topic != BATCH:
-            return
-        batch = decode(message.payload, Batch)
-        self.batches.append(batch)
-        if not self.answering:
-            return
-        heads = chain.heads(bytes.fromhex(batch.prev), [bytes(body) for body in batch.records])
-        if batch.first == self.upto + 1 and heads[-1].hex() == batch.head and self.head in ("", batch.prev):
-            self.upto, self.head = self.upto + len(batch.records), batch.head
-        self.receipt(Receipt(batch.epoch, self.upto, self.head or batch.prev))
-
-    def receipt(self, receipt: Receipt) -> None:
-        self.send(RECEIPT, encode(receipt))
-
-    def says_it_is(self, online: bool) -> None:
-        self.publish(COLLECTOR_STATUS, encode(CollectorStatus(online)), retain=True)
 
 
 class NoBroker:

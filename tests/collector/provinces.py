@@ -1,0 +1,143 @@
+"""The province's side of the forwarder: the real simulated province over HTTP, and five-line ones that misbehave."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from collector.forwarder import Forwarder
+from firmware_sim import sm2
+from firmware_sim.province import CASE_PATH, RATING_PATH, Keys
+from protocols.dialects.txnbody import TxnBody, TxnBodySettings
+from tests.collector.agents import NOW_MS
+from tests.collector.ledgers import Ledger
+
+_PAIR = sm2.generate()
+KEYS = Keys(_PAIR.private_hex, _PAIR.public_hex, "hall-1", "secret-word-1")
+ACCEPTED = b'{"C-API-Status":"00","C-Response-Desc":"success","C-Response-Body":{"success":"true","message":""}}'
+
+
+def refusing(words: str) -> bytes:
+    """An answer of the agreed shape that says no."""
+    return b'{"C-API-Status":"01","C-Response-Desc":"%s","C-Response-Body":{}}' % words.encode()
+
+
+def dialect(url: str, **other) -> TxnBody:
+    """Dialect A as spoken to the province at `url`."""
+    usual = {
+        "case_url": url + CASE_PATH,
+        "offline_rating_url": url + RATING_PATH,
+        "app_mark": KEYS.app_mark,
+        "app_word": KEYS.app_word,
+        "public_key": KEYS.public_hex,
+        "data_source": "",
+    }
+    return TxnBody(TxnBodySettings(**(usual | other)))
+
+
+class Clock:
+    """Milliseconds from NOW_MS, faster than the world's, so that no test waits for a back-off."""
+
+    def __init__(self, speed: int = 1):
+        self._speed = speed
+        self._began_s = time.monotonic()
+
+    def __call__(self) -> int:
+        return NOW_MS + int((time.monotonic() - self._began_s) * 1000 * self._speed)
+
+
+@contextmanager
+def forwarding(
+    ledger: Ledger, url: str, workers: int = 2, timeout_s: float = 5, speed: int = 50, **other
+) -> Iterator[Forwarder]:
+    """A forwarder at work for as long as the block lasts. Fails if a worker did not end well, or not soon."""
+    forwarder = Forwarder(ledger.delivery, dialect(url, **other), timeout_s, Clock(speed))
+    ledger.store.listen(forwarder.wake)
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            forwarder.work()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield forwarder
+    finally:
+        forwarder.stop()
+        for thread in threads:
+            thread.join(2)
+    assert [] == failures
+    assert not any(thread.is_alive() for thread in threads), "a worker does not end"
+
+
+def eventually(claim: Callable[[], object], within_s: float = 8) -> None:
+    """Wait until `claim()` holds."""
+    last_s = time.monotonic() + within_s
+    while not claim():
+        assert time.monotonic() < last_s, f"never came true within {within_s} s"
+        time.sleep(0.005)
+
+
+class Stub(ThreadingHTTPServer):
+    """A province of one function: (caller, path, number of the call) → nothing; it answers by itself."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, answer: Callable[[BaseHTTPRequestHandler, int], None]):
+        self.calls: list[str] = []
+        stub = self
+
+        class Caller(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = 30
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                stub.calls.append(self.path)
+                answer(self, len(stub.calls))
+
+            do_GET = do_POST
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Caller)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, *_: object) -> None:
+        pass  # the caller hung up
+
+
+def says(caller: BaseHTTPRequestHandler, body: bytes, status: int = 200, **headers: str) -> None:
+    """Answer a call."""
+    caller.send_response(status)
+    for name, value in headers.items():
+        caller.send_header(name, value)
+    caller.send_header("Content-Length", str(len(body)))
+    caller.end_headers()
+    caller.wfile.write(body)
+
+
+@contextmanager
+def stubbed(answer: Callable[[BaseHTTPRequestHandler, int], None]) -> Iterator[Stub]:
+    """The stub, serving for as long as the block lasts."""
+    stub = Stub(answer)
+    thread = threading.Thread(target=stub.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield stub
+    finally:
+        stub.shutdown()
+        stub.server_close()
+        thread.join()

@@ -1,0 +1,197 @@
+"""agent.toml: every mistake is named at once, with file, key and what was expected."""
+
+from pathlib import Path
+
+import pytest
+
+from edge_agent.config import load, secret
+from protocols.errors import BadSettings
+
+GOOD = """
+agent = "hall-pc-1"
+
+[uplink]
+host = "broker.hall"
+password = "a-password"
+
+[[windows]]
+id = "1"
+device = "D0001"
+port = "/dev/serial/by-path/1"
+
+[[windows]]
+id = "2"
+device = "D0002"
+port = "socket://10.0.0.7:4001"
+"""
+DOOR = '\n[door]\ntoken = "a-token"\n'
+
+
+@pytest.fixture
+def written(tmp_path: Path):
+    """Writes agent.toml; its path."""
+
+    def write(text: str) -> Path:
+        file = tmp_path / "agent.toml"
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    return write
+
+
+def mistakes(file: Path) -> list[str]:
+    with pytest.raises(BadSettings) as bad:
+        load(file)
+    return bad.value.mistakes
+
+
+def test_the_shortest_settings_are_enough(written):
+    """The rest has defaults that are safe: loopback, own outbox, no door."""
+    settings = load(written(GOOD))
+
+    assert ("hall-pc-1", ["1", "2"], None) == (settings.agent, [each.id for each in settings.windows], settings.door)
+    assert ("outbox.db", 20_000) == (settings.outbox.path, settings.outbox.max_megabytes)
+    assert (1883, 5_000, 30, 20) == (
+        settings.uplink.port,
+        settings.uplink.receipt_wait_ms,
+        settings.uplink.health_every_s,
+        settings.uplink.keepalive_s,
+    )
+    assert (9600, "house", 30, 30) == (
+        settings.windows[0].baud,
+        settings.windows[0].profile,
+        settings.windows[0].invite_s,
+        settings.windows[0].silent_after_s,
+    )
+    assert ("127.0.0.1", 8610) == (load(written(GOOD + DOOR)).door.host, load(written(GOOD + DOOR)).door.port)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "told"),
+    [
+        ('agent = "hall-pc-1"\n', "", "agent: ", "/"),
+        ('agent = "hall-pc-1"', 'agent = "hall pc/1"', "agent: ", "/"),
+        ('agent = "hall-pc-1"', "agent = 7", "agent: ", "/"),
+        ('agent = "hall-pc-1"', 'agent = "hall-pc-1"\nagnet = 1', "agnet: ", "agent"),
+        ('host = "broker.hall"', "", "uplink.host: ", "/"),
+        ('host = "broker.hall"', 'host = "b"\nport = 70000', "uplink.port: ", "65535"),
+        ('host = "broker.hall"', 'host = "b"\nport = "1883"', "uplink.port: ", "/"),
+        ('host = "broker.hall"', 'host = "b"\nreceipt_wait_ms = 99', "uplink.receipt_wait_ms: ", "600000"),
+        ('host = "broker.hall"', 'host = "b"\npasswort = "x"', "uplink.passwort: ", "password"),
+        ('password = "a-password"', "password = 12", "uplink.password: ", "/"),
+        ('device = "D0001"', 'device = "D 1"', "windows[1].device: ", "/"),
+        ('device = "D0001"', "", "windows[1].device: ", "/"),
+        ('device = "D0002"', 'device = "D0002"\nbaud = 9', "windows[2].baud: ", "4000000"),
+        ('device = "D0002"', 'device = "D0002"\nprofile = "pj06"', "windows[2].profile: ", "house"),
+        ('device = "D0002"', 'device = "D0002"\ninvite_s = 4', "windows[2].invite_s: ", "600"),
+        ('id = "2"', 'id = "1"', "windows[2].id: ", "is taken by windows[1]"),
+        ('device = "D0002"', 'device = "D0001"', "windows[2].device: ", "is taken by windows[1]"),
+        ('"socket://10.0.0.7:4001"', '"/dev/serial/by-path/1"', "windows[2].port: ", "is taken by windows[1]"),
+        ("[[windows]]", "[[window]]", "windows: ", "/"),
+        ('password = "a-password"', 'password = "x"\npassword_file = "p"', "uplink.password: ", "not both"),
+        ('password = "a-password"', 'password_file = "nowhere"', "uplink.password_file: ", "'nowhere'"),
+        ('agent = "hall-pc-1"', 'agent = "hall-pc-1"\nlog = "loud"', "log: ", "warning"),
+        ('agent = "hall-pc-1"', 'agent = "hall-pc-1"\noutbox = 3', "outbox: ", "outbox"),
+        ("\n[uplink]", "\n[outbox]\nmax_megabytes = 0\n[uplink]", "outbox.max_megabytes: ", "1000000"),
+        ("\n[uplink]", "\n[door]\n[uplink]", "door.token: ", "give token or token_file"),
+        ("\n[uplink]", '\n[door]\ntoken = "a"\ntoken_file = "b"\n[uplink]', "door.token: ", "not both"),
+        ("\n[uplink]", '\n[uplink.tls]\nca = "ca.crt"\n[uplink]', "uplink.tls.ca: ", "no file 'ca.crt'"),
+        ("\n[uplink]", '\n[uplink.tls]\nkey_file = "agent.toml"\n[uplink]', "uplink.tls.certificate: ", "missing"),
+    ],
+)
+def test_a_mistake_is_named(written, old, new, key, told):
+    """File, key, and what was expected; in Chinese and English."""
+    [first, *_] = mistakes(written(GOOD.replace(old, new)))
+
+    assert first.startswith(f"agent.toml: {key}")
+    assert told in first
+    assert " / " in first
+
+
+def test_all_mistakes_are_named_at_once(written):
+    """Who has to walk to the window PC wants to do it once."""
+    text = GOOD.replace("hall-pc-1", "a b").replace('"D0001"', "1").replace("broker.hall", 'b"\nport = 0\nx = "')
+
+    assert ["agent", "uplink.x", "uplink.port", "windows[1].device"] == [
+        mistake.removeprefix("agent.toml: ").split(":")[0] for mistake in sorted(mistakes(written(text)), key=order)
+    ]
+
+
+def order(mistake: str) -> int:
+    return ["agent", "uplink.x", "uplink.port", "windows[1].device"].index(mistake.split(": ")[1])
+
+
+def test_no_window_is_a_mistake(written):
+    """An agent without one has nothing to do."""
+    [first] = mistakes(written('agent = "a"\nwindows = []\n[uplink]\nhost = "b"\n'))
+
+    assert "agent.toml: windows: 至少一个窗口 / at least one [[windows]]" == first
+
+
+def test_a_wrong_secret_is_not_shown(written):
+    """What is told here ends in a log or on somebody's screen."""
+    [first] = mistakes(written(GOOD.replace('"a-password"', "123456")))
+
+    assert "123456" not in first
+
+
+@pytest.mark.parametrize("raw", [b"agent = ", b"\xff\xfea", "agent = '大厅'".encode("gbk"), b"\x00"])
+def test_a_file_that_is_no_settings_file(tmp_path, raw):
+    """Cut short, or saved by an editor in another encoding: said, no traceback."""
+    (tmp_path / "agent.toml").write_bytes(raw)
+    [first] = mistakes(tmp_path / "agent.toml")
+
+    assert first.startswith("agent.toml: ")
+
+
+def test_a_file_from_notepad_is_read(tmp_path):
+    """Windows puts three bytes before UTF-8."""
+    (tmp_path / "agent.toml").write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+
+    assert "hall-pc-1" == load(tmp_path / "agent.toml").agent
+
+
+@pytest.mark.parametrize("path", ["nowhere.toml", ""])
+def test_settings_that_cannot_be_read(tmp_path, path):
+    """Not there, or a folder: what, and how to name another."""
+    [first] = mistakes(tmp_path / path)
+
+    assert "读不了 / cannot be read" in first
+    assert "name the file with --config" in first
+
+
+# ---- secrets
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "空文件 / is empty"), (b" \n\t", "空文件 / is empty"), (b"\xff\xfe", "不是 UTF-8 文本 / is not UTF-8 text")],
+)
+@pytest.mark.parametrize("key", ["uplink.password_file", "door.token_file"])
+def test_a_secret_that_is_none_is_a_mistake(written, tmp_path, content, words, key):
+    """An empty token would let everybody in. Red if an empty file is an empty word."""
+    (tmp_path / "secret").write_bytes(content)
+    if key.startswith("uplink"):
+        text = GOOD.replace('password = "a-password"', 'password_file = "secret"')
+    else:
+        text = GOOD + '[door]\ntoken_file = "secret"\n'
+    [first] = mistakes(written(text))
+
+    assert f"agent.toml: {key}: " in first
+    assert words in first
+
+
+def test_a_secret_that_may_not_be_read_is_a_mistake(written, tmp_path):
+    """A folder stands in for a file that only its owner may read: root may read any."""
+    (tmp_path / "secret").mkdir()
+    [first] = mistakes(written(GOOD.replace('password = "a-password"', 'password_file = "secret"')))
+
+    assert "uplink.password_file: 读不了 / cannot be read 'secret'" in first
+
+
+def test_a_secret_in_a_file_loses_only_its_line_end(tmp_path):
+    """Relative to the settings' folder."""
+    (tmp_path / "word").write_text(" 口令 with spaces \r\n", encoding="utf-8")
+
+    assert "口令 with spaces" == secret("x", "", "word", tmp_path)
+    assert "given" == secret("x", "given", "", tmp_path)
