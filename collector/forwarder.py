@@ -37,13 +37,24 @@ class ProvinceAway(Exception):
 
 
 class Forwarder:
-    """Sends what is due. `work` is the loop of one worker; several may run it. `stop` ends them all."""
+    """Sends what is due. `work` is the loop of one worker; several may run it. `stop` ends them all.
 
-    def __init__(self, delivery: Delivery, dialect: Dialect, timeout_s: float, now_ms: Callable[[], int]):
+    A province that is away is asked again after `look_again_s` at the latest, by each worker.
+    """
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        dialect: Dialect,
+        timeout_s: float,
+        now_ms: Callable[[], int],
+        look_again_s: float = 10.0,
+    ):
         self._delivery = delivery
         self._dialect = dialect
         self._timeout_s = timeout_s
         self._now_ms = now_ms
+        self._look_again_s = look_again_s
         self._stopping = threading.Event()
         self._awake = threading.Event()  # set when nobody needs to wait for the province
         self._turn = threading.Condition()  # holds together all below
@@ -74,7 +85,7 @@ class Forwarder:
             self._lines.add(line)
         patient = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(ProvinceAway),
-            wait=tenacity.wait_random_exponential(multiplier=0.25, max=10),
+            wait=tenacity.wait_random_exponential(multiplier=0.25, max=self._look_again_s),
             stop=tenacity.stop_when_event_set(self._stopping),
             sleep=tenacity.sleep_using_event(self._awake),
         )
@@ -202,14 +213,19 @@ class _Line:
                 allow_redirects=False,
                 stream=True,
             ) as answer:
-                return answer.status_code, _body(answer)
+                status, body = answer.status_code, _body(answer)
+            # What was cut off can look whole: the end of a head, or an answer of unknown length.
+            return self._too_late() if self._late else (status, body)
         except (requests.RequestException, OSError) as error:
             if self._late or isinstance(error, requests.Timeout):
-                return Unavailable(f"{self._timeout_s:g} 秒内没有答复 / no answer in time")
+                return self._too_late()
             # The kind of trouble only: its text can carry the request.
             return Unavailable(f"联系不上 / not reached: {type(error).__name__}")
         finally:
             watch.cancel()
+
+    def _too_late(self) -> Unavailable:
+        return Unavailable(f"{self._timeout_s:g} 秒内没有答复 / no answer in time")
 
     def end(self) -> None:
         """Cut the call that is being made, and let no other begin. Any thread may call it."""

@@ -13,7 +13,6 @@ import select
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +43,7 @@ _TICK_S = 0.5
 _BACK_OFF_MIN_S = 0.1
 _BACK_OFF_MAX_S = 1.5
 _REFUSED_S = 5.0
-_STEADY_S = 5.0  # a connection that did not even last this long is no reason to hurry back
+_STEADY_MS = 5000  # a connection that did not even last this long is no reason to hurry back
 _TOGETHER_MAX = 64  # messages in one transaction: each may be a batch of a megabyte
 _KINDS = ("batch", "status", "health")
 
@@ -74,7 +73,7 @@ class Inbox:
         self._client = self._made(now_ms())
         self._failures = 0
         self._refused = ""
-        self._since_s = math.inf
+        self._since_ms = now_ms()
         self._leaving = False
 
     def run(self, stop: threading.Event) -> None:
@@ -146,7 +145,8 @@ class Inbox:
             if stop.is_set():
                 return False
         self._failures += 1
-        self._since_s = math.inf
+        # Nothing is steady before its subscription is granted.
+        self._since_ms = self._now_ms()
         try:
             self._client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
         except (OSError, ValueError) as error:
@@ -208,7 +208,7 @@ class Inbox:
             return
         log.info("消息服务器已连接 / broker connected: %s:%s", self._broker.host, self._broker.port)
         self._refused = ""
-        self._since_s = time.monotonic()
+        self._since_ms = self._now_ms()
         # Only now does anything reach us: agents that hear this send at once.
         self._say(True)
 
@@ -219,7 +219,7 @@ class Inbox:
         self._refused = words
 
     def _on_disconnect(self, _client: Any, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        if time.monotonic() - self._since_s > _STEADY_S:
+        if self._now_ms() - self._since_ms > _STEADY_MS:
             self._failures = 0
         if reason.is_failure and not self._refused:
             log.warning("与消息服务器断开 / broker lost: %s", reason)

@@ -127,7 +127,8 @@ def _door(settings: Settings, door: DoorSettings, folder: Path, outbox: Outbox) 
     app = module.create_app(outbox, {each.id: each.invite_s for each in settings.windows}, token, clock.now)
     try:
         server, port = module.serve(app, door.host, door.port)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        # ValueError: waitress does not know the host.
         taken = f"door: {door.host}:{door.port}: 被其它程序占用或不可用 / taken by another program or not ours: {error}"
         raise BadSettings([taken]) from error
     if door.port_file:

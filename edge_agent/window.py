@@ -97,8 +97,8 @@ class Window:
                 case Noise():
                     self._noise += 1
                 case (Pressed() as frame, raw):
-                    presses.append(_press(frame, raw))
-                    self._met(frame.device, moment)
+                    if self._met(frame.device, moment):
+                        presses.append(_press(frame, raw))
                 case (Beat() as frame, _):
                     self._met(frame.device, moment)
                     reply += self._beat(frame, moment)
@@ -172,12 +172,18 @@ class Window:
         self._asked_ms = moment.mono_ms
         return encode(Query(self._device))
 
-    def _met(self, device: str, moment: Moment) -> None:
+    def _met(self, device: str, moment: Moment) -> bool:
+        """Whether to believe that this frame is that device's."""
         if device == self._device:
             self._heard_ms, self._stranger = moment.mono_ms, ""
-        elif device != self._stranger:
-            log.warning("接在此口的是另一台设备 / another device on this line: window=%s device=%s", self.id, device)
-            self._stranger = device
+            return True
+        if device == self._stranger:
+            return True
+        # Once in 65,536 a damaged frame still fits its CRC, and may carry a wrong name. Another device that really is
+        # there says so again, in its beat or when it repeats its press.
+        log.warning("接在此口的是另一台设备 / another device on this line: window=%s device=%s", self.id, device)
+        self._stranger = device
+        return False
 
     # ---- what a person sees
 

@@ -24,7 +24,7 @@ BENCHES = (*bench_press.BENCHES, *bench_agent.BENCHES, *bench_collector.BENCHES,
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="写成页面 / write docs/benchmarks.md")
 @click.option("--date", default="", help="日期, 默认今天 / the date to put on it; today if none is given")
 def main(only: tuple[str, ...], runs: int, json_file: Path | None, write: Path | None, date: str) -> None:
-    """实测: 真实进程, 旁列本机极限 / measures real processes beside the machine's own limits. Exit 1 if a reach is missed."""
+    """实测: 真实进程, 旁列本机极限 / real processes beside the machine's own limits. Exit 1 if a reach is missed."""
     chosen = _chosen(only)
     date = date or datetime.now().astimezone().strftime("%Y-%m-%d")
     progress = _Progress(chosen, runs)

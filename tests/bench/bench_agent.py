@@ -161,8 +161,9 @@ def _hurry(outbox: Outbox) -> None:
 BENCHES = (
     Bench(
         name="start",
-        how="从启动进程到首个确认 (三个窗口, 已有存档, 字节码已编译; 面板每 5 毫秒重发)。\n\nFrom the start of the process to its"
-        " first ack: three windows, an outbox that is there already, compiled bytecode; the press is repeated every 5 ms.",
+        how="从启动进程到首个确认 (三个窗口, 已有存档, 字节码已编译; 面板每 5 毫秒重发)。\n\n"
+        "From the start of the process to its first ack: three windows, an outbox that is there already, compiled"
+        " bytecode; the press is repeated every 5 ms.",
         bounded_by="Python 启动与导入 Python's own start and the imports",
         lines=(
             Line("start", "启动 → 首个确认 start → first ack, 无接口 without door", "s", at_most=0.7),
@@ -178,8 +179,8 @@ BENCHES = (
         how=f"连着 mosquitto、三个窗口、面板每 10 秒报一次平安, 预热 {WARM_UP_S:g} 秒后量 {IDLE_S:g} 秒; 内存取其末。"
         f"\n\nConnected to mosquitto, three windows whose panels beat every 10 s; {IDLE_S:g} s after {WARM_UP_S:g} s of"
         " warming up. Memory is taken at the end.",
-        bounded_by="解释器与导入的库 the interpreter and the imported libraries; 每窗口每秒看一次时钟 one look at the clock per window and"
-        " second",
+        bounded_by="解释器与导入的库 the interpreter and the imported libraries; 每窗口每秒看一次时钟"
+        " one look at the clock per window and second",
         lines=(
             Line("rss", "内存 RSS, 无接口 without door", "MB", at_most=35),
             Line("rss_door", "内存 RSS, 有接口 with door", "MB", at_most=50),
@@ -194,11 +195,13 @@ BENCHES = (
     ),
     Bench(
         name="backlog",
-        how=f"存档中 {2 * SERVICES:,} 条记录 ({SERVICES:,} 次服务, 各一次按键一次终结), 代理与汇聚器先遇断线, mosquitto 恢复;"
-        " 至存档为空, 并核对账本中的记录与评价数。\n\n"
-        f"{2 * SERVICES:,} records of {SERVICES:,} rated services in one outbox. Agent and collector have tried in vain, then"
-        " mosquitto comes back; until the outbox is empty, and the ledger must hold every record and every rating.",
-        bounded_by="汇聚器一个核: 链、插入、含义 the collector's one core: chain, rows, meaning; 每批一个往返 one round trip per 1,000",
+        how=f"存档中 {2 * SERVICES:,} 条记录 ({SERVICES:,} 次服务, 各一次按键一次终结), 代理与汇聚器先遇断线,"
+        " mosquitto 恢复; 至存档为空, 并核对账本中的记录与评价数。\n\n"
+        f"{2 * SERVICES:,} records of {SERVICES:,} rated services in one outbox. Agent and collector have tried in"
+        " vain, then mosquitto comes back; until the outbox is empty, and the ledger must hold every record and every"
+        " rating.",
+        bounded_by="汇聚器一个核 (链、插入、含义) the collector's one core: chain, rows, meaning; 每批一个往返"
+        " one round trip per 1,000",
         lines=(
             Line("moving", "恢复 → 首批入账 broker back → first batch in the ledger", "s", at_most=2),
             Line("rate", "补传直至为空 catching up until empty", "/s", at_least=10_000),

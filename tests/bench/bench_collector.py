@@ -27,12 +27,12 @@ from tests.brokers import ROOT
 
 RATED = 50
 EVERY_S = 0.2
-BATCHES = 50
+BATCHES = 100
 BATCH = 1000
 
 
 def to_the_province(folder: Path) -> dict[str, float]:
-    """Five citizens a second: case to the collector, invitation at the door, press; times from the province's journal."""
+    """Five citizens a second: case to the collector, invitation at the door, press; times from the journal."""
     with parts.cables() as cables, parts.broker(folder) as broker, parts.province(folder) as far:
         far.await_file("province.port")
         devices = [cable.device for cable in cables]
@@ -191,10 +191,11 @@ def _verified(folder: Path) -> float:
 BENCHES = (
     Bench(
         name="province",
-        how="每秒 5 位办事人: 办件送汇聚器, 经代理接口开邀请, 面板收到邀请即按键; 时刻取自省平台自己的日志, 汇聚器先送办件再送评价。"
-        "\n\nFive citizens a second: the case goes to the collector, the invitation is opened at the agent's door, and the"
-        " press follows as soon as the panel is invited. Times are from the province's own journal. The collector sends"
-        " the case, then the rating.",
+        how="每秒 5 位办事人: 办件送汇聚器, 经代理接口开邀请, 面板收到邀请即按键; 时刻取自省平台自己的日志,"
+        " 汇聚器先送办件再送评价。\n\n"
+        "Five citizens a second: the case goes to the collector, the invitation is opened at the agent's door, and"
+        " the press follows as soon as the panel is invited. Times are from the province's own journal. The"
+        " collector sends the case, then the rating.",
         bounded_by="两次 HTTP 与省平台解密 two calls and the province's decryption (纯 Python SM2 of the simulator)",
         lines=(
             Line("p50", "按键 → 省平台接收 press → accepted, p50", "ms"),
@@ -211,9 +212,9 @@ BENCHES = (
     Bench(
         name="ledger",
         how=f"{BATCHES} 批各 1,000 条 (一半按键一半终结, 每次按键成一条评价) 解码入账; 再以 collector verify 重算全部。"
-        f"\n\n{BATCHES} batches of 1,000 records, half presses and half closings, each press becoming a rating: decoded and"
-        " taken in, in the measuring process. Then `collector verify` recomputes all of it, by its own account of the"
-        " time.",
+        f"\n\n{BATCHES} batches of 1,000 records, half presses and half closings, each press becoming a rating:"
+        " decoded and taken in, in the measuring process. Then `collector verify` recomputes all of it, by its own"
+        " account of the time.",
         bounded_by="Python 与 SQLite, 一个核 one core",
         lines=(
             Line("intake", "入账 records into the ledger", "/s"),

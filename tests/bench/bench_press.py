@@ -80,16 +80,17 @@ def one_line(folder: Path) -> dict[str, float]:
 
 def one_line_to_the_ledger(folder: Path) -> dict[str, float]:
     """The same with a broker and a collector that takes the records meanwhile; what stands in the ledger counts."""
-    with parts.cables(1) as (cable,), parts.broker(folder) as broker:
-        with (
-            parts.collector(folder, [cable.device], broker.port),
-            parts.agent(folder, [cable], broker.port),
-        ):
-            parts.first_ack(cable)
-            parts.wait_until(lambda: _ledger_has(folder, 1), 15)
-            started_s = time.perf_counter()
-            rate = _as_fast_as_it_goes(cable)
-            done_s = parts.wait_until(lambda: _ledger_has(folder, cable.count), 60, every_s=0.02)
+    with (
+        parts.cables(1) as (cable,),
+        parts.broker(folder) as broker,
+        parts.collector(folder, [cable.device], broker.port),
+        parts.agent(folder, [cable], broker.port),
+    ):
+        parts.first_ack(cable)
+        parts.wait_until(lambda: _ledger_has(folder, 1), 15)
+        started_s = time.perf_counter()
+        rate = _as_fast_as_it_goes(cable)
+        done_s = parts.wait_until(lambda: _ledger_has(folder, cable.count), 60, every_s=0.02)
     bodies = _bodies(folder / "ledger.db", "SELECT body FROM record ORDER BY epoch_id, seq")
     _whole_and_in_order(bodies, cable.count)
     return {"rate": rate, "through": (cable.count - 1) / (done_s - started_s)}
@@ -131,12 +132,14 @@ def _whole_and_in_order(bodies: list[bytes], count: int) -> None:
 BENCHES = (
     Bench(
         name="press",
-        how="每秒 10 次按键于三条线之一 (代理、mosquitto、汇聚器各为一个进程); 量测进程自持 pty 与一个可读该代理主题的订阅者,"
-        " 一个线程, 到达即取时。回执在外部量: 订阅者收到覆盖该按键的回执。\n\nTen presses a second on one of three"
-        " lines; agent, mosquitto and collector are processes. The measuring thread holds the pty and a subscriber who may"
-        " read the agent's topics, and takes the time as soon as something comes. The receipt is seen from outside: the"
+        how="每秒 10 次按键于三条线之一 (代理、mosquitto、汇聚器各为一个进程); 量测进程自持 pty 与一个可读该代理主题的"
+        "订阅者, 一个线程, 到达即取时。回执在外部量: 订阅者收到覆盖该按键的回执。\n\n"
+        "Ten presses a second on one of three lines; agent, mosquitto and collector are processes. The measuring"
+        " thread holds the pty and a subscriber who may read the agent's topics, and takes the time as soon as"
+        " something comes. The receipt is seen from outside: the"
         " subscriber hears the first receipt that covers the press, which is when the agent hears it too.",
-        bounded_by="fdatasync + pty 往返 round trip; 其后 then mosquitto 往返 round trip; 再后 then 账本提交 the ledger's commit",
+        bounded_by="fdatasync + pty 往返 round trip; 其后 then mosquitto 往返 round trip; 再后 then 账本提交"
+        " the ledger's commit",
         lines=(
             Line("ack_p50", "按键 → 确认 press → ack, p50", "ms"),
             Line("ack_p99", "按键 → 确认 press → ack, p99", "ms", at_most=20),
@@ -161,9 +164,10 @@ BENCHES = (
     ),
     Bench(
         name="one-line",
-        how=f"一条线上最多 {ABREAST} 次按键同时在途, 共 {FAST_PRESSES:,} 次, 无消息服务器; 每个确认须按序, 之后逐条核对存档。"
-        f"\n\n{ABREAST} presses on the way at once on one pty, {FAST_PRESSES:,} in all, no broker. Acks must come in order;"
-        " afterwards the outbox must hold every press once and in order.",
+        how=f"一条线上最多 {ABREAST} 次按键同时在途, 共 {FAST_PRESSES:,} 次, 无消息服务器; 每个确认须按序,"
+        " 之后逐条核对存档。\n\n"
+        f"{ABREAST} presses on the way at once on one pty, {FAST_PRESSES:,} in all, no broker. Acks must come in"
+        " order; afterwards the outbox must hold every press once and in order.",
         bounded_by="fdatasync 每批一次 one per commit; Python 解码与写入 decoding and inserting (一个核 one core)",
         lines=(Line("rate", "一条线: 存盘后确认 acked from disk, 丢失 lost 0", "/s", at_least=4000),),
         measure=one_line,
@@ -176,8 +180,9 @@ BENCHES = (
     ),
     Bench(
         name="one-line-to-ledger",
-        how="同上, 同时 mosquitto 与汇聚器收走记录; 逐条核对账本。\n\nThe same while mosquitto and the collector take the records;"
-        " afterwards the ledger must hold every press once and in order.",
+        how="同上, 同时 mosquitto 与汇聚器收走记录; 逐条核对账本。\n\n"
+        "The same while mosquitto and the collector take the records; afterwards the ledger must hold every press"
+        " once and in order.",
         bounded_by="同上, 且四个进程分享本机的核 the same, and four processes share the machine's cores",
         lines=(
             Line("rate", "一条线, 同时上交 acked from disk meanwhile", "/s"),

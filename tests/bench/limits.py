@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import secrets
 import select
 import socket
 import sqlite3
@@ -16,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
-from fastecdsa.curve import P256
 from paho.mqtt.enums import CallbackAPIVersion
 
+from protocols import sm2
 from tests.bench.table import PYTHON, python_environment
 from tests.brokers import ROOT, USERS, Mosquitto
 
@@ -226,11 +227,11 @@ def empty_python(_folder: Path) -> dict[str, float]:
 
 
 def points(_folder: Path) -> dict[str, float]:
-    """What an SM2 encryption cannot do without: two multiplications of a point, by the library that is used."""
-    secret = P256.q - 12345
+    """What an SM2 encryption cannot do without: two multiplications of a point of its curve, by the library used."""
+    secret = secrets.randbits(255)
 
     def twice() -> None:
-        P256.G * secret
-        P256.G * (secret - 1)
+        sm2._G * secret
+        sm2._G * (secret - 1)
 
     return {"points": per_second(twice, 0.3)}

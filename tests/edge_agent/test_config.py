@@ -87,7 +87,7 @@ def test_the_shortest_settings_are_enough(written):
         ('id = "2"', 'id = "1"', "windows[2].id: ", "is taken by windows[1]"),
         ('device = "D0002"', 'device = "D0001"', "windows[2].device: ", "is taken by windows[1]"),
         ('"socket://10.0.0.7:4001"', '"/dev/serial/by-path/1"', "windows[2].port: ", "is taken by windows[1]"),
-        ("[[windows]]", "[[window]]", "windows: ", "/"),
+        ("[[windows]]", "[[window]]", "window: ", "windows"),
         ('password = "a-password"', 'password = "x"\npassword_file = "p"', "uplink.password: ", "not both"),
         ('password = "a-password"', 'password_file = "nowhere"', "uplink.password_file: ", "'nowhere'"),
         ('agent = "hall-pc-1"', 'agent = "hall-pc-1"\nlog = "loud"', "log: ", "warning"),

@@ -160,7 +160,11 @@ def test_noise_is_counted_and_disturbs_nothing(window, box):
 
 
 def test_a_press_of_another_device_is_kept_and_the_window_says_so(window, box):
-    """Two cables were swapped: own first, understand later. And its own device is missing."""
+    """Two cables were swapped: own first, understand later. And its own device is missing.
+
+    It has to say its name twice: red if a frame whose damage fits the CRC can use an invitation up at once.
+    """
+    assert b"" == window.feed(pressed(1, device="D0999"), at(50))
     assert ack(1, "D0999") == window.feed(pressed(1, device="D0999"), at(100))
     assert ["D0999"] == [record.device for record in presses(box)]
     assert ("ready", "另一台设备 / another device: D0999") == shown(window, at(200))
