@@ -13,8 +13,7 @@ from msgspec import Meta
 from protocols import settings
 from protocols.dialects.txnbody import TxnBody, TxnBodySettings
 from protocols.errors import BadSettings, ProtocolError
-
-Port = Annotated[int, Meta(ge=1, le=65535)]
+from protocols.settings import Port, Url
 
 
 class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,14 +40,14 @@ class BrokerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     password_file: str = ""
     tls: TlsSettings | None = None
     keepalive_s: Annotated[int, Meta(ge=5, le=600)] = 20
-    share: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]*$")] = ""
+    share: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]*\Z")] = ""
 
 
 class ProvinceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The province's system: who we are there and how it is spoken to."""
 
-    case_url: Annotated[str, Meta(pattern="^https?://")]
-    offline_rating_url: Annotated[str, Meta(pattern="^https?://")]
+    case_url: Url
+    offline_rating_url: Url
     app_mark: str
     public_key: str
     app_word: str = ""

@@ -11,10 +11,9 @@ from msgspec import Meta
 
 from protocols import settings
 from protocols.errors import BadSettings
-from protocols.messages import NAME
 from protocols.ratings import Channel, Level
+from protocols.settings import DeviceId, Name
 
-Name = Annotated[str, Meta(pattern=f"^{NAME.pattern}$")]
 LevelName = Literal["very_satisfied", "satisfied", "basically_satisfied", "dissatisfied", "very_dissatisfied"]
 
 
@@ -23,8 +22,8 @@ class _Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     window: Name
     hall: Annotated[str, Meta(min_length=1, max_length=64)]
     number: Annotated[str, Meta(min_length=1, max_length=32)]
-    device: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,32}$")]
-    keys: dict[Annotated[str, Meta(pattern="^[0-9]{1,2}$")], LevelName] = {}
+    device: DeviceId
+    keys: dict[Annotated[str, Meta(pattern=r"^[0-9]{1,2}\Z")], LevelName] = {}
     channel: Channel = "window_keypad"
     walk_in: bool = False
 

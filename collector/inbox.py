@@ -7,7 +7,6 @@ anything: an agent sends again what was not receipted.
 from __future__ import annotations
 
 import logging
-import math
 import random
 import select
 import socket

@@ -10,10 +10,7 @@ from msgspec import Meta
 
 from protocols import settings
 from protocols.errors import BadSettings
-from protocols.messages import NAME
-
-Name = Annotated[str, Meta(pattern=f"^{NAME.pattern}$")]
-Port = Annotated[int, Meta(ge=1, le=65535)]
+from protocols.settings import DeviceId, Name, Port
 
 
 class OutboxSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,7 +56,7 @@ class WindowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One service window: its device and the cable to it."""
 
     id: Name
-    device: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,32}$")]
+    device: DeviceId
     port: str
     baud: Annotated[int, Meta(ge=110, le=4_000_000)] = 9600
     profile: Literal["house"] = "house"
@@ -97,6 +94,10 @@ def _bytes(path: Path) -> bytes:
 
 def _contradictions(read: Settings, folder: Path) -> list[str]:
     mistakes = []
+    if read.agent == "collector":
+        mistakes.append(
+            "agent: 不能叫 collector, 那是汇聚器的名字 / may not be collector, that is the collector's own name"
+        )
     if not read.windows:
         mistakes.append("windows: 至少一个窗口 / at least one [[windows]]")
     for key, values in (

@@ -10,7 +10,6 @@ import time
 import pytest
 
 from firmware_sim.province import CASE_PATH, RATING_PATH, Misbehaviour, Province, Rules, serving
-from protocols.ratings import Accepted
 from tests.collector.agents import NOW_MS
 from tests.collector.ledgers import PERSON, case
 from tests.collector.provinces import ACCEPTED, KEYS, eventually, forwarding, refusing, says, stubbed
@@ -104,16 +103,11 @@ def test_a_bad_rating_by_keypad_is_parked_where_a_reason_is_required(ledger):
 @pytest.mark.parametrize(
     "chances",
     [
-        {"http_5xx": 0.6},
-        {"http_429": 0.6},
-        {"http_401": 0.6},
-        {"empty": 0.6},
-        {"rubbish": 0.6},
-        {"drop_before": 0.6},
-        {"slow": 0.6},
+        {"http_5xx": 0.2, "http_429": 0.2, "http_401": 0.2},
+        {"empty": 0.3, "rubbish": 0.3},
+        {"drop_before": 0.4, "slow": 0.4},
         {"forget": 0.5},
-        {"stall_before": 0.2},
-        {"timeout_after": 0.2},
+        {"stall_before": 0.2, "timeout_after": 0.3},
         {"http_5xx": 0.2, "empty": 0.1, "rubbish": 0.1, "drop_before": 0.1, "forget": 0.3, "http_429": 0.1},
     ],
     ids=lambda chances: "+".join(chances),
@@ -123,14 +117,14 @@ def test_a_misbehaving_province_gets_every_rating_once(ledger, chances):
 
     Red if any of these answers becomes a Refused, or if begin() is not written before the call.
     """
-    ledger.rate(*range(1, 13))
-    ledger.rate(13, 14, 15, button=2)
+    ledger.rate(*range(1, 8))
+    ledger.rate(8, 9, button=2)
     there = province(**chances)
     with serving(there) as door, forwarding(ledger, door.url, workers=4, timeout_s=0.2):
-        eventually(settled(ledger, 15))
+        eventually(settled(ledger, 9))
 
-    assert {f"C{number}": "2" if number > 12 else "5" for number in range(1, 16)} == held(there)
-    assert 15 == len(there.ratings())
+    assert {f"C{number}": "2" if number > 7 else "5" for number in range(1, 10)} == held(there)
+    assert 9 == len(there.ratings())
     assert 0 == ledger.overview.counts()["flagged"]
     assert there.state()["misbehaved"]
 
@@ -363,7 +357,7 @@ def test_one_poisoned_record_does_not_make_the_province_away(ledger):
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_poisoned_records_do_not_hold_up_the_others(ledger, workers):
-    """A dozen bad ratings without an answer, in front of everything: two hundred others pass by them.
+    """A dozen bad ratings without an answer, in front of everything: the others pass by them.
 
     Red if the stubborn are served before the rest by every worker, or if an away province is asked with the same
     ratings again and again.
@@ -372,9 +366,9 @@ def test_poisoned_records_do_not_hold_up_the_others(ledger, workers):
     there = poisoned(range(1, 13))
     with serving(there) as door, forwarding(ledger, door.url, workers, speed=200) as forwarder:
         eventually(lambda: there.state()["calls"] >= 12)
-        for hundred in range(4):
-            ledger.rate(*range(100 * (hundred + 1), 100 * (hundred + 1) + 50))
-        eventually(settled(ledger, 200))
+        for first in (100, 200, 300):
+            ledger.rate(*range(first, first + 10))
+        eventually(settled(ledger, 30))
         assert not forwarder._away
 
     assert 12 == list(ledger.states().values()).count("due")
@@ -402,13 +396,13 @@ def test_records_that_stall_take_one_worker_at_most(ledger):
 
 
 def test_no_two_workers_have_the_same_rating(ledger):
-    """Eight workers, fifty ratings: one case call and one rating call each."""
-    ledger.rate(*range(1, 51))
+    """Eight workers, twenty ratings: one case call and one rating call each."""
+    ledger.rate(*range(1, 21))
     there = Province(KEYS)
     with serving(there) as door, forwarding(ledger, door.url, workers=8):
-        eventually(settled(ledger, 50))
+        eventually(settled(ledger, 20))
 
-    assert 100 == there.state()["calls"] == ledger.count("attempt")
+    assert 40 == there.state()["calls"] == ledger.count("attempt")
 
 
 @pytest.mark.parametrize("speaks", ["nothing", "half a head", "half a body"])
@@ -562,4 +556,3 @@ def test_an_accepted_case_is_not_sent_twice(ledger):
         eventually(settled(ledger, 1))
 
     assert [CASE_PATH, RATING_PATH, RATING_PATH, RATING_PATH] == stub.calls
-    assert isinstance(Accepted(), Accepted)
