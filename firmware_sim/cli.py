@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from firmware_sim import broker, demo, morning, province
+from firmware_sim import broker, demo, fleet, morning, province
 from firmware_sim.faults import Faults
 from firmware_sim.line import (
     Change,
@@ -99,6 +99,7 @@ def _tell(_window: str, event: Change) -> None:
 main.add_command(broker.main)
 main.add_command(province.command)
 main.add_command(morning.command)
+main.add_command(fleet.command)
 main.add_command(demo.command)
 
 if __name__ == "__main__":

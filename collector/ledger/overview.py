@@ -72,6 +72,24 @@ class Overview:
         )
         return [dict(row) for row in rows]
 
+    def parked(self, most: int = 20) -> list[dict[str, Any]]:
+        """The newest ratings that wait for a person, with what that person needs to find them: not for a wall."""
+        rows = self._store.rows(
+            "SELECT id, hall, number, level, pressed_ms, case_no, service_number, reason, words, settled_ms FROM rating"
+            " WHERE state = 'parked' ORDER BY coalesce(settled_ms, made_ms) DESC, id DESC LIMIT ?",
+            (most,),
+        )
+        return [dict(row) for row in rows]
+
+    def unratable(self) -> list[dict[str, Any]]:
+        """Presses without a meaning yet, by window, device and reason."""
+        rows = self._store.rows(
+            "SELECT agent, window, device, fate AS reason, detail, count(*) AS presses FROM press"
+            " INDEXED BY press_curable WHERE fate NOT IN ('rated', 'repeat', 'duplicate', 'unsolicited')"
+            " GROUP BY 1, 2, 3, 4, 5"
+        )
+        return [dict(row) for row in rows]
+
     def quarantined(self, most: int = 20) -> list[dict[str, Any]]:
         """The newest messages that were not ours; the first bytes of each as hex."""
         rows = self._store.rows("SELECT * FROM quarantine ORDER BY id DESC LIMIT ?", (most,))

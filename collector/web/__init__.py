@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from flask import Flask, Response, render_template, request
+from markupsafe import Markup
 from waitress.server import create_server
 
 from protocols.ratings import Case
@@ -22,9 +23,11 @@ from ..ledger.overview import Overview
 from ..reconcile import reconcile
 
 THREADS = 16
-BODY_MAX = 256 * 1024  # some hundred cases at once
 _CASES_MAX = 500
+BODY_MAX = 1024 * 1024  # so many cases of a kilobyte each, with room
 _FRESH_MS = 900  # a page asks every second
+_WINDOWS_MAX = 200  # more are not read by anybody: then only those that need somebody are listed
+_WELL = ("ready", "inviting")
 _FIELDS = {field.name for field in dataclasses.fields(Case)}
 
 
@@ -46,6 +49,12 @@ def create_app(
 
     shown = _Shown(overview, directory, now_ms)
 
+    def allowed() -> None:
+        # WSGI hands headers over as latin-1, whatever they are.
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode("latin-1", "replace")
+        if not hmac.compare_digest(given, token.encode()):
+            raise Wrong(401, "Authorization", "令牌不对 / wrong token, expected Bearer <web.token>")
+
     @app.errorhandler(Wrong)
     def wrong(error: Wrong) -> tuple[dict[str, Any], int]:
         return error.body, error.status
@@ -64,11 +73,16 @@ def create_app(
 
     @app.get("/")
     def page() -> str:
-        return render_template("index.html")
+        # Whole at once: it is to be read, and printed, without scripts too.
+        return render_template("index.html", board=Markup(board()))  # noqa: S704 - rendered, and escaped, by us
 
     @app.get("/board")
     def board() -> str:
-        return render_template("board.html", **shown.lately(), words=_WORDS)
+        found = shown.lately()
+        listed = _listed(found["windows"])
+        return render_template(
+            "board.html", **(found | {"windows": listed}), unlisted=len(found["windows"]) - len(listed), words=_WORDS
+        )
 
     @app.get("/api/v1/summary")
     def api_summary() -> dict[str, Any]:
@@ -82,6 +96,15 @@ def create_app(
     @app.get("/api/v1/ratings")
     def api_ratings() -> dict[str, Any]:
         return {"ratings": overview.last_ratings(_most())}
+
+    @app.get("/api/v1/parked")
+    def api_parked() -> dict[str, Any]:
+        allowed()
+        return {"parked": overview.parked(_most())}
+
+    @app.get("/api/v1/unratable")
+    def api_unratable() -> dict[str, Any]:
+        return {"unratable": overview.unratable()}
 
     @app.get("/api/v1/agents")
     def api_agents() -> dict[str, Any]:
@@ -97,10 +120,7 @@ def create_app(
 
     @app.post("/api/v1/cases")
     def api_cases() -> tuple[dict[str, Any], int]:
-        # WSGI hands headers over as latin-1, whatever they are.
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode("latin-1", "replace")
-        if not hmac.compare_digest(given, token.encode()):
-            raise Wrong(401, "Authorization", "令牌不对 / wrong token, expected Bearer <web.token>")
+        allowed()
         cases = _cases(request.get_data())
         changed = intake.take_cases(cases, now_ms())
         return {"taken": len(cases), "changed": changed}, 200
@@ -166,7 +186,9 @@ class _Shown:
                 "windows": [
                     {**line, **health.get((line["agent"], line["window"]), unknown)} for line in found["windows"]
                 ],
-                "ratings": self._overview.last_ratings(15),
+                "ratings": self._overview.last_ratings(12),
+                "parked": self._overview.parked(12),
+                "unratable": self._overview.unratable(),
             }
 
 
@@ -181,7 +203,7 @@ def _cases(body: bytes) -> list[Case]:
     """One case or a list of them; Wrong names the field, and never repeats what stood in it."""
     try:
         given = msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Wrong(400, "", "请求体应为 JSON / the body must be JSON") from error
     items = given if isinstance(given, list) else [given]
     if not 1 <= len(items) <= _CASES_MAX:
@@ -216,6 +238,13 @@ def _named(words: str) -> str:
 def _without_value(words: str) -> str:
     # What was given may be somebody's number that stands in the wrong field.
     return "不在列表中 / not one of the list" if words.startswith("Invalid enum value") else words.replace("`", "")
+
+
+def _listed(windows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if len(windows) <= _WINDOWS_MAX:
+        return windows
+    needing = [each for each in windows if each["state"] not in _WELL or each["parked"] or each["unratable"]]
+    return needing[:_WINDOWS_MAX]
 
 
 def _health(agents: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -263,5 +292,9 @@ _WORDS = {
     "case_unknown": "省平台无此办件",
     "lacking": "缺少字段",
     "no_case": "无办件编号",
+    "window_not_placed": "窗口未登记",
+    "keys_not_confirmed": "按键含义未确认",
+    "button_not_mapped": "按键无含义",
+    "awaiting_closing": "等待邀请终结",
     "": "",
 }

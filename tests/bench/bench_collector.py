@@ -25,9 +25,9 @@ from tests.bench.limits import quantile
 from tests.bench.table import PYTHON, Bench, Line, python_environment
 from tests.brokers import ROOT
 
-RATED = 50
+RATED = 40
 EVERY_S = 0.2
-BATCHES = 100
+BATCHES = 60
 BATCH = 1000
 
 
@@ -207,7 +207,7 @@ BENCHES = (
             Line("post_p99", "直接送两次 both posted directly, p99", "ms"),
         ),
         limit=bare_posts,
-        seconds=17,
+        seconds=12,
     ),
     Bench(
         name="ledger",

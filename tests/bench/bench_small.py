@@ -55,6 +55,6 @@ BENCHES = (
         measure=importing,
         limits=(Line("python_ms", "空 Python 进程 a Python that does nothing", "ms"),),
         limit=limits.start,
-        seconds=5,
+        seconds=4,
     ),
 )

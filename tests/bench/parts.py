@@ -20,7 +20,7 @@ import tty
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -116,7 +116,7 @@ class Listener:
 
     def fileno(self) -> int:
         sock: Any = self._client.socket()
-        return sock.fileno()
+        return int(sock.fileno())
 
     def close(self) -> None:
         self._client.disconnect()
@@ -136,9 +136,9 @@ class Listener:
     def _on_message(self, _client: Any, _userdata: Any, message: mqtt.MQTTMessage) -> None:
         _, kind = parse_topic(message.topic) or ("", "")
         if kind == "receipt":
-            self.receipted.append((decode(message.payload, Receipt).upto, self._heard_s))
+            self.receipted.append((decode(bytes(message.payload), Receipt).upto, self._heard_s))
             return
-        batch = decode(message.payload, Batch)
+        batch = decode(bytes(message.payload), Batch)
         for seq, body in enumerate(batch.records, batch.first):
             record = json.loads(bytes(body))
             if record["kind"] == "press":
@@ -209,7 +209,14 @@ class Part:
         return self.process.pid
 
 
-def agent(folder: Path, cables: Sequence[Cable], broker_port: int, name: str = AGENT, door: bool = False) -> Part:
+class Wired(Protocol):
+    """A device at the end of a cable, and the host's end of it."""
+
+    device: str
+    port: str
+
+
+def agent(folder: Path, cables: Sequence[Wired], broker_port: int, name: str = AGENT, door: bool = False) -> Part:
     """An agent with a window for each cable."""
     windows = "".join(
         f'[[windows]]\nid = "{number}"\ndevice = "{cable.device}"\nport = "{cable.port}"\n'
@@ -286,8 +293,8 @@ def broker(folder: Path) -> Iterator[Mosquitto]:
         yield running
 
 
-def first_ack(cable: Cable, within_s: float = _UP_S) -> float:
-    """Repeat one press until it is acknowledged; how long that took in seconds, and the agent is up."""
+def first_ack(cable: Cable, within_s: float = _UP_S) -> None:
+    """Repeat one press until it is acknowledged: the agent is up."""
     count, started_s = cable.press(), time.perf_counter()
     while count not in cable.acks():
         if time.perf_counter() - started_s > within_s:
@@ -295,7 +302,6 @@ def first_ack(cable: Cable, within_s: float = _UP_S) -> float:
         # Much more often than a panel does, so that the repeating is no part of what is measured.
         if not select.select([cable], [], [], 0.005)[0]:
             cable.say(count)
-    return time.perf_counter() - started_s
 
 
 def asked(path: Path, question: str) -> Any:

@@ -15,7 +15,7 @@ def opened(tmp_path: Path) -> Iterator[Callable[..., Ledger]]:
     ledgers: list[Ledger] = []
 
     def open_ledger(directory: Directory | None = None) -> Ledger:
-        ledgers.append(Ledger(tmp_path / "ledger.db", directory or directory_of(window())))
+        ledgers.append(Ledger(tmp_path / "ledger.db", directory_of(window()) if directory is None else directory))
         return ledgers[-1]
 
     yield open_ledger

@@ -1,15 +1,18 @@
 """The program as a person meets it: its words when something is wrong, and a whole agent between panel and broker."""
 
 import csv
+import fcntl
 import io
 import json
 import os
+import pty
 import re
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -279,13 +282,33 @@ def test_what_a_person_can_put_right_is_said_in_words(file, old, new, words):
 
 
 def test_an_encrypted_key_is_refused_and_not_asked_for(file):
-    """Nobody sits there at start to type a password in."""
+    """Nobody sits there at start to type a password in. Red if OpenSSL may ask for it."""
     command = "openssl req -x509 -newkey rsa:2048 -passout pass:x -keyout key.pem -out agent.crt -subj /CN=a -days 1"
     subprocess.run(command.split(), cwd=file.parent, check=True, capture_output=True)
     tls = '[uplink.tls]\ncertificate = "agent.crt"\nkey_file = "key.pem"\n[[windows]]'
     file.write_text(settings().replace("[[windows]]", tls), encoding="utf-8")
 
-    assert "uplink.tls: 证书或密钥用不了" in stopped(file)
+    assert "uplink.tls: 证书或密钥用不了" in told_at_a_terminal(file)
+
+
+def told_at_a_terminal(file: Path) -> str:
+    """What `run` says to a person at a terminal, who types nothing."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        command("run", "--config", file),
+        stdin=slave,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    try:
+        return process.communicate(timeout=5)[1].decode()
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(master)
+        os.close(slave)
 
 
 def test_another_agents_outbox_is_not_touched(file):

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,24 +50,23 @@ class Caller:
         self.port = port
 
     def ask(self, method: str, path: str, body: Any = None, token: str | None = TOKEN) -> Answer:
-        connection = self.connection(method, path, body, token)
-        response = connection.getresponse()
-        answer = Answer(response.status, dict(response.getheaders()), response.read())
-        connection.close()
-        return answer
-
-    def connection(self, method: str, path: str, body: Any = None, token: str | None = TOKEN):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         raw = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
-        connection.request(method, path, raw, headers)
-        return connection
+        with closing(self.connection()) as connection:
+            connection.request(method, path, raw, headers)
+            with connection.getresponse() as response:
+                return Answer(response.status, dict(response.getheaders()), response.read())
+
+    def connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
 
     def open(self, number: int = 1, window: str = "3", **more: Any) -> Answer:
         return self.ask("POST", PATH, {"id": an_id(number), "window": window, **more})
 
     def follow(self, number: int) -> "Stream":
-        return Stream(self.connection("GET", f"{PATH}/{an_id(number)}/events"))
+        connection = self.connection()
+        connection.request("GET", f"{PATH}/{an_id(number)}/events", headers={"Authorization": f"Bearer {TOKEN}"})
+        return Stream(connection)
 
 
 class Stream:

@@ -58,6 +58,12 @@ def page_of_noise(file: Path) -> None:
     overwrite(file, 3 * PAGE, Random(3).randbytes(PAGE))
 
 
+def index_of_noise(file: Path) -> None:
+    """The records are whole; what finds a press that was seen is not."""
+    [(page,)] = look(file, "SELECT rootpage FROM sqlite_master WHERE name = 'seen_press'")
+    overwrite(file, (page - 1) * PAGE, Random(3).randbytes(PAGE))
+
+
 def no_tables(file: Path) -> None:
     change(file, "DROP TABLE epoch")
 
@@ -80,6 +86,7 @@ DAMAGES = [
     a_few_bytes,
     zeros,
     page_of_noise,
+    index_of_noise,
     no_tables,
     no_owner,
     no_tip,
@@ -101,7 +108,10 @@ def change(file: Path, sql: str) -> None:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_set_aside_and_the_work_goes_on(closed, opened, damage):
-    """Every byte of it is kept, under a name that says so; a new epoch begins. Red if damage() finds nothing."""
+    """Every byte of it is kept, under a name that says so; a new epoch begins.
+
+    Red if damage() finds nothing, and at index_of_noise without quick_check.
+    """
     epoch = look(closed, "SELECT epoch FROM epoch")[0][0]
     damage(closed)
     broken = closed.read_bytes()

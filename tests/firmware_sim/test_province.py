@@ -1,7 +1,5 @@
 """The simulated province holds to its description, and goes wrong exactly as its seed says."""
 
-
-
 import json
 import os
 import signal

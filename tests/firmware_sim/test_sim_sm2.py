@@ -1,7 +1,5 @@
 """The province's SM2 opens what a third implementation, the openssl command, has sealed."""
 
-
-
 import subprocess
 from functools import lru_cache
 

@@ -1,0 +1,297 @@
+"""Whatever is changed in a ledger, by whoever, with whatever tool: verify finds it and says which record."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from collector.ledger import audit
+from collector.ledger.audit import Gap
+from collector.ledger.store import LedgerMismatch
+from protocols import chain
+from protocols.messages import encode_record
+from protocols.ratings import Accepted
+from tests.collector.agents import NOW_MS, Agent, press, rated
+from tests.collector.ledgers import Ledger, case, directory_of, window
+
+
+def grown(path: Path) -> tuple[Ledger, Agent, Agent]:
+    """A ledger of two agents: ratings good and bad, sent and waiting, a repeat, a duplicate, a record unknown."""
+    ledger = Ledger(path, directory_of(window(), window("hall-b", "w1", "D2")))
+    first, second = Agent(), Agent("hall-b")
+    ledger.take(
+        first,
+        first.write(
+            *rated(1),
+            *rated(2, button=2),
+            press(3, "i2"),  # repeat
+            press(2, "i2"),  # duplicate
+            press(4),  # unsolicited
+            b'{"kind":"mood"}',
+            b'{"kind":"press","odd":1}',
+            press(5, "i5"),  # awaiting
+        ),
+    )
+    ledger.take(second, second.write(*rated(11, device="D2"), *rated(12, device="D2", button=3)))
+    ledger.intake.take_cases([case("C1"), case("C2")], NOW_MS)
+    due = ledger.delivery.next(NOW_MS, ())
+    ledger.delivery.end(due, "rating", ledger.delivery.begin(due, "rating", NOW_MS), Accepted(), NOW_MS)
+    return ledger, first, second
+
+
+@pytest.fixture
+def whole(tmp_path):
+    ledger, first, second = grown(tmp_path / "ledger.db")
+    yield ledger, first, second
+    ledger.store.close()
+
+
+def forge(path: Path, *statements: str | tuple) -> None:
+    """Somebody with the sqlite3 command line who takes the triggers away first."""
+    somebody = sqlite3.connect(path)
+    for (name,) in somebody.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        somebody.execute(f"DROP TRIGGER {name}")
+    for statement in statements:
+        somebody.execute(*([statement] if isinstance(statement, str) else statement))
+    somebody.commit()
+    somebody.close()
+
+
+def test_a_whole_ledger_is_found_whole(whole):
+    """Everything counted, nothing found; unknown and unreadable records too."""
+    found = audit.verify(whole[0].path)
+
+    assert [] == found.findings
+    assert (2, 10 + 4, 4, []) == (found.epochs, found.records, found.ratings, found.gaps)
+
+
+def rehashed(path: Path, agent: Agent, seq: int, body: bytes) -> list[tuple]:
+    """A change by somebody who knows about the chain: all hashes from there on are made anew."""
+    bodies = [*agent.bodies]
+    bodies[seq - 1] = body
+    heads = chain.heads(agent.heads[0], bodies)
+    where = "WHERE epoch_id = (SELECT id FROM epoch WHERE epoch = ?) AND seq = ?"
+    return [
+        (f"UPDATE record SET body = ? {where}", (body, agent.epoch, seq)),
+        *((f"UPDATE record SET hash = ? {where}", (head, agent.epoch, at)) for at, head in enumerate(heads, 1)),
+        ("UPDATE epoch SET head = ? WHERE epoch = ?", (heads[-1], agent.epoch)),
+    ]
+
+
+RECORDS: dict[str, tuple[str, int]] = {
+    "a body": ("UPDATE record SET body = replace(body, '\"button\":2', '\"button\":1') WHERE epoch_id=1 AND seq=3", 3),
+    "a body, as text": ("UPDATE record SET body = 'x' WHERE epoch_id = 1 AND seq = 3", 3),
+    "a body, as a number": ("UPDATE record SET body = 7 WHERE epoch_id = 1 AND seq = 3", 3),
+    "one byte": ("UPDATE record SET body = body || x'20' WHERE epoch_id = 1 AND seq = 10", 10),
+    "a hash": ("UPDATE record SET hash = zeroblob(32) WHERE epoch_id = 1 AND seq = 5", 5),
+    "the last hash": ("UPDATE record SET hash = zeroblob(32) WHERE epoch_id = 1 AND seq = 10", 10),
+    "removed first": ("DELETE FROM record WHERE epoch_id = 1 AND seq = 1", 1),
+    "removed inside": ("DELETE FROM record WHERE epoch_id = 1 AND seq = 5", 5),
+    "removed last": ("DELETE FROM record WHERE epoch_id = 1 AND seq = 10", 10),
+    "removed all": ("DELETE FROM record WHERE epoch_id = 1", 1),
+    "inserted": ("INSERT INTO record SELECT 1, 11, body, hash, 1 FROM record WHERE epoch_id = 1 AND seq = 4", 11),
+    "the end moved": ("UPDATE epoch SET upto = 9 WHERE id = 1", 11),
+    "the head": ("UPDATE epoch SET head = zeroblob(32) WHERE id = 1", 11),
+    "another agent": ("UPDATE epoch SET agent = 'hall-c' WHERE id = 1", 1),
+    "another epoch": ("UPDATE epoch SET epoch = '00000000-0000-0000-0000-000000000000' WHERE id = 1", 1),
+}
+
+
+@pytest.mark.parametrize("what", RECORDS)
+def test_a_changed_record_is_found_and_named(whole, what):
+    """Changed, removed, inserted, moved: the first record that is not as it was written."""
+    statement, seq = RECORDS[what]
+    forge(whole[0].path, statement)
+    found = audit.verify(whole[0].path)
+
+    assert seq in [finding.seq for finding in found.findings if finding.agent.startswith("hall")]
+
+
+def test_records_that_changed_places_are_found(whole):
+    """Reordered with their hashes."""
+    forge(
+        whole[0].path,
+        "UPDATE record SET seq = 99 WHERE epoch_id = 1 AND seq = 3",
+        "UPDATE record SET seq = 3 WHERE epoch_id = 1 AND seq = 4",
+        "UPDATE record SET seq = 4 WHERE epoch_id = 1 AND seq = 99",
+    )
+
+    assert 3 == audit.verify(whole[0].path).findings[0].seq
+
+
+def test_records_of_one_agent_cannot_be_given_to_another(whole):
+    """The chain begins with agent and epoch."""
+    forge(whole[0].path, "DELETE FROM record WHERE epoch_id = 2", "UPDATE record SET epoch_id = 2")
+
+    assert {"hall-a", "hall-b"} <= {finding.agent for finding in audit.verify(whole[0].path).findings}
+
+
+def test_every_changed_record_is_named_and_no_other(whole):
+    """Two changes far apart are two findings. Red if the first one hides the second, or drags all that follow along."""
+    forge(
+        whole[0].path,
+        "UPDATE record SET body = x'00' WHERE epoch_id = 1 AND seq IN (2, 8)",
+    )
+    chained = [finding for finding in audit.verify(whole[0].path).findings if "hash" in finding.what]
+
+    assert [(whole[1].epoch, 2), (whole[1].epoch, 8)] == [(finding.epoch, finding.seq) for finding in chained]
+
+
+def test_who_makes_the_whole_chain_anew_is_found_by_what_was_made_of_the_record(whole):
+    """A dissatisfied press turned into a satisfied one with all hashes right: the rating tells."""
+    ledger, agent, _ = whole
+    forge(ledger.path, *rehashed(ledger.path, agent, 3, encode_record(press(2, "i2", button=1))))
+
+    assert {3} == {finding.seq for finding in audit.verify(ledger.path).findings}
+
+
+MEANINGS: dict[str, str] = {
+    "a level": "UPDATE rating SET level = 'very_satisfied' WHERE case_no = 'C2'",
+    "a level and its map": "UPDATE rating SET level = 'very_satisfied', bad = 0, key_map = 99 WHERE case_no = 'C2'",
+    "no longer bad": "UPDATE rating SET bad = 0 WHERE case_no = 'C2'",
+    "a key map": 'UPDATE key_map SET keys = \'{"1":"very_satisfied","2":"satisfied"}\' WHERE device = \'D1\'',
+    "another device's map": "UPDATE rating SET key_map = 2 WHERE case_no = 'C2'",
+    "a time": "UPDATE rating SET pressed_ms = pressed_ms - 180000 WHERE case_no = 'C2'",
+    "a case": "UPDATE rating SET case_no = 'C9' WHERE case_no = 'C2'",
+    "a service": "UPDATE rating SET service_number = 2 WHERE case_no = 'C2'",
+    "a press": "UPDATE rating SET count = 77 WHERE case_no = 'C2'",
+    "a boot": "UPDATE rating SET boot = 77 WHERE case_no = 'C2'",
+    "another press": "UPDATE rating SET press = (SELECT id FROM press WHERE seq = 7) WHERE case_no = 'C2'",
+    "a press from nowhere": "UPDATE rating SET press = 999 WHERE case_no = 'C2'",
+    "a rating removed": "DELETE FROM rating WHERE case_no = 'C2'",
+    "a rating invented": "INSERT INTO rating SELECT 99, 999, 'x', level, bad, device, boot, count, hall, number, agent,"
+    " window, pressed_ms, channel, 'i99', 'C99', 1, clerk, state, reason, words, tries, next_ms, duplicate, flagged,"
+    " key_map, made_ms, settled_ms FROM rating WHERE case_no = 'C2'",
+    "a rating called accepted": "UPDATE rating SET state = 'accepted' WHERE case_no = 'C1'",
+    "a call forgotten": "DELETE FROM attempt",
+    "a press removed": "DELETE FROM press WHERE seq = 7",
+    "a bad press and its rating removed": "DELETE FROM press WHERE seq = 3 AND epoch_id = 1",
+    "called unsolicited": "UPDATE press SET fate = 'unsolicited' WHERE seq = 10",
+    "called repeat": "UPDATE press SET fate = 'repeat' WHERE seq = 10",
+    "called duplicate": "UPDATE press SET fate = 'duplicate' WHERE seq = 10",
+    "called rated": "UPDATE press SET fate = 'rated' WHERE seq = 10",
+    "not called rated": "UPDATE press SET fate = 'repeat' WHERE seq = 3 AND epoch_id = 1",
+    "another window": "UPDATE press SET window = 'w9' WHERE seq = 7",
+    "another closing": "UPDATE closing SET seq = 2 WHERE invitation = 'i2'",
+    "a closing removed": "DELETE FROM closing WHERE invitation = 'i2'",
+    "an epoch removed": "DELETE FROM epoch WHERE id = 2",
+}
+
+
+@pytest.mark.parametrize("what", MEANINGS)
+def test_a_changed_meaning_is_found(whole, what):
+    """What became of a record is checked against the record. Red if one of the checks is left out."""
+    forge(whole[0].path, MEANINGS[what])
+
+    assert audit.verify(whole[0].path).findings
+
+
+def test_a_rating_made_to_vanish_is_found_however_thoroughly(whole):
+    """The worst rating of all, removed with its press: nothing became of its record."""
+    forge(
+        whole[0].path,
+        "DELETE FROM rating WHERE level = 'very_dissatisfied'",
+        "DELETE FROM press WHERE epoch_id = 2 AND seq = 3",
+    )
+
+    (finding,) = audit.verify(whole[0].path).findings
+    assert ("hall-b", whole[2].epoch, 3) == (finding.agent, finding.epoch, finding.seq)
+
+
+def test_a_directory_put_right_later_makes_nothing_look_forged(tmp_path):
+    """A rating is held against the key map of its time. Red if it is held against today's."""
+    ledger, agent, _ = grown(tmp_path / "ledger.db")
+    ledger.store.close()
+    turned = Ledger(
+        tmp_path / "ledger.db", directory_of(window(keys='{1 = "very_dissatisfied", 2 = "very_satisfied"}'))
+    )
+    turned.intake.cure(NOW_MS)
+    turned.take(agent, agent.write(*rated(21)))
+    turned.store.close()
+
+    assert [] == audit.verify(tmp_path / "ledger.db").findings
+
+
+def test_a_gap_is_named_and_is_no_finding(whole):
+    """The ledger itself says that it lacks these; nobody changed anything."""
+    ledger, _, _ = whole
+    agent = Agent("hall-c")
+    for number in range(1, 6):
+        agent.write(*rated(number + 50, boot=9))
+    ledger.take(agent, agent.batch(3, 4))
+    ledger.take(agent, agent.batch(9, 10))
+    found = audit.verify(ledger.path)
+
+    assert [Gap("hall-c", agent.epoch, 1, 2), Gap("hall-c", agent.epoch, 5, 8)] == found.gaps
+    assert [] == found.findings
+
+
+def test_it_reads_beside_a_collector_that_is_writing(tmp_path):
+    """One moment of the ledger: never a finding, and the writer never waits for long."""
+    ledger, agent, _ = grown(tmp_path / "ledger.db")
+    done = threading.Event()
+    longest = [0.0]
+
+    def write() -> None:
+        number = 100
+        while not done.is_set():
+            number += 1
+            began = time.monotonic()
+            ledger.take(agent, agent.write(*rated(number)))
+            longest[0] = max(longest[0], time.monotonic() - began)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        found = [audit.verify(tmp_path / "ledger.db") for _ in range(30)]
+    finally:
+        done.set()
+        writer.join()
+    ledger.store.close()
+
+    assert [] == [each.findings for each in found if each.findings]
+    assert found[0].records < found[-1].records
+    assert longest[0] < 2
+
+
+def test_a_file_that_is_no_ledger_is_named(tmp_path):
+    """Another database, and a file that is none."""
+    other = sqlite3.connect(tmp_path / "other.db")
+    other.execute("CREATE TABLE t(x)")
+    other.close()
+    (tmp_path / "text.db").write_text("no database at all " * 100)
+
+    with pytest.raises(LedgerMismatch):
+        audit.verify(tmp_path / "other.db")
+    with pytest.raises(sqlite3.DatabaseError):
+        audit.verify(tmp_path / "text.db")
+
+
+def test_a_path_with_odd_characters_is_found(tmp_path):
+    folder = tmp_path / "a b?c#d%20"
+    folder.mkdir()
+    ledger, _, _ = grown(folder / "ledger.db")
+    ledger.store.close()
+
+    assert 14 == audit.verify(folder / "ledger.db").records
+
+
+def test_a_ruined_ledger_does_not_flood_the_screen(tmp_path):
+    """A hundred findings of a kind are enough."""
+    ledger = Ledger(tmp_path / "ledger.db", directory_of(window()))
+    agent = Agent()
+    ledger.take(agent, agent.write(*(record for number in range(1, 400) for record in rated(number))))
+    ledger.store.close()
+    forge(tmp_path / "ledger.db", "UPDATE record SET body = x'00', hash = zeroblob(32)")
+    began_s = time.monotonic()
+
+    assert 100 < len(audit.verify(tmp_path / "ledger.db").findings) < 1000
+    assert time.monotonic() - began_s < 5
+
+
+Forgery = Callable[[Path], None]
