@@ -131,11 +131,16 @@ class _Opened:
         except OutboxMismatch as error:
             _give_up(f"outbox.path: {error}")
         except sqlite3.DatabaseError as error:
-            _give_up(f"outbox.path: {self._path}: 读不了 / cannot be read: {error}")
+            self._unreadable(error)
         return self._box
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         self._box.close()
+        if isinstance(error, sqlite3.DatabaseError):
+            self._unreadable(error)
+
+    def _unreadable(self, error: sqlite3.DatabaseError) -> NoReturn:
+        _give_up(f"outbox.path: {self._path}: 读不了 / cannot be read: {error}")
 
 
 def _settings(path: Path) -> Settings:

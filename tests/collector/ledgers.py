@@ -74,9 +74,9 @@ class Ledger:
         ((_, receipt),) = self.intake.take(agent.sent(batch), now_ms)
         return receipt
 
-    def rate(self, *numbers: int, button: int = 1, with_case: bool = True) -> None:
+    def rate(self, *numbers: int, button: int = 1, with_case: bool = True, name: str = "hall-a") -> None:
         """One rating of case C<number> each, which can be sent at once if its case is known."""
-        agent = Agent()
+        agent = Agent(name)
         self.take(agent, agent.write(*(each for number in numbers for each in rated(number, button=button))))
         if with_case:
             self.intake.take_cases([case(f"C{number}") for number in numbers], NOW_MS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -292,6 +291,3 @@ def test_a_ruined_ledger_does_not_flood_the_screen(tmp_path):
 
     assert 100 < len(audit.verify(tmp_path / "ledger.db").findings) < 1000
     assert time.monotonic() - began_s < 5
-
-
-Forgery = Callable[[Path], None]

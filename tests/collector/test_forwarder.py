@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+import tenacity
 
 from firmware_sim.province import CASE_PATH, RATING_PATH, Misbehaviour, Province, Rules, serving
 from tests.collector.agents import NOW_MS
@@ -297,21 +298,21 @@ def test_away_is_noted_with_its_beginning_and_ends_by_itself(ledger, caplog):
     ]
 
 
-def test_the_first_answer_wakes_everybody(ledger):
-    """When the province is back no worker sleeps on. Red if the others are left to their own waits of up to 10 s."""
-    ledger.rate(*range(1, 9))
-    there = Province(KEYS)
-    there.go_away(time.time_ns() // 1_000_000 + 3_600_000)
-    with serving(there) as door, forwarding(ledger, door.url, workers=8, look_again_s=10) as forwarder:
-        eventually(lambda: forwarder._away)
-        time.sleep(1)
-        there.go_away(0)
-        eventually(lambda: not forwarder._away)
-        began_s = time.monotonic()
-        ledger.rate(*range(100, 108))
-        eventually(settled(ledger, 16))
+def test_the_first_answer_wakes_everybody(ledger, monkeypatch):
+    """One worker's call is answered late; the other one sleeps by then, for half a minute if nobody wakes it."""
+    monkeypatch.setattr("tenacity.wait_random_exponential", lambda **_: tenacity.wait_fixed(30))
+    ledger.rate(*range(1, 7))
+    late = threading.Event()
 
-    assert time.monotonic() - began_s < 2
+    def answer(caller, number):
+        if number == 1:
+            late.wait(10)
+        says(caller, ACCEPTED, 200 if late.is_set() else 503)
+
+    with stubbed(answer) as stub, forwarding(ledger, stub.url, workers=2) as forwarder:
+        eventually(lambda: forwarder._away)
+        late.set()
+        eventually(settled(ledger, 6))
 
 
 def test_an_away_noted_by_an_earlier_run_ends_with_the_first_answer(ledger):
@@ -327,27 +328,25 @@ def test_an_away_noted_by_an_earlier_run_ends_with_the_first_answer(ledger):
 # ---- records that never get an answer
 
 
-def poisoned(numbers):
-    """A province that gives these cases no usable answer, ever, and all others a good one. Bodies are sealed: the
-    simulated province opens them."""
-    there = Province(KEYS)
-    real = there._take_case
+class Poisoned(Province):
+    """Gives these cases no usable answer, ever, and all others a good one; `asked` are the cases in order."""
 
-    def take(record, now_ms):
-        if record["projectNo"] in {f"C{number}" for number in numbers}:
-            return "签名验证失败"
-        return real(record, now_ms)
+    def __init__(self, numbers):
+        super().__init__(KEYS)
+        self.never = {f"C{number}" for number in numbers}
+        self.asked: list[str] = []
 
-    there._take_case = take
-    return there
+    def _take_case(self, record, now_ms):
+        self.asked.append(record["projectNo"])
+        return "签名验证失败" if record["projectNo"] in self.never else super()._take_case(record, now_ms)
 
 
 def test_one_poisoned_record_does_not_make_the_province_away(ledger):
     """However often it is tried while nothing else is to do. Red if calls are counted, and not ratings."""
     ledger.rate(1)
-    there = poisoned([1])
+    there = Poisoned([1])
     with serving(there) as door, forwarding(ledger, door.url, speed=2000) as forwarder:
-        eventually(lambda: there.state()["calls"] >= 8)
+        eventually(lambda: len(there.asked) >= 8)
         assert not forwarder._away
         ledger.rate(2)
         eventually(settled(ledger, 1))
@@ -363,7 +362,7 @@ def test_poisoned_records_do_not_hold_up_the_others(ledger, workers):
     ratings again and again.
     """
     ledger.rate(*range(1, 13), button=2)
-    there = poisoned(range(1, 13))
+    there = Poisoned(range(1, 13))
     with serving(there) as door, forwarding(ledger, door.url, workers, speed=200) as forwarder:
         eventually(lambda: there.state()["calls"] >= 12)
         for first in (100, 200, 300):
@@ -372,6 +371,43 @@ def test_poisoned_records_do_not_hold_up_the_others(ledger, workers):
         assert not forwarder._away
 
     assert 12 == list(ledger.states().values()).count("due")
+
+
+def test_what_never_gets_an_answer_says_nothing_about_the_province(ledger):
+    """Eight that have been tried often, and nothing else to do: not away. Red if their silence is counted."""
+    ledger.rate(*range(1, 9))
+    ledger.store._db.execute("UPDATE rating SET tries = 9")
+    there = Poisoned(range(1, 9))
+    with serving(there) as door, forwarding(ledger, door.url, speed=60_000) as forwarder:
+        eventually(lambda: len(set(there.asked)) >= 6)
+        assert not forwarder._away
+
+
+def test_a_single_worker_serves_the_stubborn_last(ledger):
+    """They may each take a whole time-out. Red if they come before the rest."""
+    ledger.rate(1, 2, 3, button=2)
+    ledger.store._db.execute("UPDATE rating SET tries = 9")
+    ledger.rate(4, 5)
+    there = Poisoned([1, 2, 3])
+    with serving(there) as door, forwarding(ledger, door.url, workers=1):
+        eventually(lambda: len(there.asked) >= 4)
+
+    assert ["C4", "C5"] == there.asked[:2]
+
+
+def test_a_silent_province_is_asked_with_what_was_asked_least(ledger):
+    """A dozen poisoned bad ratings make it look away; a good one comes, and its turn is soon.
+
+    Red if an away province is asked in the usual order: bad ones first, again and again.
+    """
+    ledger.rate(*range(1, 13), button=2)
+    there = Poisoned(range(1, 13))
+    with serving(there) as door, forwarding(ledger, door.url, workers=1, speed=1000) as forwarder:
+        eventually(lambda: forwarder._away)
+        ledger.rate(100)
+        eventually(settled(ledger, 1))
+
+    assert there.asked.index("C100") < 20
 
 
 def test_records_that_stall_take_one_worker_at_most(ledger):
@@ -556,3 +592,18 @@ def test_an_accepted_case_is_not_sent_twice(ledger):
         eventually(settled(ledger, 1))
 
     assert [CASE_PATH, RATING_PATH, RATING_PATH, RATING_PATH] == stub.calls
+
+
+def test_each_call_is_written_down_before_it_is_made(ledger):
+    """A crash in the middle of a call must leave a trace. Red if begin() comes after the call."""
+    ledger.rate(1, 2)
+    begun: list[int] = []
+
+    def answer(caller, _):
+        begun.append(ledger.count("attempt"))
+        says(caller, ACCEPTED)
+
+    with stubbed(answer) as stub, forwarding(ledger, stub.url, workers=1):
+        eventually(settled(ledger, 2))
+
+    assert [1, 2, 3, 4] == begun

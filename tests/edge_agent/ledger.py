@@ -11,11 +11,11 @@ BATCH, RECEIPT, STATUS, HEALTH = (topic(AGENT, kind) for kind in ("batch", "rece
 class Ledger(Peer):
     """A collector that keeps a chain in memory and answers every batch with what it really holds."""
 
-    def __init__(self, broker: Mosquitto):
+    def __init__(self, broker: Mosquitto, answering: bool = True):
         super().__init__(broker, "collector")
         self.batches: list[Batch] = []
         self.upto, self.head = 0, ""
-        self.answering = True
+        self.answering = answering
 
     def __enter__(self) -> "Ledger":
         super().__enter__()

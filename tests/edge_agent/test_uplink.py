@@ -130,8 +130,7 @@ def test_a_large_backlog_drains(broker, box):
 
 def test_one_batch_is_on_its_way_at_a_time(broker, box):
     """While no receipt comes, presses wait; they go together afterwards. Red if each press sends what is due."""
-    with Ledger(broker) as ledger, running(broker, box):
-        ledger.answering = False
+    with Ledger(broker, answering=False) as ledger, running(broker, box):
         keep(box, at(0), press(1))
         assert until(lambda: ledger.batches)
         for number in range(2, 30):
@@ -148,8 +147,7 @@ def test_one_batch_is_on_its_way_at_a_time(broker, box):
 def test_what_is_not_receipted_is_sent_again(broker, box):
     """And again, as it was; the broker's own acknowledgement means nothing. Red if a PUBACK counts."""
     keep(box, at(0), press(1))
-    with Ledger(broker) as ledger, running(broker, box, receipt_wait_ms=SOON_MS):
-        ledger.answering = False
+    with Ledger(broker, answering=False) as ledger, running(broker, box, receipt_wait_ms=SOON_MS):
         assert until(lambda: len(ledger.batches) >= 3)
         assert 1 == len(held(box))
         ledger.answering = True
@@ -161,8 +159,7 @@ def test_what_is_not_receipted_is_sent_again(broker, box):
 def test_a_collector_that_comes_back_gets_everything_at_once(broker, box):
     """Whoever just came back may have lost what was on its way. Red if only the receipt wait sends again."""
     keep(box, at(0), press(1))
-    with Ledger(broker) as ledger, running(broker, box):
-        ledger.answering = False
+    with Ledger(broker, answering=False) as ledger, running(broker, box):
         assert until(lambda: ledger.batches)
         ledger.answering = True
         ledger.says_it_is(False)
@@ -174,8 +171,7 @@ def test_a_collector_that_comes_back_gets_everything_at_once(broker, box):
 def test_a_collector_that_is_away_is_not_pestered(broker, box):
     """It has said so: the wait is longer, but not for ever."""
     keep(box, at(0), press(1))
-    with Ledger(broker) as ledger:
-        ledger.answering = False
+    with Ledger(broker, answering=False) as ledger:
         ledger.says_it_is(False)
         with running(broker, box, receipt_wait_ms=100):
             assert until(lambda: ledger.batches)
@@ -188,8 +184,7 @@ def test_a_collector_that_is_away_is_not_pestered(broker, box):
 def test_a_ledger_that_holds_something_else_deletes_nothing(broker, box):
     """A person must look: the alarm is in health, in words, and goes with the receipt that fits. Red if it deletes."""
     keep(box, at(0), press(1), press(2))
-    with Ledger(broker) as ledger, running(broker, box) as uplink:
-        ledger.answering = False
+    with Ledger(broker, answering=False) as ledger, running(broker, box) as uplink:
         ledger.subscribe(HEALTH)
         assert until(lambda: ledger.batches)
         ledger.receipt(Receipt(box.epoch, 1, "0" * 64))
@@ -211,8 +206,7 @@ def alarms(ledger: Ledger) -> list[str]:
 def test_a_message_that_is_no_receipt_is_passed_over(broker, box):
     """Garbage, another shape, a number that cannot be: the loop lives, and the right receipt counts."""
     keep(box, at(0), press(1))
-    with Ledger(broker) as ledger, running(broker, box):
-        ledger.answering = False
+    with Ledger(broker, answering=False) as ledger, running(broker, box):
         assert until(lambda: ledger.batches)
         for payload in (b"", b"\x00\xff", b"[]", b'{"epoch":"x","upto":1,"head":"y"}', b"x\x9c garbage", b"{" * 5000):
             ledger.publish(RECEIPT, payload)
@@ -259,13 +253,13 @@ def test_a_damaged_outbox_ends_the_loop(broker, box):
 
 def test_a_broker_that_was_killed_is_found_again_within_two_seconds(broker, box):
     """What was pressed meanwhile goes then. Red if the back-off grows beyond that."""
-    with Ledger(broker) as ledger, running(broker, box, receipt_wait_ms=SOON_MS):
+    with Ledger(broker) as ledger, running(broker, box, receipt_wait_ms=SOON_MS) as uplink:
         keep(box, at(0), press(1))
         assert until(lambda: not held(box))
         broker.kill()
         assert ledger.lost.wait(5)
         keep(box, at(10), press(2))
-        time.sleep(1.2)
+        assert until(lambda: uplink._failures > 4)
         broker.start()
         back = time.monotonic()
         with Ledger(broker) as again:
