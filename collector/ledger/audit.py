@@ -174,22 +174,28 @@ def _wrong_repeat(db: sqlite3.Connection, body: bytes | None) -> str:
 
 
 def _press_rows(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
+    """Those that became no rating; the others are looked at together with theirs."""
     return db.execute(
-        "SELECT epoch.agent, epoch.epoch, seq, CAST(body AS BLOB), device, boot, count, pressed_ms, invitation, window,"
-        " fate FROM press JOIN record USING (epoch_id, seq) JOIN epoch ON epoch.id = press.epoch_id"
+        "SELECT epoch.agent, epoch.epoch, seq, CAST(body AS BLOB), fate, press.device, press.boot, press.count,"
+        " press.pressed_ms, press.invitation, press.window FROM press JOIN record USING (epoch_id, seq)"
+        " JOIN epoch ON epoch.id = press.epoch_id"
+        " WHERE fate != 'rated' OR NOT EXISTS (SELECT 1 FROM rating WHERE rating.press = press.id)"
     )
 
 
-def _wrong_press(body: bytes, *kept: Any) -> str:
+def _wrong_press(body: bytes, fate: str, *kept: Any) -> str:
     record = _record(body)
     if not isinstance(record, PressRecord):
         return "按键没有对应的记录 / a press without a record"
-    *said, fate = kept
-    if said != [record.device, record.boot, record.count, record.pressed_ms, record.invitation, record.window]:
+    if kept != _said(record):
         return "按键与其记录不符 / a press differs from its record"
     if fate == "unsolicited" and record.invitation is not None:
         return "邀请内的按键标为邀请外 / a press of an invitation called unsolicited"
     return ""
+
+
+def _said(record: PressRecord) -> tuple[Any, ...]:
+    return record.device, record.boot, record.count, record.pressed_ms, record.invitation, record.window
 
 
 def _orphans(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
@@ -224,21 +230,28 @@ def _ratings(db: sqlite3.Connection) -> tuple[int, list[Finding]]:
         case: tuple[str | None, int] = (None, 1)
         if isinstance(closing, ClosingRecord) and closing.invitation == press.invitation:
             case = (closing.case_no, closing.service_number)
-        if kept != (press.device, press.boot, press.count, press.pressed_ms, press.invitation, *case):
+        *facts, same = kept
+        if facts != [*_said(press), *case]:
             return "评价与其记录不符 / a rating differs from its record"
-        return ""
+        return "" if same else "按键与其记录不符 / a press differs from its record"
 
     count = db.execute("SELECT count(*) FROM rating").fetchone()[0]
-    return count, _found(_rating_rows(db), wrong)
+    names = dict(db.execute("SELECT id, epoch FROM epoch"))
+    found = _found(_rating_rows(db), wrong)
+    return count, [Finding(each.agent, names.get(each.epoch, "?"), each.seq, each.what) for each in found]
 
 
 def _rating_rows(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
+    # The epoch's number, not its name: one look-up less for every rating.
     return db.execute(
-        "SELECT coalesce(epoch.agent, rating.agent), coalesce(epoch.epoch, '?'), coalesce(record.seq, 0),"
+        "SELECT rating.agent, press.epoch_id, coalesce(record.seq, 0),"
         " CAST(record.body AS BLOB), CAST(said.body AS BLOB), level, bad, key_map, rating.device, rating.boot,"
-        " rating.count, rating.pressed_ms, rating.invitation, rating.case_no, rating.service_number FROM rating"
+        " rating.count, rating.pressed_ms, rating.invitation, rating.window, rating.case_no, rating.service_number,"
+        " (press.device, press.boot, press.count, press.pressed_ms, press.window) ="
+        " (rating.device, rating.boot, rating.count, rating.pressed_ms, rating.window)"
+        " AND press.invitation IS rating.invitation FROM rating"
         " LEFT JOIN press ON press.id = rating.press LEFT JOIN record USING (epoch_id, seq)"
-        " LEFT JOIN epoch ON epoch.id = press.epoch_id LEFT JOIN closing ON closing.invitation = rating.invitation"
+        " LEFT JOIN closing ON closing.invitation = rating.invitation"
         " LEFT JOIN record AS said ON said.epoch_id = closing.epoch_id AND said.seq = closing.seq"
     )
 

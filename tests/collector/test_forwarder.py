@@ -299,20 +299,30 @@ def test_away_is_noted_with_its_beginning_and_ends_by_itself(ledger, caplog):
 
 
 def test_the_first_answer_wakes_everybody(ledger, monkeypatch):
-    """One worker's call is answered late; the other one sleeps by then, for half a minute if nobody wakes it."""
+    """One worker's call is answered late; the other one sleeps by then, for half a minute if nobody wakes it.
+
+    From then on each call is answered only when there are two at a time.
+    """
     monkeypatch.setattr("tenacity.wait_random_exponential", lambda **_: tenacity.wait_fixed(30))
     ledger.rate(*range(1, 7))
     late = threading.Event()
+    both = threading.Barrier(2)
 
     def answer(caller, number):
         if number == 1:
             late.wait(10)
-        says(caller, ACCEPTED, 200 if late.is_set() else 503)
+            says(caller, ACCEPTED)
+        elif not late.is_set():
+            says(caller, b"", 503)
+        else:
+            both.wait(5)
+            says(caller, ACCEPTED)
 
     with stubbed(answer) as stub, forwarding(ledger, stub.url, workers=2) as forwarder:
         eventually(lambda: forwarder._away)
         late.set()
-        eventually(settled(ledger, 6))
+        eventually(lambda: "accepted" in ledger.states().values())
+        both.abort()
 
 
 def test_an_away_noted_by_an_earlier_run_ends_with_the_first_answer(ledger):

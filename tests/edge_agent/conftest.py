@@ -1,4 +1,4 @@
-"""An outbox of its own for each test."""
+"""An outbox and settings of its own for each test."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from edge_agent.outbox import Outbox
 
 from .hall import AGENT, T0_MS
+from .program import settings
 
 
 @pytest.fixture
@@ -27,3 +28,9 @@ def opened(tmp_path: Path) -> Iterator[Callable[..., Outbox]]:
 @pytest.fixture
 def box(opened: Callable[..., Outbox]) -> Outbox:
     return opened()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "agent.toml").write_text(settings(), encoding="utf-8")
+    return tmp_path / "agent.toml"

@@ -1,4 +1,4 @@
-"""The program as a person meets it: its words when something is wrong, and a whole agent between panel and broker."""
+"""The command line as a person meets it: its words when something is wrong, and the outbox shown while it runs."""
 
 import csv
 import fcntl
@@ -7,16 +7,10 @@ import json
 import os
 import pty
 import re
-import signal
 import socket
-import sqlite3
 import subprocess
-import sys
 import termios
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,42 +18,10 @@ from click.testing import CliRunner, Result
 
 from edge_agent.cli import main
 from edge_agent.outbox import Outbox
-from firmware_sim.line import Commands, PtyLine, Station, serve, steady_clock
-from firmware_sim.panel import HousePanel, PressMade, PressThanked
-from protocols.messages import AgentStatus, Health, PressRecord, decode, decode_record
-from tests.brokers import Mosquitto, mosquitto_or_skip
 
-from .hall import DEVICE, at, keep, look, press, presses, until
-from .ledger import AGENT, HEALTH, STATUS, Ledger
-from .test_door import Caller
-
-ROOT = Path(__file__).parent.parent.parent
-TOKEN = "a-token-of-the-hall"
-
-
-def settings(
-    broker_port: int = 1, password: str = "x", window: str = "/nowhere", door: str = "", more: str = ""
-) -> str:
-    return f"""
-agent = "{AGENT}"
-{more}
-[uplink]
-host = "127.0.0.1"
-port = {broker_port}
-password = "{password}"
-receipt_wait_ms = 500
-{door}
-[[windows]]
-id = "3"
-device = "{DEVICE}"
-port = "{window}"
-"""
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    (tmp_path / "agent.toml").write_text(settings(), encoding="utf-8")
-    return tmp_path / "agent.toml"
+from .hall import DEVICE, at, invitation, keep, look, press
+from .ledger import AGENT
+from .program import command, environment, garbage, settings
 
 
 def cli(*arguments: object) -> Result:
@@ -71,14 +33,6 @@ def cli(*arguments: object) -> Result:
 def program(*arguments: object) -> subprocess.CompletedProcess[str]:
     """`python -m edge_agent`, to its end."""
     return subprocess.run(command(*arguments), capture_output=True, text=True, env=environment(), cwd="/", timeout=20)
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "edge_agent", *map(str, arguments)]
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
 
 
 # ---- check
@@ -182,10 +136,6 @@ def test_looking_makes_no_outbox(file):
     assert [file] == list(file.parent.iterdir())
 
 
-def garbage(path: Path) -> None:
-    path.write_bytes(b"garbage" * 1000)
-
-
 def somebody_elses(path: Path) -> None:
     Outbox(path, "hall-pc-9", 0).close()
 
@@ -224,6 +174,7 @@ def test_an_outbox_that_cannot_be_read_is_said_so(file, made, words, what):
 @pytest.mark.parametrize(("table", "what"), [("record", "status"), ("record", "export"), ("invitation", "status")])
 def test_damage_that_shows_while_it_is_read_is_said_so(file, filled, table, what):
     """At the first look and in the middle. Red without what _Opened does at its end."""
+    filled.open_invitation(invitation(1, at(0)))
     filled.close()
     path = file.parent / "outbox.db"
     [(page,)] = look(path, f"SELECT rootpage FROM sqlite_master WHERE name = '{table}'")
@@ -316,243 +267,6 @@ def test_another_agents_outbox_is_not_touched(file):
 
     assert "outbox.path: " in (said := stopped(file))
     assert "belongs to hall-pc-9, not to agent-a" in said
-
-
-# ---- a whole agent
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    mosquitto_or_skip()
-    with Mosquitto(tmp_path / "broker") as broker:
-        yield broker
-
-
-class Panel:
-    """A panel on a real pty, and what its citizens saw."""
-
-    def __init__(self, link: Path):
-        self.line = PtyLine(link)
-        self.events: list[object] = []
-        self._commands = Commands()
-        self._stop = threading.Event()
-        station = Station("3", HousePanel(DEVICE, 1, steady_clock()()), self.line)
-        arguments = ([station], steady_clock(), self._stop, self._commands, lambda _, event: self.events.append(event))
-        self._thread = threading.Thread(target=serve, args=arguments)
-        self._thread.start()
-
-    def press(self, button: int) -> None:
-        self._commands.press("3", button)
-
-    def unplug(self) -> None:
-        self._commands.unplug("3")
-
-    def replug(self) -> None:
-        self._commands.replug("3")
-
-    def pressed(self) -> list[PressMade]:
-        return [event for event in self.events if isinstance(event, PressMade)]
-
-    def thanked(self) -> list[PressMade]:
-        return [event.press for event in self.events if isinstance(event, PressThanked)]
-
-    def close(self) -> None:
-        self._stop.set()
-        self._commands.wake()
-        self._thread.join(10)
-        self.line.close()
-        self._commands.close()
-
-
-@pytest.fixture
-def panel(tmp_path: Path) -> Iterator[Panel]:
-    panel = Panel(tmp_path / "panel")
-    yield panel
-    panel.close()
-
-
-@contextmanager
-def agent(file: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A running agent; whatever is left of it is killed when this is left."""
-    with (file.parent / "agent.log").open("ab") as log:
-        process = subprocess.Popen(command("run", "--config", file), stderr=log, env=environment(), cwd="/")
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def said(file: Path) -> str:
-    return (file.parent / "agent.log").read_text("utf-8")
-
-
-@pytest.mark.mosquitto
-def test_a_press_goes_through_a_whole_agent(file, panel, broker, tmp_path):
-    """Panel, pty, outbox, mosquitto, receipt; the door opens and follows; SIGTERM ends it in two seconds with 0."""
-    door = f'[door]\ntoken = "{TOKEN}"\nport = 0\nport_file = "door.port"'
-    file.write_text(settings(broker.port, broker.users[AGENT], str(tmp_path / "panel"), door), encoding="utf-8")
-    with Ledger(broker) as ledger, agent(file) as process:
-        ledger.subscribe(STATUS, HEALTH)
-        assert until(lambda: (tmp_path / "door.port").exists() and (tmp_path / "door.port").read_text())
-        caller = Caller(int((tmp_path / "door.port").read_text()))
-        assert 201 == caller.open(1).status
-        with caller.follow(1) as stream:
-            assert "open" == stream.state()
-            assert until(lambda: any(health.windows[0].state == "inviting" for health in healths(ledger)))
-            panel.press(5)
-            assert "answered" == stream.state()
-        assert until(lambda: panel.thanked())
-        assert until(lambda: ledger.upto == 2)
-        # One that nobody ends holds the door's thread, and must not hold up the end.
-        caller.open(2)
-        with caller.follow(2) as stream:
-            assert "open" == stream.state()
-            started = time.monotonic()
-            process.send_signal(signal.SIGTERM)
-
-            assert 0 == process.wait(10), said(file)
-            assert time.monotonic() - started < 2
-        assert until(lambda: not statuses(ledger)[-1].online)
-
-    assert [(5, True)] == [(made.button, made.invited) for made in panel.pressed()]
-    assert [(DEVICE, 1, 1, 5)] == [(each.device, each.boot, each.count, each.button) for each in travelled(ledger)]
-    assert "Traceback" not in said(file)
-
-
-def statuses(ledger: Ledger) -> list[AgentStatus]:
-    return [decode(message.payload, AgentStatus) for message in ledger.messages if message.topic == STATUS]
-
-
-def healths(ledger: Ledger) -> list[Health]:
-    return [decode(message.payload, Health) for message in ledger.messages if message.topic == HEALTH]
-
-
-def travelled(ledger: Ledger) -> list[PressRecord]:
-    """Every press that the ledger took, in the order of the chain."""
-    taken: dict[int, PressRecord] = {}
-    for batch in ledger.batches:
-        for seq, body in enumerate(batch.records, batch.first):
-            record = decode_record(bytes(body))
-            if isinstance(record, PressRecord):
-                taken.setdefault(seq, record)
-    return [taken[seq] for seq in sorted(taken)]
-
-
-@pytest.mark.mosquitto
-def test_a_killed_agent_loses_and_doubles_nothing(file, panel, broker, tmp_path):
-    """SIGKILL four times among presses; each press that was thanked for is in the ledger once, and the will tells."""
-    file.write_text(settings(broker.port, broker.users[AGENT], str(tmp_path / "panel")), encoding="utf-8")
-    with Ledger(broker) as ledger:
-        ledger.subscribe(STATUS)
-        for life in range(4):
-            with agent(file) as process:
-                panel.press(1)
-                assert until(lambda life=life: len(panel.thanked()) > 3 * life)
-                panel.press(2)
-                panel.press(3)
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-            assert until(lambda: not statuses(ledger)[-1].online)
-        with agent(file):
-            assert until(lambda: len(panel.thanked()) == 12 == len(travelled(ledger)))
-
-    made = [(press.device, press.boot, press.count, press.button) for press in panel.pressed()]
-    assert made == [(each.device, each.boot, each.count, each.button) for each in travelled(ledger)]
-
-
-@pytest.mark.mosquitto
-def test_a_cable_that_comes_back_is_carried_on_by_the_agent(file, panel, broker, tmp_path):
-    """Red in health with the reason while it is out; presses afterwards arrive."""
-    file.write_text(settings(broker.port, broker.users[AGENT], str(tmp_path / "panel")), encoding="utf-8")
-    with Ledger(broker) as ledger, agent(file):
-        ledger.subscribe(HEALTH)
-        assert until(lambda: "ready" in states(ledger))
-        panel.unplug()
-        assert until(lambda: states(ledger)[-1] == "cable_out")
-        detail = healths(ledger)[-1].windows[0].detail
-        panel.replug()
-        assert until(lambda: states(ledger)[-1] == "ready")
-        panel.press(3)
-        assert until(lambda: [each.button for each in travelled(ledger)] == [3])
-
-    assert str(tmp_path / "panel") in detail
-
-
-def states(ledger: Ledger) -> list[str]:
-    return [health.windows[0].state for health in healths(ledger)]
-
-
-def test_a_press_is_thanked_for_without_any_broker(file, panel, tmp_path):
-    """The outbox owns it; SIGINT is as good as SIGTERM."""
-    file.write_text(settings(window=str(tmp_path / "panel")), encoding="utf-8")
-    with agent(file) as process:
-        panel.press(4)
-        assert until(lambda: panel.thanked())
-        process.send_signal(signal.SIGINT)
-        assert 0 == process.wait(10)
-
-    assert [4] == [record.button for record in presses(Outbox(tmp_path / "outbox.db", AGENT, 0, look_only=True))]
-
-
-def test_a_broker_behind_a_black_hole_does_not_hold_up_the_end(file, panel, tmp_path):
-    """Nobody answers its packets: connecting takes seconds, ending must not. Red if the end waits for every loop."""
-    with socket.socket() as deaf:
-        deaf.bind(("127.0.0.1", 0))
-        deaf.listen(0)
-        # Its queue is full: further connections get no answer at all.
-        callers = [socket.socket() for _ in range(4)]
-        for caller in callers:
-            caller.setblocking(False)
-            caller.connect_ex(deaf.getsockname())
-        file.write_text(settings(deaf.getsockname()[1], window=str(tmp_path / "panel")), encoding="utf-8")
-        with agent(file) as process:
-            panel.press(4)
-            assert until(lambda: panel.thanked())
-            started = time.monotonic()
-            process.send_signal(signal.SIGTERM)
-
-            assert 0 == process.wait(10)
-            assert time.monotonic() - started < 2.5
-        for caller in callers:
-            caller.close()
-
-
-def test_a_damaged_outbox_is_set_aside_and_the_agent_runs(file, panel, tmp_path):
-    """Said in the log, in words; the next press is kept."""
-    garbage(tmp_path / "outbox.db")
-    file.write_text(settings(window=str(tmp_path / "panel")), encoding="utf-8")
-    with agent(file):
-        panel.press(4)
-        assert until(lambda: panel.thanked())
-
-    assert "存档损坏, 已原样移至 / outbox was damaged, set aside whole: " in said(file)
-    assert 1 == len(list(tmp_path.glob("outbox.db.damaged-*")))
-
-
-def test_damage_while_it_runs_ends_the_agent_and_the_next_one_runs(file, panel, tmp_path):
-    """The supervisor starts it again; the file is aside by then. Red if it is used on, or kept for the next start."""
-    file.write_text(settings(window=str(tmp_path / "panel")), encoding="utf-8")
-    with agent(file) as process:
-        panel.press(1)
-        assert until(lambda: panel.thanked())
-        ruin(tmp_path / "outbox.db")
-        panel.press(2)
-        assert 1 == process.wait(10)
-    with agent(file):
-        assert until(lambda: len(panel.thanked()) == 2)
-
-    assert 1 == len(list(tmp_path.glob("outbox.db.damaged-*")))
-    assert "Traceback" in said(file)
-
-
-def ruin(path: Path) -> None:
-    """Make a page of the running outbox unreadable, as a dying disk does: through SQLite, so that it is noticed."""
-    with sqlite3.connect(path) as db:
-        db.execute("PRAGMA writable_schema = ON")
-        db.execute("UPDATE sqlite_master SET rootpage = 1000000 WHERE name = 'seen_press'")
-        db.execute(f"PRAGMA schema_version = {db.execute('PRAGMA schema_version').fetchone()[0] + 1}")
-    db.close()
 
 
 def test_help_is_in_both_languages():
