@@ -50,6 +50,7 @@ PROVINCE_FAULTS = (
     "body_false:0.01",
     "forget:0.03",
 )
+_MARK = ".demo-run"  # in a folder that a demo made, and may clear
 _UP_S = 15.0
 _DRAIN_S = 60.0
 _TURN_S = 1.0
@@ -132,6 +133,7 @@ class Demo:
         self.seed = seed
         self._mosquitto = broker == "mosquitto"
         self.parts: dict[str, Part] = {}
+        self._started = 0.0
 
     # ---- up
 
@@ -149,6 +151,7 @@ class Demo:
             self._part(agent, [*_module("edge_agent"), "run", "--config", f"{agent}.toml"])
         self._await_file("collector.port", "collector")
         self._part("morning", [*_module("firmware_sim"), "morning", "hall.json"])
+        self._started = time.monotonic()
         return f"http://127.0.0.1:{self._read('collector.port')}/"
 
     def _users(self) -> None:
@@ -239,7 +242,7 @@ token = "d-{self.seed}"
 
     def run(self, show: Display) -> None:
         """Until the morning is over; kills what the faults say in the meantime."""
-        started = time.monotonic()
+        started = self._started
         kills = self._kills() if self.faults else []
         while self.parts["morning"].running:
             elapsed_s = time.monotonic() - started
@@ -259,7 +262,7 @@ token = "d-{self.seed}"
         started = time.monotonic()
         while time.monotonic() - started < _DRAIN_S:
             seen = self.glance()
-            show.hops(time.monotonic() - started, seen)
+            show.hops(time.monotonic() - self._started, seen)
             if seen and seen["backlog"] == 0 and seen["due"] == 0 and not self._backlogs():
                 return
             self._still_up()
@@ -347,6 +350,16 @@ token = "d-{self.seed}"
         )
         return figures, mistakes
 
+    def notes(self) -> dict[str, Any]:
+        """What a reader of the figures asks next: presses in all, those without a rating, and why some are parked."""
+        with _reading(self.folder / "ledger.db") as db:
+            other = db.execute("SELECT count(*) FROM press WHERE fate NOT IN ('rated', 'duplicate')").fetchone()[0]
+            parked = db.execute(
+                "SELECT reason, words, count(*) FROM rating WHERE state = 'parked' GROUP BY reason, words"
+            ).fetchall()
+        made = len(Truth.read(_lines(self.folder / "truth.jsonl")).pressed())
+        return {"made": made, "other": other, "parked": {(reason, words): count for reason, words, count in parked}}
+
     def _kept(self, agent: str) -> int:
         command = [*_module("edge_agent"), "outbox", "status", "--json", "--config", f"{agent}.toml"]
         answer = subprocess.run(command, cwd=self.folder, capture_output=True, check=True)
@@ -399,7 +412,7 @@ class Display:
         lines = [
             f"[{elapsed_s:5.1f} s]  网页 page {self._page}",
             _hop("面板 panels", seen, "按键 pressed {pressed} · 已致谢 thanked {thanked}"),
-            _hop("代理 agents", seen, "存盘待上交 in outboxes {backlog}"),
+            _hop("代理 agents", seen, "未上交 in outboxes {backlog}"),
             _hop("账本 ledger", seen, "记录 records {records} · 评价 ratings {ratings}"),
             _hop(
                 "省平台 province", seen, "已接收 accepted {accepted} · 待处理 parked {parked} · 等待 waiting {waiting}"
@@ -425,9 +438,11 @@ def _hop(name: str, seen: dict[str, Any], text: str) -> str:
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="保留全部文件于此 / keep all files here")
 def command(seconds: int, faults: bool, seed: int, broker: str, json_file: Path | None, keep: Path | None) -> None:
     """演示: 一次按键, 省平台恰有一条评价 / one press is exactly one rating at the province. Exit 1 if it is not."""
+    if json_file is not None:
+        # Before the morning, not after it.
+        _must_be_writable(json_file)
     if keep is not None:
-        shutil.rmtree(keep, ignore_errors=True)
-        keep.mkdir(parents=True)
+        _clear(keep)
     with tempfile.TemporaryDirectory(prefix="demo-") as scratch:
         _play(Demo((keep or Path(scratch)).resolve(), seconds, faults, seed, broker), json_file)
 
@@ -446,13 +461,36 @@ def _play(demo: Demo, json_file: Path | None) -> None:
         demo.down()
     figures, mistakes = demo.figures(time.monotonic() - started)
     verified = demo.verified()
-    _report(figures, mistakes, verified)
+    _report(figures, mistakes, verified, demo.notes())
     if json_file is not None:
         json_file.write_text(json.dumps(asdict(figures)) + "\n", encoding="utf-8")
     if not figures.kept_promise or not verified:
         again = f"firmware-sim demo --seconds {demo.seconds} --seed {demo.seed}{' --faults' if demo.faults else ''}"
-        click.echo(f"重演 / replay: {again} --keep demo-run")
+        click.echo(f"复现 / replay: {again} --keep demo-run")
         sys.exit(1)
+
+
+def _must_be_writable(file: Path) -> None:
+    try:
+        file.touch()
+    except OSError as error:
+        raise click.ClickException(f"--json {file}: 写不了 / cannot be written: {error.strerror}") from error
+
+
+def _clear(folder: Path) -> None:
+    """An empty folder for this run; what an earlier run left there is removed, and nothing that is not a run's."""
+    mark = folder / _MARK
+    try:
+        if folder.exists() and any(folder.iterdir()) and not mark.exists():
+            raise click.ClickException(
+                f"--keep {folder}: 不是空的, 也不是以前的演示, 不予清空 / not empty, no earlier demo: not touched"
+            )
+        if mark.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError as error:
+        raise click.ClickException(f"--keep {folder}: 用不了 / cannot be used: {error.strerror}") from error
 
 
 def _ctrl_c_ends_the_morning(demo: Demo, show: Display) -> None:
@@ -464,15 +502,25 @@ def _ctrl_c_ends_the_morning(demo: Demo, show: Display) -> None:
     signal.signal(signal.SIGTERM, enough)
 
 
-def _report(figures: Figures, mistakes: list[str], verified: bool) -> None:
+def _report(figures: Figures, mistakes: list[str], verified: bool, notes: dict[str, Any]) -> None:
     chains = "完好 whole" if verified else "断裂 BROKEN"
+    unthanked = figures.kept - figures.pressed
     click.echo(
-        f"\n真相 truth        按键 pressed {figures.pressed}\n"
-        f"代理 agents       存盘 kept {figures.kept}\n"
-        f"账本 ledger       收到 received {figures.received}, 哈希链 chains {chains}\n"
+        f"\n实际 truth        按键 {notes['made']} presses, 其中邀请内且已致谢 inside an invitation and thanked"
+        f" {figures.pressed}\n"
+        f"代理 agents       存盘 kept {figures.kept}"
+        f"{f' ({unthanked} 次的致谢丢在线上 / of these the thanks were lost on the line)' if unthanked else ''}\n"
+        f"账本 ledger       收到 received {figures.received}, 哈希链 chains {chains};"
+        f" 邀请外或重复, 只保存 kept without a rating {notes['other']}\n"
         f"省平台 province   已接收 accepted {figures.accepted}, 待处理 parked {figures.parked},"
-        f" 等待 waiting {figures.waiting}\n"
-        f"\n丢失 lost {figures.lost}, 重复 doubled {figures.doubled}, 凭空 invented {figures.invented},"
+        f" 等待 waiting {figures.waiting}"
+    )
+    for (reason, words), count in notes["parked"].items():
+        click.echo(f"                  待处理 parked: {count} × {reason} {words}")
+    if notes["parked"]:
+        click.echo("                  (演示有意为之, 留待人工 / meant so by the demo: a person has to look)")
+    click.echo(
+        f"\n丢失 lost {figures.lost}, 重复 doubled {figures.doubled}, 多出 invented {figures.invented},"
         f" 篡改 altered {figures.altered}   ({figures.seconds} s)"
     )
     for mistake in mistakes[:20]:

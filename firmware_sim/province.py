@@ -721,9 +721,12 @@ def command(
     """模拟省平台（方言A）/ a simulated province that speaks dialect A."""
     try:
         keys, wrongs = keys_from(key_file), misbehaviour(seed, misbehave)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    serve(Province(keys, Rules(**rules), wrongs, slow_ms=slow_ms, stall_ms=stall_ms), journal, port, port_file)
+    except (ValueError, OSError) as error:
+        raise click.UsageError(f"--key-file, --misbehave: {error}") from error
+    try:
+        serve(Province(keys, Rules(**rules), wrongs, slow_ms=slow_ms, stall_ms=stall_ms), journal, port, port_file)
+    except OSError as error:
+        raise click.ClickException(f"端口 {port} 或文件用不了 / port or file cannot be used: {error}") from error
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import edge_agent.cli
 import edge_agent.config
 import firmware_sim.cli
 from protocols.frames import Noise, decode, encode
+from tests.brokers import make_certificates
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -77,6 +78,7 @@ def test_the_example_settings_are_right(tmp_path):
         (tmp_path / name).write_bytes((ROOT / "deploy" / name).read_bytes())
     for secret in ("broker.password", "door.token", "web.token", "app.word"):
         (tmp_path / secret).write_text("secret")
+    make_certificates(tmp_path)
     edge_agent.config.load(tmp_path / "agent.toml")
     collector.config.load(tmp_path / "collector.toml")
 

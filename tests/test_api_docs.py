@@ -1,0 +1,62 @@
+"""What docs/api.md says of the two doors is so."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.door import Ask
+from protocols.dialects.txnbody import TxnBody, TxnBodySettings
+from protocols.ratings import Case, Request
+
+API = (Path(__file__).parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
+KEY = "0432C4AE2C1F1981195F9904466A39C9948FE30BBFF2660BE1715A4589334C74C7"  # the curve's own base point
+KEY += "BC3736A2F4F6779C59BDCEE36B692153D0A9877CC62A474002DF32E52139F0A0"
+
+
+def example(door: str) -> dict[str, object]:
+    """The body of the curl call to this door."""
+    (body,) = re.findall(rf"curl -s http://127.0.0.1:{door} [^{{]*-d '(\{{.*?\}})'", API, flags=re.DOTALL)
+    return json.loads(body)
+
+
+def named(section: str) -> set[str]:
+    """Field names in the first column of the section's tables."""
+    text = API.split(section, 1)[1].split("\n### ", 1)[0]
+    return {
+        name for row in re.findall(r"^\| (`.*?) \|", text, flags=re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    }
+
+
+def test_the_example_invitation_is_one():
+    """It decodes as the door decodes it, and every field is in the table."""
+    asked = msgspec.convert(example("8610/v1/invitations"), Ask)
+
+    assert "1" == asked.window
+    assert {field.name for field in msgspec.structs.fields(Ask)} <= named("### `POST /v1/invitations`")
+
+
+def test_the_example_case_lacks_nothing():
+    """Dialect A can send it as it stands; red if a field becomes required and the example does not get it."""
+    case = msgspec.convert(example("8620/api/v1/cases"), Case)
+    settings = TxnBodySettings(
+        case_url="https://p/c",
+        offline_rating_url="https://p/r",
+        app_mark="a",
+        app_word="b",
+        public_key=KEY,
+        data_source="1",
+    )
+
+    assert isinstance(TxnBody(settings).case_request(case, 0), Request)
+
+
+def test_every_field_of_a_case_is_described():
+    """And none that does not exist."""
+    fields = {field.name for field in dataclasses.fields(Case)}
+
+    assert fields == named("### `POST /api/v1/cases`")
