@@ -9,9 +9,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from protocols.dialects import Dialect
 
 from . import web
-from .config import BrokerSettings, ProvinceSettings, Settings, WebSettings, dialect, secret, tls_context
+from .config import BrokerSettings, Settings, WebSettings, dialect, secret, tls_context
 from .directory import Directory
 from .forwarder import Forwarder
 from .inbox import Broker, Inbox
@@ -52,15 +55,20 @@ def run(settings: Settings, directory: Directory, folder: Path) -> None:
 
         return threading.Thread(target=guarded, name=name, daemon=True)
 
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    def asked_to_end(*_: object) -> None:
+        # Not stop.set() itself: this may interrupt the main thread while it holds the lock of `stop`.
+        threading.Thread(target=stop.set, daemon=True).start()
+
+    signal.signal(signal.SIGTERM, asked_to_end)
+    signal.signal(signal.SIGINT, asked_to_end)
     threads = []
+    province = dialect(settings.province, folder) if settings.province is not None else None
     if settings.web is not None:
-        server = _web(settings.web, store, intake, directory, folder)
+        server = _web(settings.web, store, intake, directory, folder, province)
         enders.append(server.close)
         threads.append(loop("web", server.run))
-    if settings.province is not None:
-        forwarder = _forwarder(settings.province, store, folder)
+    if settings.province is not None and province is not None:
+        forwarder = Forwarder(Delivery(store), province, settings.province.timeout_s, now_ms)
         store.listen(forwarder.wake)
         enders.append(forwarder.stop)
         threads += [loop(f"forwarder-{worker}", forwarder.work) for worker in range(settings.province.workers)]
@@ -78,6 +86,7 @@ def run(settings: Settings, directory: Directory, folder: Path) -> None:
             store.close()
     if failed:
         raise failed[0]
+    log.info("汇聚器已停止 / collector stopped")
 
 
 def _all_ended(threads: list[threading.Thread]) -> bool:
@@ -88,13 +97,17 @@ def _all_ended(threads: list[threading.Thread]) -> bool:
     return not any(thread.is_alive() for thread in threads)
 
 
-def _forwarder(province: ProvinceSettings, store: Store, folder: Path) -> Forwarder:
-    return Forwarder(Delivery(store), dialect(province, folder), province.timeout_s, now_ms)
-
-
-def _web(web_settings: WebSettings, store: Store, intake: Intake, directory: Directory, folder: Path):  # type: ignore[no-untyped-def]
+def _web(
+    web_settings: WebSettings,
+    store: Store,
+    intake: Intake,
+    directory: Directory,
+    folder: Path,
+    province: Dialect | None,
+) -> Any:
     token = secret(web_settings.token, web_settings.token_file, folder)
-    app = web.create_app(Overview(store), intake, directory, token, now_ms)
+    lacks = [province.case_lacks] if province is not None else []
+    app = web.create_app(Overview(store), intake, directory, token, now_ms, *lacks)
     server = web.serve(app, web_settings.host, web_settings.port)
     if web_settings.port_file:
         _write_whole(folder / web_settings.port_file, str(server.effective_port))

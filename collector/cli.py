@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sqlite3
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from protocols.errors import BadSettings
+from protocols.ratings import Level
 
 from . import directory as directories
 from .__main__ import run as run_collector
@@ -66,13 +68,26 @@ def run(path: Path) -> None:
 def check(path: Path) -> None:
     """检查配置和目录, 逐条指出错误 / check settings and directory, name every mistake."""
     settings, directory = _settings(path)
+    folder = (path.parent / settings.ledger.path).parent
+    if not os.access(folder, os.W_OK):
+        _give_up(f"{path.name}: ledger.path: 不能写入文件夹 / folder cannot be written: {folder}")
     for place in directory.places.values():
-        keys = directory.keys.get(place.device)
-        note = "" if keys else " ← 按键含义未确认, 其按键只保存不评价 / keys not confirmed: kept, not rated"
-        click.echo(f"{place.hall} {place.number}: {place.agent}/{place.window} {place.device}{note}")
+        where = f"{place.hall} {place.number}: {place.agent}/{place.window} {place.device}"
+        click.echo(f"{where} {_key_map(directory.keys.get(place.device, {}))}")
     if settings.province is None:
         click.echo("没有 [province], 评价只入账不上报 / no [province]: ratings are kept and not forwarded")
     click.echo(f"{path.name}, {settings.directory}: 配置正确 / settings are right")
+
+
+def _key_map(keys: dict[int, Level]) -> str:
+    """A device's keys as a person confirms them, and what looks odd about them."""
+    if not keys:
+        return "← 按键含义未确认, 其按键只保存不评价 / keys not confirmed: kept, not rated"
+    shown = " ".join(f"{button}={level.zh}" for button, level in sorted(keys.items()))
+    missing = [level.zh for level in Level if level not in keys.values()]
+    odd = [f"没有 / none for {', '.join(missing)}"] if missing else []
+    odd += ["两键同义 / two keys mean the same"] if len(set(keys.values())) < len(keys) else []
+    return f"{shown}{' ← 请核对 / please confirm: ' + '; '.join(odd) if odd else ''}"
 
 
 @main.command()
@@ -123,7 +138,10 @@ def _show(found: audit.Audit, seconds: float) -> None:
 @CONFIG
 @click.option("--json", "as_json", is_flag=True, help="以 JSON 输出 / print JSON")
 def reconcile(path: Path, as_json: bool) -> None:
-    """各窗口对账: 按键 = 存档 + 账本 … / per window: pressed, in outbox, in ledger, accepted, parked, waiting."""
+    """各窗口对账 / per window: pressed, in outbox, in ledger, accepted, parked, waiting.
+
+    in_outbox 是各代理最近一次所说, 最多晚半分钟 / is what the agents said last, up to half a minute ago.
+    """
     settings, directory = _settings(path)
     file = _ledger(settings, path)
     try:

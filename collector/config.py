@@ -102,7 +102,8 @@ def file_bytes(path: Path) -> bytes:
 
 def secret(value: str, file: str, folder: Path) -> str:
     """A password given in the settings or kept in a file beside them."""
-    return (folder / file).read_text(encoding="utf-8").strip() if file else value
+    # utf-8-sig: what Windows' Notepad puts before a text is no part of a password.
+    return (folder / file).read_text(encoding="utf-8-sig").strip() if file else value
 
 
 def tls_context(tls: TlsSettings, folder: Path) -> ssl.SSLContext:

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _AWAY_AFTER = 4  # different ratings in a row without an answer: a province that drops one call in ten is not away
 _IDLE_S = 1.0
+_SAID_MAX = 50  # what a province says instead of an answer is logged once; one that never repeats itself is cut off
 _CONNECT_S = 5.0
 _ANSWER_MAX = 1024 * 1024  # an answer is 200 bytes; an error page may be long, and is not read to its end
 
@@ -61,6 +62,7 @@ class Forwarder:
         self._held: dict[int, Due] = {}
         self._lines: set[_Line] = set()
         self._silent: set[int] = set()
+        self._said: set[str] = set()
         self._away = False
         self._noted = True  # whether the ledger may say that the province is away, from an earlier run too
 
@@ -162,10 +164,19 @@ class Forwarder:
         with self._turn:
             if not isinstance(verdict, Unavailable):
                 self._note_answer()
-            elif not due.stubborn:
+                return
+            self._complain(verdict.words)
+            if not due.stubborn:
                 self._silent.add(due.id)
                 if len(self._silent) >= _AWAY_AFTER and not self._away:
                     self._note_away(verdict.words)
+
+    def _complain(self, words: str) -> None:
+        # On the first day there is one rating to send, and a wrong key shows in nothing but this.
+        if words in self._said or len(self._said) >= _SAID_MAX:
+            return
+        self._said.add(words)
+        log.warning("省平台未受理, 请检查 [province] / not taken by the province, check [province]: %s", words)
 
     def _note_away(self, words: str) -> None:
         log.warning("省平台不可用 / province away: %s", words)

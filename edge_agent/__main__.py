@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
 import signal
+import socket
 import sqlite3
-import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from protocols.errors import BadSettings
 
 from . import clock
-from .config import DoorSettings, Settings, TlsSettings, UplinkSettings, secret
+from .config import DoorSettings, Settings, UplinkSettings, secret, tls_context
 from .link import Link, carry
 from .outbox import Outbox
 from .outbox_file import OutboxMismatch, is_damage
@@ -24,6 +25,7 @@ from .window import Window
 
 log = logging.getLogger(__name__)
 
+_STOPPED = "代理已停止 / agent stopped: %s"
 _STOP_S = 1.8  # from the signal to the end; a supervisor and a person wait two seconds gladly
 
 
@@ -78,6 +80,8 @@ def run(settings: Settings, folder: Path) -> None:
         if not ended.wait(_STOP_S):
             for failure in failures:
                 log.error("代理因错停止 / stopped by an error", exc_info=failure)
+            if not failures:
+                log.info(_STOPPED, settings.agent)
             logging.shutdown()
             os._exit(1 if failures else 0)
 
@@ -100,13 +104,13 @@ def run(settings: Settings, folder: Path) -> None:
     halt()
     for thread in threads:
         thread.join()
+    if failures and is_damage(failures[0]):
+        outbox.condemn(clock.now().wall_ms)
     outbox.close()
-    if failures:
-        if is_damage(failures[0]):
-            outbox.condemn(clock.now().wall_ms)
-        ended.set()
-        raise failures[0]
     ended.set()
+    if failures:
+        raise failures[0]
+    log.info(_STOPPED, settings.agent)
 
 
 def _outbox(settings: Settings, folder: Path, now_ms: int) -> Outbox:
@@ -128,14 +132,23 @@ def _door(settings: Settings, door: DoorSettings, folder: Path, outbox: Outbox) 
     try:
         server, port = module.serve(app, door.host, door.port)
     except (OSError, ValueError) as error:
-        # ValueError: waitress does not know the host.
-        taken = f"door: {door.host}:{door.port}: 被其它程序占用或不可用 / taken by another program or not ours: {error}"
-        raise BadSettings([taken]) from error
+        raise BadSettings([_why_shut(door, error)]) from error
     if door.port_file:
         _write_port(folder / door.port_file, port)
     log.info("本机接口 / door: http://%s:%s", door.host, port)
     run: Callable[[], None] = server.run
     return run
+
+
+def _why_shut(door: DoorSettings, error: Exception) -> str:
+    if isinstance(error, ValueError | socket.gaierror):  # waitress says ValueError for a host that nobody knows
+        return f"door.host: {door.host!r}: 找不到这个主机名 / no such host name"
+    number = getattr(error, "errno", None)
+    if number == errno.EADDRINUSE:
+        return f"door.port: {door.port}: 端口已被占用 / is taken by another program"
+    if number == errno.EADDRNOTAVAIL:
+        return f"door.host: {door.host!r}: 不是本机的地址 / is no address of this machine"
+    return f"door.port: {door.port}: 端口用不了 / cannot be used: {error}"
 
 
 def _write_port(file: Path, port: int) -> None:
@@ -147,20 +160,8 @@ def _write_port(file: Path, port: int) -> None:
 
 def _broker(uplink: UplinkSettings, folder: Path) -> Broker:
     password = secret("uplink.password", uplink.password, uplink.password_file, folder)
-    context = _tls(uplink.tls, folder) if uplink.tls is not None else None
+    context = tls_context(uplink.tls, folder) if uplink.tls is not None else None
     return Broker(uplink.host, uplink.port, password, uplink.keepalive_s, context)
-
-
-def _tls(tls: TlsSettings, folder: Path) -> ssl.SSLContext:
-    # A password that nobody is there to type in would hold the start up for ever: an encrypted key is refused.
-    try:
-        context = ssl.create_default_context(cafile=str(folder / tls.ca) if tls.ca else None)
-        if tls.certificate:
-            key = folder / tls.key_file if tls.key_file else None
-            context.load_cert_chain(folder / tls.certificate, key, password="")
-    except OSError as error:
-        raise BadSettings([f"uplink.tls: 证书或密钥用不了 / certificate or key cannot be used: {error}"]) from error
-    return context
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def check(path: Path) -> None:
         _give_up(f"{path.name}: outbox.path: 不能写入文件夹 / folder cannot be written: {folder}")
     for window in settings.windows:
         there = "://" in window.port or Path(window.port).exists() or os.name == "nt"
-        note = "" if there else " ← 现在没有这个端口, 请检查线缆 / not there now, check the cable"
+        note = "" if there else " ← 现在没有这个串口, 请检查线缆 / not there now, check the cable"
         click.echo(f"窗口 / window {window.id}: {window.device} @ {window.port}{note}")
     click.echo(f"{path.name}: 配置正确 / settings are right")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -57,7 +59,7 @@ class WindowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     id: Name
     device: DeviceId
-    port: str
+    port: Annotated[str, Meta(min_length=1)]
     baud: Annotated[int, Meta(ge=110, le=4_000_000)] = 9600
     profile: Literal["house"] = "house"
     invite_s: Annotated[int, Meta(ge=5, le=600)] = 30
@@ -111,26 +113,61 @@ def _contradictions(read: Settings, folder: Path) -> list[str]:
             for at, value in enumerate(values)
             if value in values[:at]
         ]
+    mistakes += [
+        f"windows[{number}].port: {window.port!r} 不对, 应为 socket://主机:端口号 / is wrong, expected socket://host:number"
+        for number, window in enumerate(read.windows, 1)
+        if window.port.lower().startswith("socket:") and not _is_socket(window.port)
+    ]
     mistakes += _secret_mistakes("uplink.password", read.uplink.password, read.uplink.password_file, folder)
     if read.door is not None:
         mistakes += _secret_mistakes("door.token", read.door.token, read.door.token_file, folder)
         if not read.door.token and not read.door.token_file:
             mistakes.append("door.token: 缺少 / missing; 填 token 或 token_file / give token or token_file")
     if read.uplink.tls is not None:
-        mistakes += [
-            f"uplink.tls.{key}: 没有文件 / no file {value!r}"
-            for key, value in (
-                ("ca", read.uplink.tls.ca),
-                ("certificate", read.uplink.tls.certificate),
-                ("key_file", read.uplink.tls.key_file),
-            )
-            if value and not (folder / value).is_file()
-        ]
-        if read.uplink.tls.key_file and not read.uplink.tls.certificate:
-            mistakes.append(
-                "uplink.tls.certificate: 缺少 / missing; key_file 需要它 / key_file is of no use without it"
-            )
+        mistakes += _tls_mistakes(read.uplink.tls, folder)
     return mistakes
+
+
+def _is_socket(port: str) -> bool:
+    try:
+        parts = urlsplit(port)
+        return bool(parts.hostname and parts.port)
+    except ValueError:  # what stands behind the colon is no number, or too large
+        return False
+
+
+def _tls_mistakes(tls: TlsSettings, folder: Path) -> list[str]:
+    mistakes = [
+        f"uplink.tls.{key}: 没有文件 / no file {value!r}"
+        for key, value in (("ca", tls.ca), ("certificate", tls.certificate), ("key_file", tls.key_file))
+        if value and not (folder / value).is_file()
+    ]
+    if tls.key_file and not tls.certificate:
+        mistakes.append("uplink.tls.certificate: 缺少 / missing; key_file 需要它 / key_file is of no use without it")
+    if mistakes:
+        return mistakes
+    try:
+        tls_context(tls, folder)
+    except BadSettings as error:
+        return error.mistakes
+    return []
+
+
+def tls_context(tls: TlsSettings, folder: Path) -> ssl.SSLContext:
+    """What a connection to the broker is made with; BadSettings says which file is none."""
+    try:
+        context = ssl.create_default_context(cafile=str(folder / tls.ca) if tls.ca else None)
+    except OSError as error:
+        raise BadSettings([f"uplink.tls.ca: 证书用不了 / certificate cannot be used {tls.ca!r}: {error}"]) from error
+    if tls.certificate:
+        key = folder / tls.key_file if tls.key_file else None
+        try:
+            # A password that nobody is there to type in would hold the start up for ever: an encrypted key is refused.
+            context.load_cert_chain(folder / tls.certificate, key, password="")
+        except OSError as error:
+            words = "证书或密钥用不了, 密钥不能加密 / certificate or key cannot be used, the key may not be encrypted"
+            raise BadSettings([f"uplink.tls.certificate: {words}: {error}"]) from error
+    return context
 
 
 def _secret_mistakes(key: str, value: str, file: str, folder: Path) -> list[str]:
@@ -148,7 +185,8 @@ def secret(key: str, value: str, file: str, folder: Path) -> str:
     if not file:
         return value
     try:
-        word = (folder / file).read_text(encoding="utf-8").strip()
+        # Notepad puts three bytes before the word and a carriage return behind it.
+        word = (folder / file).read_text(encoding="utf-8-sig").strip()
     except OSError as error:
         raise BadSettings([f"{key}_file: 读不了 / cannot be read {file!r}: {error.strerror}"]) from error
     except UnicodeDecodeError as error:

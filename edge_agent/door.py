@@ -7,7 +7,6 @@ here. Loopback and a token unless told otherwise.
 from __future__ import annotations
 
 import hmac
-import json
 import re
 import threading
 import uuid
@@ -16,6 +15,7 @@ from typing import Annotated, Any
 
 import msgspec
 from flask import Flask, Response, request
+from flask.json.provider import DefaultJSONProvider
 from msgspec import Meta
 from waitress.server import create_server
 from werkzeug.exceptions import HTTPException
@@ -45,6 +45,13 @@ class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Withdraw an invitation that is still open at this window."""
 
 
+class Json(DefaultJSONProvider):
+    """JSON that a person can read at a terminal: Chinese as it is, the fields in the order in which they are given."""
+
+    ensure_ascii = False
+    sort_keys = False
+
+
 class Wrong(Exception):
     """A request that is answered with an error: HTTP status, the field, and words for a person."""
 
@@ -57,6 +64,7 @@ class Wrong(Exception):
 def create_app(outbox: Outbox, windows: dict[str, int], token: str, now: Callable[[], Moment]) -> Flask:
     """The door's application. `windows` gives each window's usual seconds for an invitation."""
     app = Flask(__name__)
+    app.json = Json(app)
     app.config["MAX_CONTENT_LENGTH"] = BODY_MAX
     changed = threading.Condition()
     streams = threading.Semaphore(STREAMS_MAX)
@@ -134,7 +142,7 @@ def create_app(outbox: Outbox, windows: dict[str, int], token: str, now: Callabl
             response = Response(status=503)
             response.headers["Retry-After"] = "5"
             return response
-        response = Response(_states(outbox, invitation, changed), mimetype="text/event-stream")
+        response = Response(_states(outbox, invitation, changed, app.json.dumps), mimetype="text/event-stream")
         response.headers["Cache-Control"] = "no-store"
         response.call_on_close(streams.release)
         return response
@@ -196,7 +204,9 @@ def _shown(invitation: Invitation) -> dict[str, Any]:
     }
 
 
-def _states(outbox: Outbox, invitation: str, changed: threading.Condition) -> Iterator[str]:
+def _states(
+    outbox: Outbox, invitation: str, changed: threading.Condition, dumps: Callable[[Any], str]
+) -> Iterator[str]:
     """Its state now and at each change, as server-sent events, until it has ended."""
     shown = None
     while True:
@@ -211,6 +221,6 @@ def _states(outbox: Outbox, invitation: str, changed: threading.Condition) -> It
             yield ": \n\n"
             continue
         shown = found.state
-        yield f"event: state\ndata: {json.dumps(_shown(found), ensure_ascii=False)}\n\n"
+        yield f"event: state\ndata: {dumps(_shown(found))}\n\n"
         if shown != "open":
             return

@@ -139,7 +139,7 @@ def _why(port: str, error: Exception) -> str:
     # Windows tells pyserial the reason in words only.
     number, words = getattr(error, "errno", None), str(error)
     if number == errno.ENOENT or "FileNotFoundError" in words:
-        return f"{port}: 没有这个端口, 请检查线缆 / no such port, check the cable"
+        return f"{port}: 没有这个串口, 请检查线缆 / no such port, check the cable"
     if number == errno.EACCES:
         cure = "sudo usermod -aG dialout $USER"
         return f"{port}: 没有权限, 请执行后重新登录 / no permission, run this and sign in again: {cure}"

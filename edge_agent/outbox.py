@@ -32,7 +32,7 @@ from protocols.messages import (
     decode_record,
     encode_record,
 )
-from protocols.ratings import Invitation, InvitationState, Moment, Outcome, Press
+from protocols.ratings import Invitation, InvitationState, Moment, Outcome, Press, PressId
 
 from . import outbox_file
 
@@ -48,6 +48,7 @@ _INVITATIONS_LOOKED_AT = 10_000  # a window's services of a month: a device may 
 _INVITATION_DAYS = 30  # how long an ended invitation can still be asked for
 _INVITATIONS_TRIM = 10  # of the oldest at each opening: a look at all of them would hold up a hall's presses
 _DAY_MS = 86_400_000
+_NOTED_MAX = 10  # presses of one read that get a line each; more is a device that gives back what it had stored
 
 
 class OutboxFull(Exception):
@@ -81,10 +82,20 @@ class Backlog:
 class Outbox:
     """The file at `path`. A damaged file is set aside whole, named in `set_aside`, and a new epoch begins.
 
-    With `look_only` nothing is ever written: a damaged file raises sqlite3.DatabaseError.
+    With `sole` it belongs to this process alone, and OutboxMismatch is raised if another one has it: two agents of one
+    id push each other out at the broker. With `look_only` nothing is ever written: a damaged file raises
+    sqlite3.DatabaseError.
     """
 
-    def __init__(self, path: Path, agent: str, now_ms: int, max_megabytes: int = 20_000, look_only: bool = False):
+    def __init__(
+        self,
+        path: Path,
+        agent: str,
+        now_ms: int,
+        max_megabytes: int = 20_000,
+        look_only: bool = False,
+        sole: bool = False,
+    ):
         self.path = path
         self.agent = agent
         self.full = False
@@ -92,6 +103,8 @@ class Outbox:
         self.set_aside: Path | None = None
         self._lock = threading.RLock()
         self._listeners: list[Callable[[str], None]] = []
+        # Before the look: whoever else has it may be writing, and a file in use must not be set aside.
+        self._owned = outbox_file.own(path) if sole else None
         self._db = outbox_file.open_to_look(path, agent) if look_only else self._opened(now_ms)
         pages = max_megabytes * 1_000_000 // self._value("PRAGMA page_size")
         # With a bound of our own an insert fails before the disk is full, and deleting still works.
@@ -112,11 +125,16 @@ class Outbox:
         """Let go of the file."""
         with self._lock:
             self._db.close()
+            if self._owned is not None:
+                self._owned.close()
 
     def condemn(self, now_ms: int) -> None:
         """Let go of a file that turned out to be damaged while it was used, and set it aside whole."""
+        with self._lock:
+            self._db.close()
+            # Still ours: the next agent finds the place empty.
+            self.set_aside = outbox_file.put_aside(self.path, now_ms)
         self.close()
-        self.set_aside = outbox_file.put_aside(self.path, now_ms)
         log.error("存档损坏, 已原样移至 / outbox is damaged, set aside whole: %s", self.set_aside)
 
     def damaged_files(self) -> list[Path]:
@@ -154,6 +172,7 @@ class Outbox:
             fresh = sum(1 for record in records if isinstance(record, PressRecord))
             self._waiting[window] = self._waiting.get(window, 0) + fresh
         if records:
+            _note(window, [record for record in records if isinstance(record, PressRecord)])
             self._tell(window)
         return fresh
 
@@ -492,6 +511,22 @@ def _invitation(row: sqlite3.Row) -> Invitation:
         state=state,
         closed_ms=row["closed_ms"],
     )
+
+
+def _note(window: str, kept: list[PressRecord]) -> None:
+    """Say what was kept, for whoever reads the log: never the button, which is the citizen's."""
+    if not log.isEnabledFor(logging.INFO):
+        return
+    invited = sum(press.invitation is not None for press in kept)
+    if len(kept) > _NOTED_MAX:
+        words = "按键已存 / presses kept: window=%s %s 次, 评价中 %s 次 / %s of them, %s inside an invitation"
+        log.info(words, window, len(kept), invited, len(kept), invited)
+        return
+    for press in kept:
+        where = "评价中 / inside an invitation" if press.invitation else "无邀请 / no invitation"
+        log.info(
+            "按键已存 / press kept: window=%s %s %s", window, PressId(press.device, press.boot, press.count), where
+        )
 
 
 def _fitting(rows: list[sqlite3.Row]) -> list[sqlite3.Row]:

@@ -5,6 +5,8 @@ Looking never changes a byte: a damaged file keeps all that can still be read fr
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import struct
 import time
@@ -45,7 +47,25 @@ PRAGMA user_version = 1
 
 
 class OutboxMismatch(Exception):
-    """This file belongs to another agent, was made by a newer program, or is no outbox at all."""
+    """This file belongs to another agent, is used by one, was made by a newer program, or is no outbox at all."""
+
+
+def own(path: Path) -> sqlite3.Connection:
+    """A lock that goes when it is closed or this process ends, however it ends; OutboxMismatch if another has it.
+
+    It lies in a file of its own, so that whoever only looks is never in the way.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    lock = sqlite3.connect(f"{path}.lock", isolation_level=None, check_same_thread=False, timeout=0)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        lock.close()
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
+        raise OutboxMismatch(f"{path}: 另一个代理正在使用这个存档 / another agent is using this outbox") from error
+    return lock
 
 
 def open_to_write(path: Path, agent: str, now_ms: int) -> sqlite3.Connection:

@@ -44,11 +44,14 @@ _BACK_OFF_MIN_S = 0.1
 _BACK_OFF_MAX_S = 1.5  # a broker that is back is seen within two seconds; jitter spreads a hall's agents over them
 _REFUSED_S = 5.0  # a wrong password is not cured by haste
 _STEADY_MS = 10_000  # a connection that was lost sooner was none: two agents of one id push each other out at once
+_REPEAT_MS = 60_000  # what goes on and on is said again, so that it stands near the end of the log
 _AWAY_FACTOR = (
     6  # the collector has said that it is away: try all the same now and then, in case nobody says it is back
 )
 _GOODBYE_MS = 1000  # then the will has to say it
 _LOOK_AGAIN_MS = 30_000  # after a receipt that does not fit ours
+_TLS_WANTED = "; 服务器是否要求 TLS (通常 8883)? / does the broker want TLS (usually 8883)?"
+_OTHER_NAME = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,9 @@ class Uplink:
         self._failures = 0
         self._connected_ms = 0
         self._refused = False
+        self._answered = False
         self._said = ""
+        self._said_ms = 0
         self._alarm = ""
         self._health_due_ms = 0
         self._shown: tuple[Any, ...] = ()
@@ -207,13 +212,21 @@ class Uplink:
             if stop.is_set():
                 return False
         self._failures += 1
-        self._refused = False
+        self._refused = self._answered = False
         try:
             self._client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
         except (OSError, ValueError) as error:
-            self._say(f"连不上消息服务器 / broker cannot be reached: {error}")
+            self._say(f"连不上消息服务器 / broker cannot be reached: {error}{self._hint(error)}")
             return False
         return True
+
+    def _hint(self, error: Exception) -> str:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            key = "uplink.host" if error.verify_code in _OTHER_NAME else "uplink.tls.ca"
+            return f"; 请检查 {key} / check {key}"
+        # Reset, aborted, broken pipe: somebody was there, and did not like what we said.
+        hung_up = isinstance(error, ConnectionError) and not isinstance(error, ConnectionRefusedError)
+        return _TLS_WANTED if hung_up and self._broker.tls is None else ""
 
     def _pause(self, seconds: float, stop: threading.Event) -> None:
         # Not stop.wait(): a signal's handler that sets `stop` would wait for the very lock that this thread holds.
@@ -223,10 +236,12 @@ class Uplink:
             if select.select([self._woken], [], [], left_ms / 1000)[0]:
                 self._sleep_again()
 
-    def _say(self, words: str) -> None:
-        # Once per outage, not once per attempt.
-        if words != self._said:
+    def _say(self, words: str, again: bool = False) -> None:
+        # Once per outage, not once per attempt; with `again` once in a while.
+        now_ms = self._now().mono_ms
+        if words != self._said or (again and now_ms - self._said_ms >= _REPEAT_MS):
             log.warning("%s (%s:%s)", words, self._broker.host, self._broker.port)
+            self._said_ms = now_ms
         self._said = words
 
     def _goodbye(self) -> None:
@@ -263,10 +278,11 @@ class Uplink:
         if reason.is_failure:
             self._refused = True
             self._say(
-                f"消息服务器拒绝登录, 请检查 uplink.password / broker refuses agent {self._agent!r},"
-                f" check uplink.password ({reason})"
+                "消息服务器拒绝登录, 请检查 agent、uplink.password 以及服务器上的用户 / broker refuses agent"
+                f" {self._agent!r}, check agent, uplink.password and the users at the broker ({reason})"
             )
             return
+        self._answered = True
         log.info("消息服务器已连接 / broker connected: %s:%s", self._broker.host, self._broker.port)
         self._connected_ms = self._now().mono_ms
         self._sent_ms = None
@@ -291,8 +307,13 @@ class Uplink:
         if ready and self._now().mono_ms - self._connected_ms >= _STEADY_MS:
             self._failures = 0
             self._said = ""
-        hint = "; 若反复出现, 是否有两个代理同名 agent? / if it goes on: do two agents have this id?" if ready else ""
-        self._say(f"与消息服务器断开 / broker lost: {reason}{hint}")
+        if self._answered:
+            hint = "; 若反复出现, 是否有两个代理同名 agent? / if it goes on: do two agents have this id?"
+        elif self._broker.tls is None:
+            hint = _TLS_WANTED
+        else:
+            hint = ""
+        self._say(f"与消息服务器断开 / broker lost: {reason}{hint}", again=self._answered)
 
     def _on_message(self, _client: Any, _userdata: Any, message: mqtt.MQTTMessage) -> None:
         try:

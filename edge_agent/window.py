@@ -68,7 +68,7 @@ class Window:
     def unplugged(self, why: str, moment: Moment) -> None:
         """The cable is not there, and `why` in words."""
         if why != self._down:
-            log.warning("线缆断开 / cable out: window=%s %s", self.id, why)
+            log.warning("串口不可用 / line not usable: window=%s %s", self.id, why)
         self._down = why
 
     def feed(self, data: bytes, moment: Moment) -> bytes:
@@ -181,7 +181,14 @@ class Window:
             return True
         # Once in 65,536 a damaged frame still fits its CRC, and may carry a wrong name. Another device that really is
         # there says so again, in its beat or when it repeats its press.
-        log.warning("接在此口的是另一台设备 / another device on this line: window=%s device=%s", self.id, device)
+        log.warning(
+            "接在此口的是另一台设备 / another device on this line: window=%s device=%s; "
+            "配置为 %s, 请改 windows.device 或换回设备 / configured: %s, change windows.device or put that one back",
+            self.id,
+            device,
+            self._device,
+            self._device,
+        )
         self._stranger = device
         return False
 

@@ -195,9 +195,25 @@ def _why_unfit(value: Any, kind: Any, where: str, error: str) -> _Words:
     if isinstance(value, dict | list) or _holds(_bare(kind)):
         return _Words(f"写法不对, 应为{expected.zh}", f"wrong form, expected {expected.en}")
     shown, slip = _shown(where, value), _slip(value, _bare(kind))
+    if "quotes" not in expected.en and _wants_quotes(value, kind):
+        # What a name may look like is not what has to be told.
+        return _Words(f"值 {shown.zh} 不对, 请加引号", f"wrong value {shown.en}, put it in quotes")
     return _Words(
         f"值 {shown.zh} 不对, 应为{expected.zh}{slip.zh}", f"wrong value {shown.en}, expected {expected.en}{slip.en}"
     )
+
+
+def _wants_quotes(value: Any, kind: Any) -> bool:
+    """Whether it is a number that would be right as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or _bare(kind) is not str:
+        return False
+    if isinstance(value, int) and value.bit_length() > 64:
+        return False  # Python does not write out a number of thousands of digits
+    try:
+        msgspec.convert(str(value), kind)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 _SECRETS = tuple(word + end for word in ("password", "passwd", "token", "word", "secret", "key") for end in ("", "s"))

@@ -1,4 +1,4 @@
-"""Takes batches in: checks the chain, keeps every record, and says what each press means."""
+"""Takes batches in: checks the chain and keeps every record; takes cases in, and what agents say of themselves."""
 
 from __future__ import annotations
 
@@ -13,17 +13,14 @@ import msgspec
 from protocols import chain
 from protocols.errors import BadMessage
 from protocols.messages import AgentStatus, Batch, ClosingRecord, Health, PressRecord, Receipt, decode_record, topic
-from protocols.ratings import Case, Rating, Unratable
+from protocols.ratings import Case
 
 from ..directory import Directory
-from ..normalize import normalize
+from .meaning import Meaning
 from .store import Store
 
-_SAME_PRESS_MS = 600_000  # two reports of one press, by the clocks of an agent before and after it was set up anew
 _QUARANTINE_MAX = 10_000  # a flood must not fill the disk; the oldest rows are of the least use
 _QUARANTINE_BYTES = 64 * 1024  # enough to see what it is; size and digest of the whole are kept beside it
-# What such a press means may still be found out. Word for word as in the index press_curable, or SQLite scans.
-_OPEN = "fate NOT IN ('rated', 'repeat', 'duplicate', 'unsolicited')"
 
 
 class Fork(BadMessage):
@@ -43,8 +40,7 @@ class Intake:
 
     def __init__(self, store: Store, directory: Directory):
         self._store = store
-        self._directory = directory
-        self._key_maps: dict[str, int] = {}
+        self._meaning = Meaning(directory)
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -78,8 +74,17 @@ class Intake:
             raise Fork("哈希链与批次不符 / the batch's records do not add up to its head")
         held = _held(db, agent, batch.epoch)
         before = batch.first - 1
-        if before > held.upto and batch.oldest < batch.first:
+        if before <= held.upto:
+            # The ledger has the first `known` of these already, or rather: should have exactly these.
+            known = min(held.upto - before, len(bodies))
+            ours = held.head if before + known == held.upto else _head_at(db, held.id, before + known)
+            if ours != (heads[known - 1] if known else prev):
+                raise Fork(f"与账本第 {before + known} 条不符 / differs from the ledger at record {before + known}")
+            bodies, heads, before = bodies[known:], heads[known:], before + known
+        elif batch.oldest < batch.first:
             return  # out of order: the receipt makes the agent send what it still has of the records between
+        if not bodies:
+            return
         epoch_id = held.id or _new_epoch(db, agent, batch.epoch, held.head, now_ms)
         if before > held.upto:
             # The agent has nothing older: what lies between is not to be had any more.
@@ -87,15 +92,7 @@ class Intake:
                 "INSERT INTO gap(epoch_id, after, upto, head, at_ms) VALUES (?,?,?,?,?)",
                 (epoch_id, held.upto, before, prev, now_ms),
             )
-        else:
-            # The ledger has the first `known` of these already, or rather: should have exactly these.
-            known = min(held.upto - before, len(bodies))
-            ours = held.head if before + known == held.upto else _head_at(db, epoch_id, before + known)
-            if ours != (heads[known - 1] if known else prev):
-                raise Fork(f"与账本第 {before + known} 条不符 / differs from the ledger at record {before + known}")
-            bodies, heads, before = bodies[known:], heads[known:], before + known
-        if bodies:
-            self._keep(db, agent, epoch_id, before, bodies, heads, now_ms)
+        self._keep(db, agent, epoch_id, before, bodies, heads, now_ms)
 
     def _keep(
         self,
@@ -129,136 +126,20 @@ class Intake:
                 continue
             if isinstance(record, PressRecord):
                 presses.append((seq, record))
-            elif _note_closing(db, agent, epoch_id, seq, record):
+            elif self._meaning.note_closing(db, agent, epoch_id, seq, record):
                 closings[record.invitation] = record
         if closings:
             # Older presses before newer ones: the first press wins, however late its closing came.
-            self._cure(
-                db,
-                "AND press.invitation IN (SELECT value FROM json_each(?))",
-                (_json(list(closings)).decode(),),
-                now_ms,
-            )
+            self._meaning.cure(db, closings, now_ms)
         for seq, press in presses:
-            self._understand(db, agent, epoch_id, seq, press, closings.get(press.invitation or ""), now_ms)
+            closing = closings.get(press.invitation or "")
+            self._meaning.understand(db, agent, epoch_id, seq, press, closing, now_ms)
         _count_devices(db, agent, (press for _, press in presses))
-
-    # ---- meaning
 
     def cure(self, now_ms: int) -> int:
         """Ask again what every press means that meant nothing yet: the directory may have changed. How many now do."""
         with self._writing() as db:
-            return self._cure(db, "", (), now_ms)
-
-    def _cure(self, db: sqlite3.Connection, only: str, values: tuple[str, ...], now_ms: int) -> int:
-        rows = db.execute(
-            "SELECT press.id, press.agent, record.body FROM press INDEXED BY press_curable"
-            f" JOIN record USING (epoch_id, seq) WHERE {_OPEN} {only} ORDER BY press.id",
-            values,
-        ).fetchall()
-        cured = 0
-        for row in rows:
-            press = msgspec.json.decode(row["body"], type=PressRecord)
-            fate, detail, rating = self._fate(db, row["agent"], press, _closing(db, press.invitation))
-            db.execute("UPDATE press SET fate = ?, detail = ? WHERE id = ?", (fate, detail, row["id"]))
-            if rating is not None:
-                self._rate(db, row["id"], row["agent"], press, rating, now_ms)
-            cured += fate in ("rated", "repeat")
-        return cured
-
-    def _understand(
-        self,
-        db: sqlite3.Connection,
-        agent: str,
-        epoch_id: int,
-        seq: int,
-        press: PressRecord,
-        closing: ClosingRecord | None,
-        now_ms: int,
-    ) -> None:
-        fate, detail, rating = "duplicate", "", None
-        if not _is_duplicate(db, press):
-            fate, detail, rating = self._fate(db, agent, press, closing or _closing(db, press.invitation))
-        row = db.execute(
-            "INSERT INTO press(epoch_id, seq, agent, window, device, boot, count, invitation, pressed_ms, fate, detail)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-            (
-                epoch_id,
-                seq,
-                agent,
-                press.window,
-                press.device,
-                press.boot,
-                press.count,
-                press.invitation,
-                press.pressed_ms,
-                fate,
-                detail,
-            ),
-        ).lastrowid
-        if rating is not None:
-            self._rate(db, _number(row), agent, press, rating, now_ms)
-
-    def _fate(
-        self, db: sqlite3.Connection, agent: str, press: PressRecord, closing: ClosingRecord | None
-    ) -> tuple[str, str, Rating | None]:
-        meaning = normalize(press, closing, agent, self._directory)
-        if isinstance(meaning, Unratable):
-            return meaning.reason, meaning.detail, None
-        if _rated_already(db, meaning):
-            return "repeat", "", None
-        return "rated", "", meaning
-
-    def _rate(
-        self, db: sqlite3.Connection, press_row: int, agent: str, press: PressRecord, rating: Rating, now_ms: int
-    ) -> None:
-        state, reason = _first_state(db, rating)
-        db.execute(
-            "INSERT INTO rating(press, once, level, bad, device, boot, count, hall, number, agent, window, pressed_ms,"
-            " channel, invitation, case_no, service_number, clerk, state, reason, next_ms, key_map, made_ms)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            (
-                press_row,
-                _once(rating),
-                rating.level.value,
-                rating.level.bad,
-                press.device,
-                press.boot,
-                press.count,
-                rating.hall,
-                rating.window,
-                agent,
-                press.window,
-                rating.pressed_ms,
-                rating.channel,
-                rating.invitation,
-                rating.case_no,
-                rating.service_number,
-                rating.clerk,
-                state,
-                reason,
-                now_ms,
-                self._key_map(db, press.device, now_ms),
-                now_ms,
-            ),
-        )
-
-    def _key_map(self, db: sqlite3.Connection, device: str, now_ms: int) -> int:
-        """The number of what this device's buttons mean now; a new one whenever the directory says otherwise."""
-        number = self._key_maps.get(device)
-        if number is None:
-            keys = _json({str(button): level.value for button, level in sorted(self._directory.keys[device].items())})
-            last = db.execute("SELECT id, keys FROM key_map WHERE device = ? ORDER BY id DESC", (device,)).fetchone()
-            if last is not None and last["keys"] == keys:
-                number = int(last["id"])
-            else:
-                number = _number(
-                    db.execute(
-                        "INSERT INTO key_map(device, from_ms, keys) VALUES (?,?,?)", (device, now_ms, keys)
-                    ).lastrowid
-                )
-            self._key_maps[device] = number
-        return number
+            return self._meaning.cure(db, None, now_ms)
 
     # ---- cases
 
@@ -296,7 +177,7 @@ class Intake:
             db.execute(
                 "INSERT INTO agent(agent, status, status_ms) VALUES (?,?,?)"
                 " ON CONFLICT(agent) DO UPDATE SET status = excluded.status, status_ms = excluded.status_ms",
-                (agent, _json(status), now_ms),
+                (agent, msgspec.json.encode(status), now_ms),
             )
 
     def note_health(self, agent: str, health: Health, now_ms: int) -> None:
@@ -305,7 +186,7 @@ class Intake:
             db.execute(
                 "INSERT INTO agent(agent, health, health_ms) VALUES (?,?,?)"
                 " ON CONFLICT(agent) DO UPDATE SET health = excluded.health, health_ms = excluded.health_ms",
-                (agent, _json(health), now_ms),
+                (agent, msgspec.json.encode(health), now_ms),
             )
             _raise_counts(
                 db, [(agent, each.window, each.device, each.boot, each.count) for each in health.windows if each.device]
@@ -322,7 +203,7 @@ class Intake:
             with self._store.writing() as db:
                 yield db
         except BaseException:
-            self._key_maps.clear()  # one that was numbered in a transaction that is undone has no number
+            self._meaning.forget()
             raise
 
     def _quarantine(self, db: sqlite3.Connection, name: str, reason: str, payload: bytes, now_ms: int) -> None:
@@ -353,74 +234,18 @@ def _receipt(db: sqlite3.Connection, agent: str, epoch: str) -> Receipt:
 
 
 def _new_epoch(db: sqlite3.Connection, agent: str, epoch: str, head: bytes, now_ms: int) -> int:
-    return _number(
-        db.execute(
-            "INSERT INTO epoch(agent, epoch, upto, head, first_ms, last_ms) VALUES (?,?,0,?,?,?)",
-            (agent, epoch, head, now_ms, now_ms),
-        ).lastrowid
-    )
+    number = db.execute(
+        "INSERT INTO epoch(agent, epoch, upto, head, first_ms, last_ms) VALUES (?,?,0,?,?,?)",
+        (agent, epoch, head, now_ms, now_ms),
+    ).lastrowid
+    if number is None:
+        raise sqlite3.IntegrityError("an epoch without a number")
+    return number
 
 
-def _head_at(db: sqlite3.Connection, epoch_id: int, seq: int) -> bytes | None:
+def _head_at(db: sqlite3.Connection, epoch_id: int | None, seq: int) -> bytes | None:
     row = db.execute("SELECT hash FROM record WHERE epoch_id = ? AND seq = ?", (epoch_id, seq)).fetchone()
     return row["hash"] if row else None
-
-
-def _note_closing(db: sqlite3.Connection, agent: str, epoch_id: int, seq: int, closing: ClosingRecord) -> bool:
-    """Whether it is the first: an invitation closes once, and what comes later is a fact in the chain, nothing else."""
-    noted = db.execute(
-        "INSERT OR IGNORE INTO closing(invitation, epoch_id, seq, agent, window, outcome, closed_ms)"
-        " VALUES (?,?,?,?,?,?,?)",
-        (closing.invitation, epoch_id, seq, agent, closing.window, closing.outcome, closing.closed_ms),
-    )
-    return noted.rowcount == 1
-
-
-def _closing(db: sqlite3.Connection, invitation: str | None) -> ClosingRecord | None:
-    if invitation is None:
-        return None
-    row = db.execute(
-        "SELECT body FROM closing JOIN record USING (epoch_id, seq) WHERE invitation = ?", (invitation,)
-    ).fetchone()
-    return msgspec.json.decode(row["body"], type=ClosingRecord) if row else None
-
-
-def _is_duplicate(db: sqlite3.Connection, press: PressRecord) -> bool:
-    """Whether this is a press that the ledger has, and not another one of a device that lost its counters."""
-    rows = db.execute(
-        "SELECT invitation, pressed_ms FROM press WHERE device = ? AND boot = ? AND count = ? AND fate != 'duplicate'",
-        (press.device, press.boot, press.count),
-    )
-    return any(
-        press.invitation == row["invitation"] is not None
-        or (
-            None in (press.invitation, row["invitation"])
-            and abs(press.pressed_ms - row["pressed_ms"]) <= _SAME_PRESS_MS
-        )
-        for row in rows
-    )
-
-
-def _once(rating: Rating) -> str:
-    """What may be rated once: an invitation, or, at a walk-in window, a press."""
-    return rating.invitation or f"{rating.press}@{rating.pressed_ms}"
-
-
-def _rated_already(db: sqlite3.Connection, rating: Rating) -> bool:
-    row = db.execute(
-        "SELECT 1 FROM rating WHERE once = ? UNION ALL SELECT 1 FROM rating WHERE case_no = ? AND service_number = ?",
-        (_once(rating), rating.case_no, rating.service_number),
-    ).fetchone()
-    return row is not None
-
-
-def _first_state(db: sqlite3.Connection, rating: Rating) -> tuple[str, str]:
-    if rating.case_no is None:
-        return "parked", "no_case"
-    row = db.execute(
-        "SELECT 1 FROM service_case WHERE case_no = ? AND service_number = ?", (rating.case_no, rating.service_number)
-    ).fetchone()
-    return ("due", "") if row else ("awaiting_case", "")
 
 
 def _count_devices(db: sqlite3.Connection, agent: str, presses: Iterable[PressRecord]) -> None:
@@ -437,13 +262,3 @@ def _raise_counts(db: sqlite3.Connection, rows: list[tuple[str, str, str, int, i
         " ON CONFLICT DO UPDATE SET count = max(count, excluded.count)",
         rows,
     )
-
-
-def _number(row: int | None) -> int:
-    if row is None:
-        raise sqlite3.IntegrityError("a row without a number")
-    return row
-
-
-def _json(value: object) -> bytes:
-    return msgspec.json.encode(value)

@@ -49,7 +49,16 @@ class Overview:
                 "quarantined": self._one("SELECT coalesce(sum(times), 0) FROM quarantine"),
                 "gaps": self._one("SELECT count(*) FROM gap"),
                 "province": dict(self._store.row("SELECT away_since_ms, words FROM province")),
+                "unanswered": self._unanswered(),
             }
+
+    def _unanswered(self) -> dict[str, Any]:
+        """Ratings that were sent and not answered: how many, since when the first waits, and what was said last."""
+        row = self._store.row(
+            "SELECT count(*) AS ratings, min(made_ms) AS since_ms, max(words) AS words FROM rating"
+            " WHERE state = 'due' AND tries > 0"
+        )
+        return dict(row)
 
     def agents(self) -> list[dict[str, Any]]:
         """What each agent last said of itself, and when."""

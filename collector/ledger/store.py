@@ -110,6 +110,8 @@ class Store:
         # FULL: a receipt lets an agent delete, so what it receipts must survive a power cut.
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA cache_size = -32768")
+        # 40 MB: moving the log into the file ten times less often takes a quarter less time in all.
+        self._db.execute("PRAGMA wal_autocheckpoint = 10000")
         if new:
             self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         self._mine = threading.local()

@@ -7,6 +7,7 @@ import errno
 import hmac
 import re
 import threading
+import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -40,10 +41,17 @@ class Wrong(Exception):
 
 
 def create_app(
-    overview: Overview, intake: Intake, directory: Directory, token: str, now_ms: Callable[[], int]
+    overview: Overview,
+    intake: Intake,
+    directory: Directory,
+    token: str,
+    now_ms: Callable[[], int],
+    case_lacks: Callable[[Case], tuple[str, ...]] = lambda _case: (),
 ) -> Flask:
-    """The collector's web application."""
+    """The collector's web application. `case_lacks` tells what the province will miss in a case."""
     app = Flask(__name__)
+    # Chinese that a person reads with curl must not be \\uXXXX.
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.config["MAX_CONTENT_LENGTH"] = BODY_MAX
 
     shown = _Shown(overview, directory, now_ms)
@@ -122,7 +130,12 @@ def create_app(
         allowed()
         cases = _cases(request.get_data())
         changed = intake.take_cases(cases, now_ms())
-        return {"taken": len(cases), "changed": changed}, 200
+        lacking = [
+            {"case_no": case.case_no, "service_number": case.service_number, "fields": fields}
+            for case in cases
+            if (fields := case_lacks(case))
+        ]
+        return {"taken": len(cases), "changed": changed, "lacking": lacking}, 200
 
     @app.after_request
     def careful(response: Response) -> Response:
@@ -221,7 +234,7 @@ def _case(item: object, where: str) -> Case:
     except msgspec.ValidationError as error:
         words, _, path = str(error).partition(" - at `$.")
         field = where + (path.rstrip("`") or _named(words))
-        raise Wrong(400, field, f"{field}: 值不对 / wrong value: {_without_value(words)}") from error
+        raise Wrong(400, field, f"{field}: 值不对 / wrong value: {_without_value(words, field)}") from error
     if not 1 <= len(case.case_no) <= 50:
         raise Wrong(400, where + "case_no", "case_no: 1–50 个字符 / 1–50 characters")
     if not 1 <= case.service_number <= 99:
@@ -234,9 +247,13 @@ def _named(words: str) -> str:
     return found.group(1) if found else ""
 
 
-def _without_value(words: str) -> str:
+def _without_value(words: str, field: str) -> str:
     # What was given may be somebody's number that stands in the wrong field.
-    return "不在列表中 / not one of the list" if words.startswith("Invalid enum value") else words.replace("`", "")
+    if not words.startswith("Invalid enum value"):
+        return words.replace("`", "")
+    kind = typing.get_type_hints(Case).get(field.rsplit(".", 1)[-1])
+    known = ", ".join(str(value) for value in typing.get_args(kind) if value)
+    return f"应为其中之一 / expected one of: {known}"
 
 
 def _listed(windows: list[dict[str, Any]]) -> list[dict[str, Any]]:

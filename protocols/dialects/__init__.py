@@ -15,6 +15,9 @@ class Dialect(Protocol):
     def case_first(self) -> bool:
         """Whether the province must have the case before it takes a rating of it."""
 
+    def case_lacks(self, case: Case) -> tuple[str, ...]:
+        """Which fields of this case a person has to fill in, or to put right, before it can be sent."""
+
     def case_request(self, case: Case, now_ms: int) -> Request | Lacking:
         """How to tell it of one service of a case, or which fields of `Case` a person has to fill in first."""
 

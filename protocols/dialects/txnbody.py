@@ -94,7 +94,7 @@ class TxnBody:
 
     def case_request(self, case: Case, now_ms: int) -> Request | Lacking:
         """办件服务: one service of a case. Lacking names the fields of `Case` that a person has to fill in."""
-        lacking = self._lacking(case)
+        lacking = self.case_lacks(case)
         if lacking:
             return Lacking(lacking)
         return self._request(self._settings.case_url, self._case_record(case), now_ms)
@@ -120,8 +120,8 @@ class TxnBody:
 
     # ---- the records
 
-    def _lacking(self, case: Case) -> tuple[str, ...]:
-        """What the province requires of a case and this one does not have, in our words for it."""
+    def case_lacks(self, case: Case) -> tuple[str, ...]:
+        """What the province requires of a case and this one does not have in a form it takes, in our words for it."""
         required = {
             "case_no": case.case_no,
             "area_code": self._area(case.area_code),

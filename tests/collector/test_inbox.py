@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.config import TlsSettings, tls_context
 from collector.inbox import Broker, Inbox
 from protocols.messages import (
     COLLECTOR_STATUS,
@@ -43,9 +44,14 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 @contextmanager
 def collecting(ledger, broker: Mosquitto, password: str = USERS["collector"], **other) -> Iterator[Inbox]:
     """An inbox at work. Fails if its loop breaks or does not end."""
-    agents = {"agent-a", "agent-b"}
     here = Broker("127.0.0.1", broker.port, "collector", password, **other)
-    inbox = Inbox(here, ledger.intake, agents, lambda: NOW_MS)
+    with working(Inbox(here, ledger.intake, {"agent-a", "agent-b"}, lambda: NOW_MS)) as inbox:
+        yield inbox
+
+
+@contextmanager
+def working(inbox: Inbox) -> Iterator[Inbox]:
+    """The loop of this inbox, for as long as the block lasts."""
     stop = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         loop = pool.submit(inbox.run, stop)
@@ -325,5 +331,24 @@ def test_fields_that_nobody_knows_yet_are_passed_over(ledger, broker):
         eventually(lambda: online(peer))
         peer.publish("hcp/v1/agent-a/batch", encode(agent.batch(1, 1))[:-1] + b',"mood":"good"}')
         peer.hears("hcp/v1/agent-a/receipt")
+
+    assert agent.bodies == ledger.records()
+
+
+def test_it_works_through_tls(ledger, tmp_path, caplog):
+    """A batch of many records at once, longer than one TLS record. Red if what TLS holds back is not read."""
+    mosquitto_or_skip()
+    agent = Agent("agent-a")
+    caplog.set_level(logging.INFO)
+    agent.write(*(record for number in range(1, 300) for record in rated(number)))
+    with Mosquitto(tmp_path / "tls", tls=True) as broker:
+        trusting = tls_context(TlsSettings(ca=str(broker.ca_file)), tmp_path)
+        trusted = Broker("localhost", broker.port, "collector", USERS["collector"], tls=trusting)
+        with working(Inbox(trusted, ledger.intake, {"agent-a"}, lambda: NOW_MS)):
+            eventually(lambda: "broker connected" in caplog.text)
+            with Peer(broker, "agent-a").trust(broker.ca_file) as peer:
+                peer.subscribe("hcp/v1/agent-a/receipt")
+                peer.publish("hcp/v1/agent-a/batch", encode(agent.batch(1, 598)))
+                peer.hears("hcp/v1/agent-a/receipt")
 
     assert agent.bodies == ledger.records()

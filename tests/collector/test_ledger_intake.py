@@ -247,12 +247,14 @@ def test_a_batch_that_does_not_fit_is_quarantined_and_answered_honestly(ledger, 
 
 
 def test_a_misfit_takes_nothing_else_of_its_transaction_with_it(ledger):
-    """Three agents in one transaction, the one in the middle wrong."""
+    """Three agents in one transaction, the one in the middle wrong: not even its epoch is noted."""
     good, wrong, other = Agent(), Agent(), Agent("hall-b")
     good.write(*rated(1))
     wrong.write(*rated(2))
     other.write(*rated(3))
-    misfit = changed(wrong.batch(1, 2), head="0" * 64)
+    misfit = changed(
+        wrong.batch(1, 2), prev=good.heads[1].hex(), head=chain.heads(good.heads[1], wrong.bodies)[-1].hex()
+    )
 
     answers = ledger.intake.take([*good.sent(good.batch(1, 2)), *wrong.sent(misfit), *other.sent(other.batch(1, 2))], 1)
 

@@ -245,10 +245,26 @@ def details(**other) -> dict:
 def test_posting_a_case_makes_its_rating_due_and_again_changes_nothing(ledger, site):
     ledger.rate(1, with_case=False)
 
-    assert {"taken": 1, "changed": 1} == site.post(details()).get_json()
+    assert {"taken": 1, "changed": 1, "lacking": []} == site.post(details()).get_json()
     assert {"C1": "due"} == ledger.states()
-    assert {"taken": 1, "changed": 0} == site.post(details()).get_json()
-    assert {"taken": 2, "changed": 1} == site.post([details(), details(case_no="C2")]).get_json()
+    assert {"taken": 1, "changed": 0, "lacking": []} == site.post(details()).get_json()
+    assert {"taken": 2, "changed": 1, "lacking": []} == site.post([details(), details(case_no="C2")]).get_json()
+
+
+def test_posting_a_case_tells_at_once_what_the_province_will_miss(ledger):
+    """Not only when its rating is parked; the names of the fields, never what stands in them."""
+    app = web.create_app(ledger.overview, ledger.intake, Directory(), TOKEN, lambda: 0, lambda case: ("mobile",))
+    answer = app.test_client().post("/api/v1/cases", json=details(), headers=bearer()).get_json()
+
+    assert [{"case_no": "C1", "service_number": 1, "fields": ["mobile"]}] == answer["lacking"]
+
+
+def test_a_word_that_is_not_on_a_list_is_told_the_list(site):
+    """The list is no secret; what was given may be."""
+    answer = site.post(details(status="办结"))
+
+    assert "pending, accepted, finished" in answer.get_json()["error"]["message"]
+    assert "办结" not in answer.get_data(as_text=True)
 
 
 @pytest.mark.parametrize("token", ["", "wrong", "令牌", "令牌-tokenx", TOKEN.upper()])

@@ -19,9 +19,10 @@ from click.testing import CliRunner, Result
 from edge_agent.cli import main
 from edge_agent.outbox import Outbox
 
-from .hall import DEVICE, at, invitation, keep, look, press
+from .hall import DEVICE, at, invitation, keep, look, press, until
 from .ledger import AGENT
-from .program import command, environment, garbage, settings
+from .program import agent, command, environment, garbage, settings
+from .program import said as said_in_log
 
 
 def cli(*arguments: object) -> Result:
@@ -43,7 +44,7 @@ def test_right_settings_are_told_so(file):
     result = cli("check", "--config", file)
 
     assert 0 == result.exit_code
-    assert f"窗口 / window 3: {DEVICE} @ /nowhere ← 现在没有这个端口, 请检查线缆" in result.output
+    assert f"窗口 / window 3: {DEVICE} @ /nowhere ← 现在没有这个串口, 请检查线缆" in result.output
     assert "agent.toml: 配置正确 / settings are right" in result.output
 
 
@@ -199,13 +200,13 @@ def stopped(file: Path) -> str:
 
 
 def test_a_door_that_is_taken_is_named(file):
-    """Which address, and that another program has it."""
+    """Which key, and that another program has it."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         file.write_text(settings(door=f'[door]\ntoken = "t"\nport = {port}'), encoding="utf-8")
         said = stopped(file)
 
-    assert f"agent.toml: door: 127.0.0.1:{port}: 被其它程序占用或不可用 / taken by another program" in said
+    assert f"agent.toml: door.port: {port}: 端口已被占用 / is taken by another program" in said
 
 
 @pytest.mark.parametrize(
@@ -214,14 +215,21 @@ def test_a_door_that_is_taken_is_named(file):
         ("[uplink]", '[outbox]\npath = "missing/outbox.db"\n[uplink]', "agent.toml: outbox.path: "),
         ("[uplink]", '[outbox]\npath = "."\n[uplink]', "agent.toml: outbox.path: "),
         ('password = "x"', 'password_file = "missing"', "uplink.password_file: 读不了 / cannot be read 'missing'"),
-        ("[[windows]]", '[door]\ntoken = "t"\nhost = "10.255.255.1"\n[[windows]]', "door: 10.255.255.1:8610: "),
-        ("[[windows]]", '[door]\ntoken = "t"\nhost = "no such host"\n[[windows]]', "door: no such host:8610: "),
+        (
+            "[[windows]]",
+            '[door]\ntoken = "t"\nhost = "10.255.255.1"\n[[windows]]',
+            "door.host: '10.255.255.1': 不是本机的地址",
+        ),
+        (
+            "[[windows]]",
+            '[door]\ntoken = "t"\nhost = "no such host"\n[[windows]]',
+            "door.host: 'no such host': 找不到这个主机名",
+        ),
         (
             "[[windows]]",
             '[door]\ntoken = "t"\nport = 0\nport_file = "missing/port"\n[[windows]]',
             "door.port_file: ",
         ),
-        ("[[windows]]", '[uplink.tls]\nca = "agent.toml"\n[[windows]]', "uplink.tls: 证书或密钥用不了"),
     ],
 )
 def test_what_a_person_can_put_right_is_said_in_words(file, old, new, words):
@@ -238,7 +246,7 @@ def test_an_encrypted_key_is_refused_and_not_asked_for(file):
     tls = '[uplink.tls]\ncertificate = "agent.crt"\nkey_file = "key.pem"\n[[windows]]'
     file.write_text(settings().replace("[[windows]]", tls), encoding="utf-8")
 
-    assert "uplink.tls: 证书或密钥用不了" in told_at_a_terminal(file)
+    assert "uplink.tls.certificate: 证书或密钥用不了" in told_at_a_terminal(file)
 
 
 def told_at_a_terminal(file: Path) -> str:
@@ -259,6 +267,43 @@ def told_at_a_terminal(file: Path) -> str:
         process.communicate()
         os.close(master)
         os.close(slave)
+
+
+@pytest.mark.parametrize("what", ["check", "run"])
+@pytest.mark.parametrize(
+    ("tls", "words"),
+    [
+        ('ca = "agent.toml"', "agent.toml: uplink.tls.ca: 证书用不了 / certificate cannot be used 'agent.toml'"),
+        ('certificate = "agent.toml"', "agent.toml: uplink.tls.certificate: 证书或密钥用不了"),
+        ('certificate = "a.crt"\nkey_file = "b.key"', "agent.toml: uplink.tls.certificate: 证书或密钥用不了"),
+    ],
+)
+def test_check_refuses_the_tls_files_that_a_run_refuses(file, what, tls, words):
+    """No certificate, no key in it, the key of another one. Red if only the run looks into them."""
+    for name in ("a", "b"):
+        made = f"openssl req -x509 -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.crt -subj /CN=a -days 1"
+        subprocess.run(made.split(), cwd=file.parent, check=True, capture_output=True)
+    file.write_text(settings().replace("[[windows]]", f"[uplink.tls]\n{tls}\n[[windows]]"), encoding="utf-8")
+    result = cli(what, "--config", file)
+
+    assert 2 == result.exit_code
+    assert words in result.stderr
+
+
+def test_a_second_agent_on_one_outbox_ends_at_once(file):
+    """In words; looking goes on beside the first, and a killed one leaves no lock. Red without `sole`."""
+    with agent(file) as first:
+        assert until(lambda: "agent started" in said_in_log(file))
+
+        assert "outbox.path: " in (said := stopped(file))
+        assert "另一个代理正在使用这个存档 / another agent is using this outbox" in said
+        assert 0 == cli("check", "--config", file).exit_code
+        assert 0 == cli("outbox", "status", "--config", file).exit_code
+        assert 0 == cli("outbox", "export", "--config", file).exit_code
+        first.kill()
+        first.wait()
+        with agent(file):
+            assert until(lambda: said_in_log(file).count("agent started") == 2)
 
 
 def test_another_agents_outbox_is_not_touched(file):

@@ -87,6 +87,12 @@ def test_the_shortest_settings_are_enough(written):
         ('id = "2"', 'id = "1"', "windows[2].id: ", "is taken by windows[1]"),
         ('device = "D0002"', 'device = "D0001"', "windows[2].device: ", "is taken by windows[1]"),
         ('"socket://10.0.0.7:4001"', '"/dev/serial/by-path/1"', "windows[2].port: ", "is taken by windows[1]"),
+        ('"socket://10.0.0.7:4001"', '"socket://10.0.0.7"', "windows[2].port: ", "expected socket://host:number"),
+        ('"socket://10.0.0.7:4001"', '"socket://:4001"', "windows[2].port: ", "expected socket://host:number"),
+        ('"socket://10.0.0.7:4001"', '"socket://10.0.0.7:x"', "windows[2].port: ", "expected socket://host:number"),
+        ('"socket://10.0.0.7:4001"', '"socket://h:99999"', "windows[2].port: ", "expected socket://host:number"),
+        ('"socket://10.0.0.7:4001"', '""', "windows[2].port: ", "at least 1 character"),
+        ('id = "2"', "id = 2", "windows[2].id: ", "请加引号 / wrong value 2, put it in quotes"),
         ("[[windows]]", "[[window]]", "window: ", "windows"),
         ('password = "a-password"', 'password = "x"\npassword_file = "p"', "uplink.password: ", "not both"),
         ('password = "a-password"', 'password_file = "nowhere"', "uplink.password_file: ", "'nowhere'"),
@@ -165,7 +171,12 @@ def test_settings_that_cannot_be_read(tmp_path, path):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "空文件 / is empty"), (b" \n\t", "空文件 / is empty"), (b"\xff\xfe", "不是 UTF-8 文本 / is not UTF-8 text")],
+    [
+        (b"", "空文件 / is empty"),
+        (b" \n\t", "空文件 / is empty"),
+        (b"\xef\xbb\xbf\r\n", "空文件 / is empty"),
+        (b"\xff\xfe", "不是 UTF-8 文本 / is not UTF-8 text"),
+    ],
 )
 @pytest.mark.parametrize("key", ["uplink.password_file", "door.token_file"])
 def test_a_secret_that_is_none_is_a_mistake(written, tmp_path, content, words, key):
@@ -195,3 +206,10 @@ def test_a_secret_in_a_file_loses_only_its_line_end(tmp_path):
 
     assert "口令 with spaces" == secret("x", "", "word", tmp_path)
     assert "given" == secret("x", "given", "", tmp_path)
+
+
+def test_a_secret_from_notepad_is_the_word_alone(tmp_path):
+    """Windows puts three bytes before it and a carriage return behind. Red if they are sent as part of a password."""
+    (tmp_path / "word").write_bytes(b"\xef\xbb\xbfletmein\r\n")
+
+    assert "letmein" == secret("x", "", "word", tmp_path)

@@ -259,6 +259,19 @@ def test_a_wrong_address_is_answered_in_json(door, method, path, status):
     assert answer.message
 
 
+def test_an_answer_can_be_read_at_a_terminal(door):
+    """Chinese as it is and not as \\u5e94; the id first, in an answer and in a stream. Red with Flask's own JSON."""
+    opened = door.open(1, case_no="办件-1")
+    with door.follow(1) as stream:
+        stream.response.readline()
+        event = stream.response.readline()
+
+    assert "没有窗口 '9'" in door.open(2, "9").raw.decode()
+    assert '"办件-1"' in opened.raw.decode()
+    assert list(opened.body) == list(json.loads(event.removeprefix(b"data: ")))
+    assert "id" == next(iter(opened.body))
+
+
 def test_a_full_disk_opens_nothing_and_says_so(door, box, monkeypatch):
     """507, no traceback: the hall's system can tell its clerk."""
 

@@ -242,7 +242,7 @@ def why_not(port: str, baud: int = BAUD) -> str:
 
 def test_a_port_that_is_not_there(tmp_path):
     """Check the cable."""
-    assert "没有这个端口, 请检查线缆 / no such port, check the cable" in why_not(str(tmp_path / "ttyUSB7"))
+    assert "没有这个串口, 请检查线缆 / no such port, check the cable" in why_not(str(tmp_path / "ttyUSB7"))
 
 
 def test_a_port_that_another_program_holds(panel):

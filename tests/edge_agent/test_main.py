@@ -103,6 +103,7 @@ def test_a_press_goes_through_a_whole_agent(file, panel, broker, tmp_path):
     assert [(5, True)] == [(made.button, made.invited) for made in panel.pressed()]
     assert [(DEVICE, 1, 1, 5)] == [(each.device, each.boot, each.count, each.button) for each in travelled(ledger)]
     assert "Traceback" not in said(file)
+    assert said(file).rstrip().endswith(f"代理已停止 / agent stopped: {AGENT}")
 
 
 def statuses(ledger: Ledger) -> list[AgentStatus]:

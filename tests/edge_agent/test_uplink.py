@@ -4,6 +4,7 @@ import logging
 import socket
 import sqlite3
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -289,8 +290,8 @@ def test_a_wrong_password_says_what_to_check(broker, box, caplog, monkeypatch):
 
         said = [record.getMessage() for record in caplog.records if record.name == "edge_agent.uplink"]
         assert 1 == len(said)
-        assert "消息服务器拒绝登录, 请检查 uplink.password" in said[0]
-        assert f"broker refuses agent '{AGENT}', check uplink.password" in said[0]
+        assert "消息服务器拒绝登录, 请检查 agent、uplink.password 以及服务器上的用户" in said[0]
+        assert f"broker refuses agent '{AGENT}', check agent, uplink.password and the users at the broker" in said[0]
         assert "wrong" not in said[0]
 
 
@@ -305,6 +306,41 @@ def test_two_agents_of_one_id_do_not_storm(broker, box, opened, tmp_path, caplog
 
     assert more < 8
     assert any("do two agents have this id?" in record.getMessage() for record in caplog.records)
+
+
+def test_agents_that_go_on_pushing_each_other_out_go_on_saying_so(broker, box, opened, tmp_path, caplog, monkeypatch):
+    """Now and then, for as long as it lasts. Red if it is said once for ever, or at every push."""
+    monkeypatch.setattr("edge_agent.uplink._REPEAT_MS", 1_500)
+    other = opened(tmp_path / "other.db", agent=AGENT)
+    started = time.monotonic()
+    with caplog.at_level(logging.WARNING), running(broker, box), running(broker, other):
+        assert until(lambda: len(takeovers(caplog)) >= 5)
+
+    assert time.monotonic() - started > 1.5
+
+
+def takeovers(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if "two agents have this id?" in record.getMessage()]
+
+
+@pytest.mark.parametrize("politely", [True, False])
+def test_a_broker_that_hangs_up_before_it_answers_may_want_tls(box, caplog, politely):
+    """Closed or reset, as a TLS port does with plain words. It is no other agent: red if that is what is asked."""
+    with socket.create_server(("127.0.0.1", 0)) as server, caplog.at_level(logging.WARNING):
+        server.settimeout(5)
+        with running(NoBroker(server.getsockname()[1]), box):
+            connection, _ = server.accept()
+            if politely:
+                connection.recv(1000)
+            else:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+            assert until(lambda: caplog.records)
+
+    assert (
+        "服务器是否要求 TLS (通常 8883)? / does the broker want TLS (usually 8883)?" in caplog.records[0].getMessage()
+    )
+    assert [] == takeovers(caplog)
 
 
 def test_a_broker_that_says_nothing_does_not_stop_the_end(box):
@@ -429,4 +465,5 @@ def test_a_broker_with_a_strange_certificate_gets_nothing(tmp_path, box, caplog)
         assert until(lambda: uplink._failures >= 2)
 
     assert "CERTIFICATE_VERIFY_FAILED" in caplog.text
+    assert "请检查 uplink.tls.ca / check uplink.tls.ca" in caplog.text
     assert 1 == len(held(box))

@@ -1,5 +1,7 @@
 """One window: presses are thanked for once they are kept, invitations reach the device, and health tells the truth."""
 
+import logging
+
 import pytest
 
 from edge_agent.outbox import GRACE_MS, Outbox, OutboxFull
@@ -170,6 +172,25 @@ def test_a_press_of_another_device_is_kept_and_the_window_says_so(window, box):
     assert ("ready", "另一台设备 / another device: D0999") == shown(window, at(200))
     window.feed(b"", at(900))
     assert "device_silent" == shown(window, at(40_000))[0]
+
+
+def test_another_device_is_told_with_what_to_do(window, caplog):
+    """Which one is there, which one was configured."""
+    window.feed(beat(device="D0999"), at(100))
+    [told] = [record.getMessage() for record in caplog.records]
+
+    assert "接在此口的是另一台设备 / another device on this line: window=3 device=D0999" in told
+    assert f"配置为 {DEVICE}, 请改 windows.device 或换回设备 / configured: {DEVICE}, change windows.device" in told
+
+
+def test_a_line_that_cannot_be_used_is_told_once(window, caplog):
+    """With the reason, which may be another program: it is not called a cable that is out."""
+    for ms in (100, 600):
+        window.unplugged("COM3: 已被其它程序占用 / held by another program", at(ms))
+
+    assert ["串口不可用 / line not usable: window=3 COM3: 已被其它程序占用 / held by another program"] == [
+        record.getMessage() for record in caplog.records
+    ]
 
 
 def test_a_window_forgets_the_stranger_when_its_own_device_is_back(window):
@@ -346,6 +367,41 @@ def test_health_counts_what_the_device_counts(window, box):
 
     assert (WINDOW, DEVICE, 7, 2) == (health.window, health.device, health.boot, health.count)
     assert (3, 1, 0) == (health.kept, health.waiting, health.noise)
+
+
+# ---- the log
+
+
+def test_a_press_that_is_kept_is_told_without_its_button(window, box, caplog):
+    """Window, press id, inside an invitation or not; a repeat is none. Red if the button can be read there."""
+    caplog.set_level(logging.INFO)
+    window.feed(pressed(1, button=5), at(100))
+    window.feed(pressed(1, button=5, age_ms=100), at(200))
+    box.open_invitation(invitation(1, at(300)))
+    window.feed(b"", at(350))
+    window.feed(pressed(2, button=5), at(400))
+
+    assert [
+        f"按键已存 / press kept: window=3 {DEVICE}-1-1 无邀请 / no invitation",
+        f"按键已存 / press kept: window=3 {DEVICE}-1-2 评价中 / inside an invitation",
+    ] == kept_lines(caplog)
+
+
+def test_many_presses_of_one_read_are_one_line(window, caplog):
+    """A device that gives back what it had stored must not fill the log: ten get a line each, eleven share one."""
+    caplog.set_level(logging.INFO)
+    window.feed(b"".join(pressed(number) for number in range(1, 11)), at(100))
+    assert 10 == len(kept_lines(caplog))
+    caplog.clear()
+    window.feed(b"".join(pressed(number) for number in range(11, 22)), at(200))
+
+    assert ["按键已存 / presses kept: window=3 11 次, 评价中 0 次 / 11 of them, 0 inside an invitation"] == kept_lines(
+        caplog
+    )
+
+
+def kept_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if "kept: " in record.getMessage()]
 
 
 # ---- with a panel at the other end

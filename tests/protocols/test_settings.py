@@ -150,8 +150,8 @@ keys = {1 = "godo", x = "good"}
             ("uplink.tls.ca", "值 1 不对, 应为加引号的文字", "wrong value 1, expected text in quotes"),
             (
                 "windows[1].device",
-                "值 217 不对, 应为评价器编号: 字母、数字和 _ -, 最多 32 个字符",
-                "wrong value 217, expected a device id: letters, digits and _ -, at most 32 characters",
+                "值 217 不对, 请加引号",
+                "wrong value 217, put it in quotes",
             ),
             ("windows[2].id", f"缺少, 应填{NAME[0]}", f"missing, expected {NAME[1]}"),
             (
@@ -281,6 +281,10 @@ def test_a_wrong_value_is_shown_with_what_was_expected(written, expected):
         ('keys = "1"', "keys: 写法不对, 应为 [windows.keys] 一节 / wrong form, expected a table [windows.keys]"),
         ("profile = 1", '1 不对, 应为其中之一: "house", "pj06" / wrong value 1, expected one of "house", "pj06"'),
         (f'profile = "{"x" * 99}"', f'值 "{"x" * 58}… 不对'),
+        ("id = 1", "id: 值 1 不对, 请加引号 / wrong value 1, put it in quotes"),
+        ("id = -1", "id: 值 -1 不对, 应为名称"),
+        ("id = true", "id: 值 true 不对, 应为名称"),
+        ("id = 0x" + "f" * 9000, "id: 值 (太大) 不对, 应为名称"),
         ('id = "A-01\\n"', '值 "A-01\\n" 不对, 应为名称'),
         ('device = "D0217\\n"', '值 "D0217\\n" 不对, 应为评价器编号'),
     ],

@@ -1,0 +1,209 @@
+"""What became of each press: its fate, and a rating where it is one. Part of the transaction that it is asked in."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+import msgspec
+
+from protocols.messages import ClosingRecord, PressRecord
+from protocols.ratings import Rating, Unratable
+
+from ..directory import Directory
+from ..normalize import normalize
+
+_SAME_PRESS_MS = 600_000  # two reports of one press, by the clocks of an agent before and after it was set up anew
+# What such a press means may still be found out. Word for word as in the index press_curable, or SQLite scans.
+_OPEN = "fate NOT IN ('rated', 'repeat', 'duplicate', 'unsolicited')"
+
+
+class Meaning:
+    """Attaches what the directory says to what was pressed, once per service."""
+
+    def __init__(self, directory: Directory):
+        self._directory = directory
+        self._key_maps: dict[str, int] = {}
+
+    def forget(self) -> None:
+        """A transaction was undone: what was numbered in it has no number."""
+        self._key_maps.clear()
+
+    def note_closing(self, db: sqlite3.Connection, agent: str, epoch_id: int, seq: int, closing: ClosingRecord) -> bool:
+        """Whether it is the first: an invitation closes once, and a later closing is a fact in the chain, no more."""
+        noted = db.execute(
+            "INSERT OR IGNORE INTO closing(invitation, epoch_id, seq, agent, window, outcome, closed_ms)"
+            " VALUES (?,?,?,?,?,?,?)",
+            (closing.invitation, epoch_id, seq, agent, closing.window, closing.outcome, closing.closed_ms),
+        )
+        return noted.rowcount == 1
+
+    def cure(self, db: sqlite3.Connection, invitations: Iterable[str] | None, now_ms: int) -> int:
+        """Ask again what each press means that meant nothing yet, of these invitations or of all; how many now do."""
+        only = "" if invitations is None else " AND press.invitation IN (SELECT value FROM json_each(?))"
+        rows = db.execute(
+            "SELECT press.id, press.agent, record.body FROM press INDEXED BY press_curable"
+            f" JOIN record USING (epoch_id, seq) WHERE {_OPEN}{only} ORDER BY press.id",
+            () if invitations is None else (_json(list(invitations)).decode(),),
+        ).fetchall()
+        cured = 0
+        for row in rows:
+            press = msgspec.json.decode(row["body"], type=PressRecord)
+            fate, detail, rating = self._fate(db, row["agent"], press, _closing(db, press.invitation))
+            db.execute("UPDATE press SET fate = ?, detail = ? WHERE id = ?", (fate, detail, row["id"]))
+            if rating is not None:
+                self._rate(db, row["id"], row["agent"], press, rating, now_ms)
+            cured += fate in ("rated", "repeat")
+        return cured
+
+    def understand(
+        self,
+        db: sqlite3.Connection,
+        agent: str,
+        epoch_id: int,
+        seq: int,
+        press: PressRecord,
+        closing: ClosingRecord | None,
+        now_ms: int,
+    ) -> None:
+        """Keep a press with its fate, and its rating if it is one. `closing` is its invitation's, if at hand."""
+        fate, detail, rating = "duplicate", "", None
+        if not _is_duplicate(db, press):
+            fate, detail, rating = self._fate(db, agent, press, closing or _closing(db, press.invitation))
+        row = db.execute(
+            "INSERT INTO press(epoch_id, seq, agent, window, device, boot, count, invitation, pressed_ms, fate, detail)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+            (
+                epoch_id,
+                seq,
+                agent,
+                press.window,
+                press.device,
+                press.boot,
+                press.count,
+                press.invitation,
+                press.pressed_ms,
+                fate,
+                detail,
+            ),
+        ).lastrowid
+        if rating is not None:
+            self._rate(db, _number(row), agent, press, rating, now_ms)
+
+    def _fate(
+        self, db: sqlite3.Connection, agent: str, press: PressRecord, closing: ClosingRecord | None
+    ) -> tuple[str, str, Rating | None]:
+        meaning = normalize(press, closing, agent, self._directory)
+        if isinstance(meaning, Unratable):
+            return meaning.reason, meaning.detail, None
+        if _rated_already(db, meaning):
+            return "repeat", "", None
+        return "rated", "", meaning
+
+    def _rate(
+        self, db: sqlite3.Connection, press_row: int, agent: str, press: PressRecord, rating: Rating, now_ms: int
+    ) -> None:
+        state, reason = _first_state(db, rating)
+        db.execute(
+            "INSERT INTO rating(press, once, level, bad, device, boot, count, hall, number, agent, window, pressed_ms,"
+            " channel, invitation, case_no, service_number, clerk, state, reason, next_ms, key_map, made_ms)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            (
+                press_row,
+                _once(rating),
+                rating.level.value,
+                rating.level.bad,
+                press.device,
+                press.boot,
+                press.count,
+                rating.hall,
+                rating.window,
+                agent,
+                press.window,
+                rating.pressed_ms,
+                rating.channel,
+                rating.invitation,
+                rating.case_no,
+                rating.service_number,
+                rating.clerk,
+                state,
+                reason,
+                now_ms,
+                self._key_map(db, press.device, now_ms),
+                now_ms,
+            ),
+        )
+
+    def _key_map(self, db: sqlite3.Connection, device: str, now_ms: int) -> int:
+        """The number of what this device's buttons mean now; a new one whenever the directory says otherwise."""
+        number = self._key_maps.get(device)
+        if number is None:
+            keys = _json({str(button): level.value for button, level in sorted(self._directory.keys[device].items())})
+            last = db.execute("SELECT id, keys FROM key_map WHERE device = ? ORDER BY id DESC", (device,)).fetchone()
+            if last is not None and last["keys"] == keys:
+                number = int(last["id"])
+            else:
+                number = _number(
+                    db.execute(
+                        "INSERT INTO key_map(device, from_ms, keys) VALUES (?,?,?)", (device, now_ms, keys)
+                    ).lastrowid
+                )
+            self._key_maps[device] = number
+        return number
+
+
+def _closing(db: sqlite3.Connection, invitation: str | None) -> ClosingRecord | None:
+    if invitation is None:
+        return None
+    row = db.execute(
+        "SELECT body FROM closing JOIN record USING (epoch_id, seq) WHERE invitation = ?", (invitation,)
+    ).fetchone()
+    return msgspec.json.decode(row["body"], type=ClosingRecord) if row else None
+
+
+def _is_duplicate(db: sqlite3.Connection, press: PressRecord) -> bool:
+    """Whether this is a press that the ledger has, and not another one of a device that lost its counters."""
+    rows = db.execute(
+        "SELECT invitation, pressed_ms FROM press WHERE device = ? AND boot = ? AND count = ? AND fate != 'duplicate'",
+        (press.device, press.boot, press.count),
+    )
+    return any(
+        press.invitation == row["invitation"] is not None
+        or (
+            None in (press.invitation, row["invitation"])
+            and abs(press.pressed_ms - row["pressed_ms"]) <= _SAME_PRESS_MS
+        )
+        for row in rows
+    )
+
+
+def _once(rating: Rating) -> str:
+    """What may be rated once: an invitation, or, at a walk-in window, a press."""
+    return rating.invitation or f"{rating.press}@{rating.pressed_ms}"
+
+
+def _rated_already(db: sqlite3.Connection, rating: Rating) -> bool:
+    row = db.execute(
+        "SELECT 1 FROM rating WHERE once = ? UNION ALL SELECT 1 FROM rating WHERE case_no = ? AND service_number = ?",
+        (_once(rating), rating.case_no, rating.service_number),
+    ).fetchone()
+    return row is not None
+
+
+def _first_state(db: sqlite3.Connection, rating: Rating) -> tuple[str, str]:
+    if rating.case_no is None:
+        return "parked", "no_case"
+    row = db.execute(
+        "SELECT 1 FROM service_case WHERE case_no = ? AND service_number = ?", (rating.case_no, rating.service_number)
+    ).fetchone()
+    return ("due", "") if row else ("awaiting_case", "")
+
+
+def _number(row: int | None) -> int:
+    if row is None:
+        raise sqlite3.IntegrityError("a row without a number")
+    return row
+
+
+def _json(value: object) -> bytes:
+    return msgspec.json.encode(value)
