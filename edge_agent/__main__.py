@@ -116,7 +116,7 @@ def run(settings: Settings, folder: Path) -> None:
 def _outbox(settings: Settings, folder: Path, now_ms: int) -> Outbox:
     path = folder / settings.outbox.path
     try:
-        return Outbox(path, settings.agent, now_ms, settings.outbox.max_megabytes)
+        return Outbox(path, settings.agent, now_ms, settings.outbox.max_megabytes, sole=True)
     except OutboxMismatch as error:
         raise BadSettings([f"outbox.path: {error}"]) from error
     except (sqlite3.OperationalError, OSError) as error:

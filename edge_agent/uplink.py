@@ -51,6 +51,7 @@ _AWAY_FACTOR = (
 _GOODBYE_MS = 1000  # then the will has to say it
 _LOOK_AGAIN_MS = 30_000  # after a receipt that does not fit ours
 _TLS_WANTED = "; 服务器是否要求 TLS (通常 8883)? / does the broker want TLS (usually 8883)?"
+_TLS_UNKNOWN = "; 服务器的此端口是否用 TLS (通常 8883)? / does the broker talk TLS at this port (usually 8883)?"
 _OTHER_NAME = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 
 
@@ -226,7 +227,9 @@ class Uplink:
             return f"; 请检查 {key} / check {key}"
         # Reset, aborted, broken pipe: somebody was there, and did not like what we said.
         hung_up = isinstance(error, ConnectionError) and not isinstance(error, ConnectionRefusedError)
-        return _TLS_WANTED if hung_up and self._broker.tls is None else ""
+        if not hung_up:
+            return ""
+        return _TLS_WANTED if self._broker.tls is None else _TLS_UNKNOWN
 
     def _pause(self, seconds: float, stop: threading.Event) -> None:
         # Not stop.wait(): a signal's handler that sets `stop` would wait for the very lock that this thread holds.

@@ -125,7 +125,12 @@ def _gaps(db: sqlite3.Connection) -> list[Gap]:
 
 
 def _strays(db: sqlite3.Connection) -> list[Finding]:
-    row = db.execute("SELECT count(*) FROM record WHERE epoch_id NOT IN (SELECT id FROM epoch)").fetchone()
+    # From one epoch's records to the next one's, not from record to record.
+    row = db.execute(
+        "WITH RECURSIVE held(id) AS (SELECT min(epoch_id) FROM record UNION ALL"
+        " SELECT (SELECT min(epoch_id) FROM record WHERE epoch_id > id) FROM held WHERE id IS NOT NULL)"
+        " SELECT count(*) FROM record WHERE epoch_id IN (SELECT id FROM held WHERE id NOT IN (SELECT id FROM epoch))"
+    ).fetchone()
     return [Finding("?", "?", 0, f"{row[0]} 条记录不属于任何纪元 / records of no epoch")] if row[0] else []
 
 

@@ -200,6 +200,7 @@ def test_a_broker_behind_a_black_hole_does_not_hold_up_the_end(file, panel, tmp_
 
             assert 0 == process.wait(10)
             assert time.monotonic() - started < 2.5
+            assert "代理已停止 / agent stopped" in said(file)
         for caller in callers:
             caller.close()
 

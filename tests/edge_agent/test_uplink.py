@@ -467,3 +467,15 @@ def test_a_broker_with_a_strange_certificate_gets_nothing(tmp_path, box, caplog)
     assert "CERTIFICATE_VERIFY_FAILED" in caplog.text
     assert "请检查 uplink.tls.ca / check uplink.tls.ca" in caplog.text
     assert 1 == len(held(box))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_tls_at_a_port_that_knows_none_is_asked_about(broker, box, caplog):
+    """A mosquitto that expects plain words resets what it does not understand."""
+    with (
+        caplog.at_level(logging.WARNING),
+        running(broker, box, host="localhost", tls=ssl.create_default_context()) as uplink,
+    ):
+        assert until(lambda: uplink._failures >= 2)
+
+    assert "does the broker talk TLS at this port" in caplog.text

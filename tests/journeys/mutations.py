@@ -73,7 +73,7 @@ MUTATIONS = (
     ),
     Mutation(
         "one service, one rating",
-        "collector/ledger/intake.py",
+        "collector/ledger/meaning.py",
         "if _rated_already(db, meaning):",
         "if False:",
     ),
