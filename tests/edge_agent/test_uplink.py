@@ -469,6 +469,27 @@ def test_a_broker_with_a_strange_certificate_gets_nothing(tmp_path, box, caplog)
     assert 1 == len(held(box))
 
 
+class OtherName(ssl.SSLContext):
+    """Connects as if the settings named another host."""
+
+    def wrap_socket(self, sock: socket.socket, **options: object) -> ssl.SSLSocket:
+        return super().wrap_socket(sock, **(options | {"server_hostname": "broker.example"}))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_certificate_for_another_host_names_the_host(tmp_path, box, caplog):
+    """The authority is the right one: red if it is what a person is told to check."""
+    mosquitto_or_skip()
+    context = OtherName(ssl.PROTOCOL_TLS_CLIENT)
+    with Mosquitto(tmp_path / "tls", tls=True) as broker, caplog.at_level(logging.WARNING):
+        context.load_verify_locations(broker.ca_file)
+        with running(broker, box, host="localhost", tls=context) as uplink:
+            assert until(lambda: uplink._failures >= 2)
+
+    assert "请检查 uplink.host / check uplink.host" in caplog.text
+    assert "uplink.tls.ca" not in caplog.text
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_tls_at_a_port_that_knows_none_is_asked_about(broker, box, caplog):
     """A mosquitto that expects plain words resets what it does not understand."""
