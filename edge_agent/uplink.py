@@ -104,6 +104,7 @@ class Uplink:
         self._alarm = ""
         self._health_due_ms = 0
         self._shown: tuple[Any, ...] = ()
+        self._told_backlog = 0
 
     def run(self, stop: threading.Event) -> None:
         """Send what is due and take receipts, until `stop`."""
@@ -169,11 +170,12 @@ class Uplink:
     def _send_health(self, moment: Moment) -> None:
         windows = list(self._window_health(moment))
         shown = (self._alarm, *((window.window, window.state, window.detail) for window in windows))
-        if shown == self._shown and moment.mono_ms < self._health_due_ms:
+        if shown == self._shown and moment.mono_ms < self._health_due_ms and not self._drained():
             return
         self._shown = shown
         self._health_due_ms = moment.mono_ms + self._health_every_ms
         backlog = self._outbox.backlog()
+        self._told_backlog = backlog.records
         health = Health(
             at_ms=moment.wall_ms,
             epoch=self._outbox.epoch,
@@ -184,6 +186,10 @@ class Uplink:
             alarm=self.alarm,
         )
         self._client.publish(topic(self._agent, "health"), encode(health), qos=0, retain=True)
+
+    def _drained(self) -> bool:
+        """Whether the centre still believes that something waits here; it must not have to wait half a minute."""
+        return self._told_backlog > 0 and self._outbox.backlog().records == 0
 
     def _receipted(self, payload: bytes) -> None:
         receipt = decode(payload, Receipt)

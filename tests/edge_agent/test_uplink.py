@@ -409,6 +409,19 @@ def test_health_is_retained_and_says_what_is_waiting(broker, box):
         assert [WindowHealth("3", "ready")] == health.windows
 
 
+def test_an_outbox_that_has_been_emptied_says_so_at_once(broker, box):
+    """Else the counts of the centre disagree for half a minute. Red if only the time counts."""
+    keep(box, at(0), press(1))
+    with Ledger(broker, answering=False) as ledger:
+        ledger.subscribe(HEALTH)
+        with running(broker, box):
+            assert 1 == decode(ledger.hears(HEALTH).payload, Health).backlog
+            ledger.answering = True
+            ledger.says_it_is(True)
+            told = lambda: [each.payload for each in ledger.messages if each.topic == HEALTH][-1]  # noqa: E731
+            assert until(lambda: decode(told(), Health).backlog == 0)
+
+
 def test_a_change_of_a_window_is_told_at_once(broker, box):
     """Not only at the next half minute. Red if only the time counts."""
     states = ["ready"]
