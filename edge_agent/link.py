@@ -42,6 +42,8 @@ class Link:
         self.port = port
         self._baud = baud
         self._serial: serial.Serial | None = None
+        self.waited = False
+        """Whether the last bytes read were there before anybody looked."""
 
     def open(self) -> None:
         """Take the port for us alone; LinkDown says why not."""
@@ -61,7 +63,9 @@ class Link:
         """What has come; empty after a while without, or when woken."""
         port = self._opened()
         try:
-            return bytes(port.read(port.in_waiting or 1))
+            there = port.in_waiting
+            self.waited = there > 0
+            return bytes(port.read(there or 1))
         except (OSError, TermiosError, TypeError) as error:
             # TypeError: pyserial's answer when the port is closed while it reads.
             raise LinkDown(_gone(self.port, error)) from error
@@ -109,8 +113,8 @@ class Window(Protocol):
     def unplugged(self, why: str, moment: Moment) -> None:
         """The cable is not there."""
 
-    def feed(self, data: bytes, moment: Moment) -> bytes:
-        """Bytes from the device; what to answer."""
+    def feed(self, data: bytes, moment: Moment, waited: bool) -> bytes:
+        """Bytes from the device, and whether they were there before anybody looked; what to answer."""
 
     def tick(self, moment: Moment) -> bytes:
         """Time goes by; what to send."""
@@ -124,7 +128,7 @@ def carry(link: Link, window: Window, now: Callable[[], Moment], stop: threading
             link.write(window.plugged(now()))
             while not stop.is_set():
                 data = link.read()
-                reply = window.feed(data, now()) + window.tick(now())
+                reply = window.feed(data, now(), link.waited) + window.tick(now())
                 if reply:
                     link.write(reply)
         except LinkDown as down:

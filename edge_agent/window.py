@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 PROFILE = ("house", 1)
 STALE_MS = 1000  # bytes may lie so long between two reads; as long as the grace that an invitation gives
+WAITED_MS = 100  # the same for bytes that surely did: any longer, and a press may seem to be the next citizen's
 _ASK_AGAIN_MS = 1000  # a device that has not confirmed an invitation is asked again, no faster than a person notices
 _ASK_SILENT_MS = 5000  # a network line that died without a word only shows it when something is written to it
 
@@ -71,17 +72,17 @@ class Window:
             log.warning("串口不可用 / line not usable: window=%s %s", self.id, why)
         self._down = why
 
-    def feed(self, data: bytes, moment: Moment) -> bytes:
+    def feed(self, data: bytes, moment: Moment, waited: bool = False) -> bytes:
         """Keep every press in `data`, which was read at `moment`, and acknowledge those that are on disk.
 
         To be called after each read, also of nothing: a frame says how old its press was when it was sent, and what
-        lies between two reads is how long it may have waited in this machine.
+        lies between two reads is how long it may have `waited` in this machine.
         """
         waited_ms, self._read_ms = moment.mono_ms - self._read_ms, moment.mono_ms
         known, self._known = self._known, self._outbox.open_id(self.id)
         if not data:
             return b""
-        if waited_ms > STALE_MS:
+        if waited_ms > (WAITED_MS if waited else STALE_MS):
             # Nobody can say when these were pressed. The device was not thanked, and repeats them with their true age.
             self._decoder = Decoder()
             return b""

@@ -63,7 +63,8 @@ class Figures:
     pressed: int
     """Presses inside an invitation that a panel was thanked for, the first of each invitation."""
     kept: int
-    """Rated presses ever in an outbox; more than `pressed` only where thanks were lost on the line."""
+    """Rated presses ever in an outbox; more than `pressed` only where thanks were lost on the line, or where the truth
+    cannot say to the millisecond whether the invitation was still open."""
     received: int
     """Ratings in the ledger."""
     accepted: int
@@ -504,12 +505,12 @@ def _ctrl_c_ends_the_morning(demo: Demo, show: Display) -> None:
 
 def _report(figures: Figures, mistakes: list[str], verified: bool, notes: dict[str, Any]) -> None:
     chains = "完好 whole" if verified else "断裂 BROKEN"
-    unthanked = figures.kept - figures.pressed
+    unsure = figures.kept - figures.pressed
+    edge = f" ({unsure} 次致谢丢失, 或恰在邀请边缘 / thanks lost, or at the edge of an invitation)" if unsure else ""
     click.echo(
         f"\n实际 truth        按键 {notes['made']} presses, 其中邀请内且已致谢 inside an invitation and thanked"
         f" {figures.pressed}\n"
-        f"代理 agents       存盘 kept {figures.kept}"
-        f"{f' ({unthanked} 次的致谢丢在线上 / of these the thanks were lost on the line)' if unthanked else ''}\n"
+        f"代理 agents       存盘 kept {figures.kept}{edge}\n"
         f"账本 ledger       收到 received {figures.received}, 哈希链 chains {chains};"
         f" 邀请外或重复, 只保存 kept without a rating {notes['other']}\n"
         f"省平台 province   已接收 accepted {figures.accepted}, 待处理 parked {figures.parked},"

@@ -13,6 +13,7 @@ from firmware_sim.panel import PressMade, PressThanked
 # The simulated panels are labelled from the left, best first; which level a button means is the directory's matter.
 BUTTONS = (1, 2, 3, 4, 5)
 BUTTON_SHARES = (64, 18, 8, 6, 4)  # one in ten is bad, so that a short demo shows one
+EARLY_MS = 400  # a line may hold a frame back for so long, and its press then seems to be that much younger
 LATE_MS = 1_500  # a device's seconds are whole and start when it hears of them: it may still ask after the deadline
 EDGE_MS = 500  # who asks when an invitation ended, the panel or the agent, may hear answers this far apart
 LONGEST_PRESS_MS = 1_200  # in a demo nobody thinks for long
@@ -423,7 +424,7 @@ class Truth:
 
     def _fate(self, row: dict[str, Any], sure_ms: int, possible_ms: int) -> Fate:
         made = sorted(self._pressed.get(row["window"], []), key=lambda press: press.at_ms)
-        presses = [self._with_thanks(p) for p in made if row["asked_ms"] <= p.at_ms < possible_ms]
+        presses = [self._with_thanks(p) for p in made if row["asked_ms"] - EARLY_MS <= p.at_ms < possible_ms]
         buttons: set[int] = set()
         certain = False
         for press in presses:

@@ -43,7 +43,7 @@ class Notes:
         if self.told[-1:] != [why]:
             self.told.append(why)
 
-    def feed(self, data: bytes, moment: Moment) -> bytes:
+    def feed(self, data: bytes, moment: Moment, waited: bool) -> bytes:
         self.heard += data
         return data
 
@@ -219,7 +219,7 @@ def test_a_bug_in_the_window_is_not_taken_for_a_cable(panel):
     """It ends the loop: the process has to end with it. Red with an `except Exception`."""
 
     class Broken(Notes):
-        def feed(self, data: bytes, moment: Moment) -> bytes:
+        def feed(self, data: bytes, moment: Moment, waited: bool) -> bytes:
             raise ZeroDivisionError
 
     link = Link(port_of(panel), BAUD)

@@ -228,7 +228,7 @@ def test_a_press_near_an_end_of_the_invitation_may_count_or_not(at_ms):
     assert [None, None] == [near.mistake([5]), near.mistake([])]
 
 
-@pytest.mark.parametrize("at_ms", [800, 12_600])
+@pytest.mark.parametrize("at_ms", [400, 12_600])
 def test_a_press_outside_is_unsolicited(at_ms):
     """And no rating may come of it."""
     truth = Truth()

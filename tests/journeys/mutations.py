@@ -50,8 +50,14 @@ MUTATIONS = (
     Mutation(
         "bytes that may have waited are not understood",
         "edge_agent/window.py",
-        "if waited_ms > STALE_MS:",
+        "if waited_ms > (WAITED_MS if waited else STALE_MS):",
         "if False:",
+    ),
+    Mutation(
+        "bytes that surely waited are believed for a tenth of a second only",
+        "edge_agent/window.py",
+        "(WAITED_MS if waited else STALE_MS)",
+        "STALE_MS",
     ),
     Mutation(
         "nothing is kept while it is unclear which invitation was open",

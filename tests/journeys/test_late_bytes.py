@@ -43,9 +43,9 @@ class Desk:
             if looked_at:
                 self.look()
 
-    def look(self) -> None:
+    def look(self, waited: bool = False) -> None:
         data, self.up = self.up, b""
-        reply = self.window.feed(data, self.moment()) + self.window.tick(self.moment())
+        reply = self.window.feed(data, self.moment(), waited) + self.window.tick(self.moment())
         self.panel.feed(reply, self.now_ms)
 
     def answered(self, invitation: str) -> bool:
@@ -111,3 +111,26 @@ def test_a_press_that_a_cable_held_back_for_minutes_counts_for_its_own_service(d
     desk.goes_by(2000)
 
     assert desk.answered(invitation)
+
+
+def test_a_press_before_an_invitation_does_not_become_its_answer_by_waiting(desk):
+    """Made half a second before the next citizen was invited, and read from a buffer where its repeat lay as long.
+
+    Turns red if bytes that were there before anybody looked may have waited for longer than WAITED_MS.
+    """
+    desk.panel.press(5, desk.now_ms)
+    desk.goes_by(300, looked_at=False)
+    desk.up = b""
+    invitation = desk.invite(30)
+    desk.look()
+    repeat = b""
+    while b"PRESS" not in repeat:
+        desk.window.feed(b"", desk.moment())
+        desk.now_ms += 50
+        repeat = desk.panel.poll(desk.now_ms)
+    desk.up = repeat
+    desk.now_ms += 500
+    desk.look(waited=True)
+    desk.goes_by(1500)
+
+    assert not desk.answered(invitation)

@@ -288,6 +288,7 @@ class World:
             return
         if self.now_ms < self.stalled_until_ms:
             return
+        stalled, self.stalled_until_ms = self.stalled_until_ms > 0, 0
         if self.network.bad and self.rng.random() < 0.01:
             # A disk that takes seconds, a paused virtual machine: the door goes on, the cables are not looked at.
             self.stalled_until_ms = self.now_ms + self.rng.randint(100, 5000)
@@ -302,7 +303,7 @@ class World:
                 else:
                     window.unplugged("cable out", self.moment())
             data, line.up = bytes(line.up), bytearray()
-            reply = window.feed(data, self.moment()) + window.tick(self.moment())
+            reply = window.feed(data, self.moment(), stalled) + window.tick(self.moment())
             if line.plugged:
                 line.down += reply
         self._uplink()
