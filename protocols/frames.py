@@ -28,7 +28,7 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)  # ten digits: seconds, cou
 # ---- from the device
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pressed:
     """Button `button` of `device` went down `age_ms` ago: press `count` of its start `boot`. Repeated until acked."""
 
@@ -39,7 +39,7 @@ class Pressed:
     age_ms: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Beat:
     """A sign of life: on for `uptime_s`, in `state`, `count` presses so far in this boot."""
 
@@ -212,7 +212,13 @@ class Decoder:
                 yield from _noise(held[at:], "no frame begins here")
                 self._held = b""
                 return
-            yield from _noise(held[at:start], "no frame begins here")
+            if start - at != len(_LINE_END) or not held.startswith(_LINE_END, at):
+                yield from _noise(held[at:start], "no frame begins here")
+            press = _pressed(held, start)
+            if press is not None:
+                yield press
+                at = start + len(press[1])
+                continue
             end = _end(held, start)
             if end is None:
                 self._held = held[start:]
@@ -226,6 +232,24 @@ class Decoder:
             frame = decode(line)
             yield frame if isinstance(frame, Noise) else (frame, line)
             at = end
+
+
+_PRESS = re.compile(
+    rb"(\$(PRESS,([A-Za-z0-9_-]{1,32}),(%(number)s),(%(number)s),(%(number)s),(%(number)s))\*([0-9A-F]{4}))"
+    % {b"number": _NUMBER.pattern.encode()}
+)
+
+
+def _pressed(held: bytes, start: int) -> tuple[Pressed, bytes] | None:
+    """The press that begins here, read in one step, as it is what comes most often. None for anything else, and for
+    one that is damaged."""
+    found = _PRESS.match(held, start)
+    if found is None:
+        return None
+    line, body, device, boot, count, button, age_ms, digits = found.groups()
+    if int(digits, 16) != crc_hqx(body, 0xFFFF):
+        return None
+    return Pressed(device.decode("ascii"), int(boot), int(count), int(button), int(age_ms)), line
 
 
 def _end(held: bytes, start: int) -> int | None:

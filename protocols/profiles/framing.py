@@ -1,0 +1,351 @@
+"""Frames of any vendor, put together and taken apart as their profile says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from operator import xor
+from typing import NamedTuple
+
+from .vocabulary import Check, Framing, Length
+
+NOISE_MAX = 64  # bytes of noise that are kept to be looked at; a line can make megabytes of it
+_CACHE_MAX = 4096  # a device says few different things: its keys, its states, a counter byte or two
+
+
+class Parts(NamedTuple):
+    """What stands in a frame."""
+
+    address: int
+    command: bytes
+    data: bytes
+
+
+class Piece(NamedTuple):
+    """One part of the layout, with its place from the start of the frame where that is always the same."""
+
+    name: str
+    fixed: bytes
+    size: int
+
+
+@dataclass(frozen=True)
+class Frames:
+    """One way to frame. Made by `frames_of`, which says what is wrong with a description."""
+
+    head: bytes
+    pieces: tuple[Piece, ...]
+    tail: bytes
+    framing: Framing
+    overhead: int
+    """Bytes of a frame without data."""
+
+    # ---- out
+
+    def build(self, command: bytes, data: bytes, address: int) -> bytes:
+        """The frame that says this. ValueError if it does not fit."""
+        framing = self.framing
+        if not framing.data_min <= len(data) <= framing.data_max:
+            raise ValueError(f"{len(data)} bytes of data, expected {framing.data_min} to {framing.data_max}")
+        if len(command) != (framing.command_bytes if self.has("command") else 0):
+            raise ValueError(f"command {command.hex(' ')!r} has the wrong size")
+        parts = {
+            "address": address.to_bytes(framing.address_bytes, "big"),
+            "command": command,
+            "data": data,
+            "length": b"",
+            "check": bytes(self._check_size()),
+        }
+        if framing.length is not None:
+            number = sum(self._size(name, parts) for name in framing.length.counts) + framing.length.plus
+            parts["length"] = number.to_bytes(framing.length.bytes, framing.length.order)
+        if framing.check is not None:
+            parts["check"] = _check_bytes(framing.check, self._covered(parts))
+        body = b"".join(piece.fixed or parts[piece.name] for piece in self.pieces)
+        return self.head + self._escaped(body) + self.tail
+
+    # ---- in
+
+    def beginner(self) -> Callable[[bytes, int], int]:
+        """A function of bytes and of where to look: where the next frame may begin; their end if none does."""
+        head = self.head
+        wanted = re.compile(re.escape(head), re.DOTALL)
+        least = len(head)
+        if self.framing.length is not None:
+            # A line may be nothing but heads: one whose length cannot be is passed over without a look from Python.
+            least = self._length_at() + self.framing.length.bytes
+            plus = self.framing.length.plus + self._counted_without_data()
+            numbers = range(self.framing.data_min + plus, self.framing.data_max + plus + 1)
+            fitting = (number.to_bytes(self.framing.length.bytes, self.framing.length.order) for number in numbers)
+            gap = b".{%d}" % (self._length_at() - len(head))
+            wanted = re.compile(re.escape(head) + gap + b"(?:" + b"|".join(map(re.escape, fitting)) + b")", re.DOTALL)
+        return _beginner(head, wanted, least)
+
+    def ender(self) -> Callable[[bytes, int], int | None]:
+        """A function of bytes and of where a head stands in them: where that frame ends; None if it may still grow, -1
+        if it can be none."""
+        framing = self.framing
+        if framing.escape is not None or (framing.length is None and framing.data_min != framing.data_max):
+            return self._end_at_tail
+        if framing.length is None:
+            return _ender_of_one_size(self.overhead + framing.data_max)
+        plus = framing.length.plus + self._counted_without_data()
+        sizes = {data + plus: self.overhead + data for data in range(framing.data_min, framing.data_max + 1)}
+        return _ender_by_length(self._length_at(), framing.length, sizes)
+
+    def open(self, frame: bytes) -> Parts | str:
+        """What stands in this whole frame, or why it is none."""
+        body = frame[len(self.head) : len(frame) - len(self.tail)]
+        if frame[len(frame) - len(self.tail) :] != self.tail:
+            return "wrong trailer"
+        unescaped = self._unescaped(body)
+        if unescaped is None:
+            return "wrong escape"
+        data = len(unescaped) - (self.overhead - len(self.head) - len(self.tail))
+        if not self.framing.data_min <= data <= self.framing.data_max:
+            return "wrong length"
+        parts: dict[str, bytes] = {}
+        at = 0
+        for piece in self.pieces:
+            size = data if piece.name == "data" else piece.size
+            found = unescaped[at : at + size]
+            at += size
+            if piece.fixed and found != piece.fixed:
+                return "wrong fixed byte"
+            if piece.name == "length" and parts.setdefault("length", found) != found:
+                return "two lengths"
+            if not piece.fixed:
+                parts[piece.name] = found
+        return self._verified(parts)
+
+    def _verified(self, parts: dict[str, bytes]) -> Parts | str:
+        framing = self.framing
+        if framing.length is not None:
+            number = int.from_bytes(parts["length"], framing.length.order)
+            if number != sum(self._size(name, parts) for name in framing.length.counts) + framing.length.plus:
+                return "wrong length"
+        if framing.check is not None and parts["check"] != _check_bytes(framing.check, self._covered(parts)):
+            return "wrong checksum"
+        address = int.from_bytes(parts.get("address", b""), "big")
+        return Parts(address, parts.get("command", b""), parts.get("data", b""))
+
+    @property
+    def longest(self) -> int:
+        """Bytes of the longest frame as it stands on the line."""
+        body = self.overhead - len(self.head) - len(self.tail) + self.framing.data_max
+        return len(self.head) + body * (2 if self.framing.escape else 1) + len(self.tail)
+
+    # ---- inside
+
+    def has(self, name: str) -> bool:
+        return any(piece.name == name for piece in self.pieces)
+
+    def _check_size(self) -> int:
+        return next((piece.size for piece in self.pieces if piece.name == "check"), 0)
+
+    def _length_at(self) -> int:
+        at = len(self.head)
+        for piece in self.pieces:
+            if piece.name == "length":
+                break
+            at += piece.size
+        return at
+
+    def _counted_without_data(self) -> int:
+        counts = self.framing.length.counts if self.framing.length is not None else []
+        sizes = {piece.name: piece.size for piece in self.pieces}
+        return sum(sizes.get(name, 0) for name in counts if name != "data")
+
+    def _size(self, name: str, parts: dict[str, bytes]) -> int:
+        if name == "length" and self.framing.length is not None:
+            return self.framing.length.bytes
+        return len(parts.get(name, b""))
+
+    def _covered(self, parts: dict[str, bytes]) -> bytes:
+        over = self.framing.check.over if self.framing.check is not None else []
+        covered = [self.head] if "head" in over else []
+        for piece in self.pieces:
+            if piece.fixed and "fixed" in over:
+                covered.append(piece.fixed)
+            elif not piece.fixed and piece.name in over:
+                covered.append(parts[piece.name])
+        return b"".join(covered)
+
+    def _end_at_tail(self, held: bytes, start: int) -> int | None:
+        limit = start + self.longest
+        least = start + self.overhead + (0 if self.framing.escape else self.framing.data_min) - len(self.tail)
+        at = held.find(self.tail, max(least, start + len(self.head)), limit)
+        if at >= 0:
+            return at + len(self.tail)
+        return -1 if len(held) >= limit else None
+
+    def _escaped(self, body: bytes) -> bytes:
+        escape = self.framing.escape
+        if escape is None:
+            return body
+        mark, by, of = (bytes.fromhex(text) for text in (escape.byte, escape.xor, escape.of))
+        return b"".join(mark + bytes([byte ^ by[0]]) if byte in of else bytes([byte]) for byte in body)
+
+    def _unescaped(self, body: bytes) -> bytes | None:
+        escape = self.framing.escape
+        if escape is None:
+            return body
+        mark, by = bytes.fromhex(escape.byte), bytes.fromhex(escape.xor)
+        plain = bytearray()
+        marked = False
+        for byte in body:
+            if byte == mark[0] and not marked:
+                marked = True
+                continue
+            plain.append(byte ^ by[0] if marked else byte)
+            marked = False
+        return None if marked else bytes(plain)
+
+
+def _beginner(head: bytes, wanted: re.Pattern[bytes], least: int) -> Callable[[bytes, int], int]:
+    def begin(held: bytes, at: int) -> int:
+        found = wanted.search(held, at)
+        if found is not None:
+            return found.start()
+        # One that is not all there yet.
+        start = held.find(head, max(at, len(held) - least + 1))
+        if start >= 0:
+            return start
+        size = next(
+            (size for size in range(min(len(held) - at, len(head) - 1), 0, -1) if held.endswith(head[:size])), 0
+        )
+        return len(held) - size
+
+    return begin
+
+
+def _ender_of_one_size(size: int) -> Callable[[bytes, int], int | None]:
+    return lambda held, start: start + size if len(held) >= start + size else None
+
+
+def _ender_by_length(length_at: int, length: Length, sizes: dict[int, int]) -> Callable[[bytes, int], int | None]:
+    """Closures, not methods: this runs once for each head on a line that may be nothing but heads."""
+
+    def one_byte(held: bytes, start: int) -> int | None:
+        at = start + length_at
+        if at >= len(held):
+            return None
+        end = start + sizes.get(held[at], -1 - start)
+        return end if end <= len(held) else None
+
+    def two_bytes(held: bytes, start: int) -> int | None:
+        at = start + length_at
+        if at + 1 >= len(held):
+            return None
+        end = start + sizes.get(int.from_bytes(held[at : at + 2], length.order), -1 - start)
+        return end if end <= len(held) else None
+
+    return one_byte if length.bytes == 1 else two_bytes
+
+
+def frames_of(framing: Framing) -> Frames:
+    """The frames of this description; ValueError says what contradicts itself in it."""
+    pieces = tuple(_pieces(framing))
+    names = [piece.name for piece in pieces]
+    for name in ("address", "command", "data", "check"):
+        if names.count(name) > 1:
+            raise ValueError(f"layout: {name} 只能出现一次 / may stand there once only")
+    if ("length" in names) != (framing.length is not None):
+        raise ValueError(
+            "length: 布局里有 length 就要有 [frame.length], 反之亦然 / layout and [frame.length] go together"
+        )
+    if ("check" in names) != (framing.check is not None):
+        raise ValueError("check: 布局里有 check 就要有 [frame.check], 反之亦然 / layout and [frame.check] go together")
+    if "data" not in names and framing.data_max:
+        raise ValueError("layout: 没有 data 时 data_max 应为 0 / without data, data_max has to be 0")
+    if framing.data_min > framing.data_max:
+        raise ValueError("data_min 大于 data_max / is larger than data_max")
+    if "length" in names and "data" in names and names.index("data") < names.index("length"):
+        raise ValueError("layout: length 要在 data 之前 / length has to come before data")
+    if framing.length is None and framing.data_min != framing.data_max and framing.tail is None:
+        raise ValueError("frame: 看不出在哪里结束 / no end: give length, tail or data of one size")
+    if framing.escape is not None and framing.tail is None:
+        raise ValueError("escape: 需要 tail / needs a tail")
+    tail = bytes.fromhex(framing.tail or "")
+    overhead = len(bytes.fromhex(framing.head)) + sum(piece.size for piece in pieces) + len(tail)
+    return Frames(bytes.fromhex(framing.head), pieces, tail, framing, overhead)
+
+
+def _pieces(framing: Framing) -> Iterator[Piece]:
+    sizes = {
+        "address": framing.address_bytes,
+        "command": framing.command_bytes,
+        "data": 0,
+        "length": framing.length.bytes if framing.length else 1,
+        "check": 2 if framing.check is not None and framing.check.kind == "crc16" else 1,
+    }
+    for name in framing.layout:
+        if name in sizes:
+            yield Piece(name, b"", sizes[name])
+            continue
+        try:
+            fixed = bytes.fromhex(name)
+        except ValueError:
+            fixed = b""
+        if not fixed:
+            known = ", ".join(sizes)
+            raise ValueError(f"layout: {name!r} 不对 / is wrong, expected one of: {known}, or bytes in hex")
+        yield Piece("", fixed, len(fixed))
+
+
+# ---- checksums
+
+
+def _check_bytes(check: Check, covered: bytes) -> bytes:
+    if check.kind == "crc16":
+        return crc16(covered, check).to_bytes(2, check.order)
+    return bytes([_SUMS[check.kind](covered)])
+
+
+_SUMS: dict[str, Callable[[bytes], int]] = {
+    "xor": lambda data: reduce(xor, data, 0),
+    "sum8": lambda data: sum(data) & 0xFF,
+    "sum8-complement": lambda data: -sum(data) & 0xFF,
+}
+
+
+def crc16(data: bytes, check: Check) -> int:
+    """A CRC of 16 bits of this kind. Modbus has 0x8005, 0xFFFF, reflected: `123456789` gives 0x4B37."""
+    crc = check.init
+    if check.reflected:
+        table = _table(_mirrored(check.poly), True)
+        for byte in data:
+            crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]
+    else:
+        table = _table(check.poly, False)
+        for byte in data:
+            crc = (crc << 8 & 0xFFFF) ^ table[crc >> 8 ^ byte]
+    return crc ^ check.xor_out
+
+
+_tables: dict[tuple[int, bool], tuple[int, ...]] = {}
+
+
+def _table(poly: int, reflected: bool) -> tuple[int, ...]:
+    made = _tables.get((poly, reflected))
+    if made is None:
+        if len(_tables) > 64:  # profiles come and go in a wizard that tries many
+            _tables.clear()
+        made = _tables[poly, reflected] = tuple(_entry(number, poly, reflected) for number in range(256))
+    return made
+
+
+def _entry(number: int, poly: int, reflected: bool) -> int:
+    crc = number if reflected else number << 8
+    for _ in range(8):
+        out = crc & (1 if reflected else 0x8000)
+        crc = crc >> 1 if reflected else crc << 1
+        if out:
+            crc ^= poly
+    return crc & 0xFFFF
+
+
+def _mirrored(poly: int) -> int:
+    return int(f"{poly:016b}"[::-1], 2)

@@ -1,0 +1,122 @@
+"""One profile, ready for use: readers for its lines, words for its devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from protocols import frames as house
+from protocols.ratings import Level
+
+from .events import Pressed
+from .framing import frames_of
+from .readers import BurstReader, DatagramReader, FrameReader, HouseReader, LineReader, Reader, ScreenReader
+from .rules import BareRules, FrameRules, Heard, bare_rules
+from .saying import Values, Voice, voice_of
+from .vocabulary import CommandName, Shape
+
+_HOUSE_SAYS: dict[CommandName, type[house.Invite | house.Withdraw | house.Welcome | house.Query | house.Clerk]] = {
+    "please_rate": house.Invite,
+    "withdraw": house.Withdraw,
+    "welcome": house.Welcome,
+    "query": house.Query,
+    "clerk": house.Clerk,
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A checked profile."""
+
+    shape: Shape
+    _frames: FrameRules | None
+    _bare: BareRules | None
+    _voice: Voice
+
+    @property
+    def id(self) -> str:
+        return self.shape.id
+
+    @property
+    def version(self) -> int:
+        return self.shape.version
+
+    @property
+    def counts(self) -> bool:
+        """Whether its devices number their presses, so that a press said twice is known for one."""
+        return self.shape.form in ("house", "screen")
+
+    @property
+    def addressed(self) -> bool:
+        """Whether several of them can share a line."""
+        return (
+            self.shape.form == "house"
+            or self.shape.modbus is not None
+            or bool(self._frames and self._frames.frames.has("address"))
+        )
+
+    @property
+    def levels(self) -> MappingProxyType[int, Level]:
+        """What the keys mean, where this profile is of one device and somebody has confirmed it; else empty."""
+        return MappingProxyType({int(key): Level(each.level) for key, each in self.shape.keys.items()})
+
+    def reader(self) -> Reader:
+        """Takes the bytes of one line apart. Not for `events` and `registers`, which have readers of their own."""
+        match self.shape.form:
+            case "house":
+                return HouseReader()
+            case "screen":
+                return ScreenReader()
+            case "frame" if self._frames is not None:
+                return FrameReader(self.shape, self._frames)
+        if self._bare is None:
+            raise ValueError(f"{self.id}: {self.shape.form} has a reader of its own")
+        if self.shape.transport == "udp":
+            return DatagramReader(self.shape, self._bare)
+        if self.shape.form == "byte" or "none" in self.shape.bare.ends:
+            return BurstReader(self.shape, self._bare)
+        return LineReader(self.shape, self._bare)
+
+    def read_values(self, readings: Sequence[Sequence[int]]) -> list[Heard]:
+        """What these readings say, one after the other: a keyboard's events, or Modbus registers."""
+        raise NotImplementedError
+
+    def ack(self, pressed: Pressed) -> bytes:
+        """What tells the device that this press is on disk; empty if it does not wait for that."""
+        if self.shape.form == "house" and pressed.boot is not None and pressed.count is not None:
+            return house.encode(house.Ack(pressed.device, pressed.boot, pressed.count))
+        return self._frames.ack(pressed) if self._frames is not None and self.shape.form == "frame" else b""
+
+    def nak(self, pressed: Pressed) -> bytes:
+        """What tells the device that this press could not be kept; empty if it has no word for that."""
+        return self._frames.nak(pressed) if self._frames is not None and self.shape.form == "frame" else b""
+
+    def knows(self, name: CommandName) -> bool:
+        """Whether its devices have a word for this."""
+        return name in _HOUSE_SAYS if self.shape.form == "house" else name in self.shape.commands
+
+    def say(self, name: CommandName, device: str = "", address: int = 0, values: Values | None = None) -> bytes:
+        """The bytes that say this to the device; empty if it has no word for it."""
+        values = values or Values()
+        if self.shape.form != "house":
+            return self._voice.say(name, address, values)
+        match name:
+            case "please_rate":
+                return house.encode(house.Invite(device, values.seconds))
+            case "clerk":
+                return house.encode(house.Clerk(device, values.text))
+            case "volume":
+                return house.encode(house.Volume(device, values.volume))
+            case "withdraw" | "welcome" | "query":
+                return house.encode(_HOUSE_SAYS[name](device))  # type: ignore[call-arg]
+            case _:
+                return b""
+
+
+def profile_of(shape: Shape) -> Profile:
+    """The profile of this shape; ValueError says what contradicts itself in it. Its vectors are not run here."""
+    frames = frames_of(shape.frame) if shape.frame is not None else None
+    bare = bare_rules(shape) if shape.form in ("byte", "text") else None
+    rules = FrameRules(tuple(shape.rules), frames, shape.ack, shape.nak) if frames is not None else None
+    return Profile(shape, rules, bare, voice_of(shape, frames))

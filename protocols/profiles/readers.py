@@ -1,0 +1,344 @@
+"""Bytes of a line in, what they say out; one reader for each form that a profile can have.
+
+A reader never raises, holds a bounded number of bytes, and is told the time. Only where a wire has no frames at all
+does silence matter: there a key counts when it stands alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+import msgspec
+
+from protocols import frames as house
+
+from .events import Beat, Noise, Pressed
+from .framing import NOISE_MAX
+from .rules import NOT_FRAMED, BareRules, FrameRules, Heard, aged
+from .vocabulary import Shape
+
+_MEANINGS_MAX = 4096  # frames whose meaning is remembered: a device has few keys, and a counter byte makes 256 of each
+_SENT_MAX = 16  # frames of ours that may still come back; an echo is there within the time of a few frames
+_ECHO_MS = 500  # a line server in between adds its own delay
+_BURST_MAX = 256  # bytes without a pause; whoever says more than that is not pressing a key
+_STUCK_MS = 30_000  # a key that is held so long is a book lying on it
+
+
+class Reader(Protocol):
+    """What every form gives."""
+
+    def feed(self, data: bytes, now_ms: int) -> list[Heard]:
+        """What these bytes, read at `now_ms`, complete."""
+
+    def quiet(self, now_ms: int) -> list[Heard]:
+        """What silence until `now_ms` completes or gives up."""
+
+    def next_ms(self) -> int | None:
+        """When `quiet` is to be asked if nothing comes before; None if silence does not matter now."""
+
+    def sent(self, data: bytes, now_ms: int) -> None:
+        """These bytes of ours went onto the line at `now_ms`, and may come back from it."""
+
+
+class HouseReader:
+    """Our own line protocol."""
+
+    def __init__(self) -> None:
+        self._decoder = house.Decoder()
+
+    def feed(self, data: bytes, now_ms: int) -> list[Heard]:
+        return [self._heard(item) for item in self._decoder.feed(data)]
+
+    def quiet(self, now_ms: int) -> list[Heard]:
+        return []
+
+    def next_ms(self) -> int | None:
+        return None
+
+    def sent(self, data: bytes, now_ms: int) -> None:
+        pass  # our own frames have other names than a device's
+
+    def _heard(self, item: tuple[house.Frame, bytes] | house.Noise) -> Heard:
+        match item:
+            case house.Noise(raw, reason):
+                return Heard(Noise(raw[:NOISE_MAX], reason))
+            case (house.Pressed(device, boot, count, button, age_ms), raw):
+                return Heard(Pressed(device, button, age_ms, raw, boot, count))
+            case (house.Beat(device, boot, uptime_s, state, count), _):
+                return Heard(Beat(device, boot, uptime_s, state, count))
+            case (_, raw):
+                return Heard(Noise(raw, "our own words came back"))
+
+
+class FrameReader:
+    """Frames with a head, and a length, a fixed size or a tail."""
+
+    def __init__(self, shape: Shape, rules: FrameRules):
+        self._begin, self._end_of = rules.frames.beginner(), rules.frames.ender()
+        self._rules = rules
+        self._idle_ms = shape.idle_ms
+        self._echo = shape.echo
+        self._meanings: dict[bytes, Heard] = {}
+        self._held = b""
+        self._fed_ms = 0
+        self._sent: deque[tuple[bytes, int]] = deque(maxlen=_SENT_MAX)
+
+    def feed(self, data: bytes, now_ms: int) -> list[Heard]:
+        given_up = self.quiet(now_ms)
+        self._fed_ms = now_ms
+        return given_up + self._read(self._held + data, now_ms)
+
+    def quiet(self, now_ms: int) -> list[Heard]:
+        heard: list[Heard] = []
+        # A frame that stopped half way must not swallow the next one; within what it held there may be a whole one.
+        while self._held and now_ms - self._fed_ms >= self._idle_ms:
+            heard.append(Heard(Noise(self._held[:NOISE_MAX], "half a frame")))
+            heard += self._read(self._held[1:], now_ms)
+        return heard
+
+    def next_ms(self) -> int | None:
+        return self._fed_ms + self._idle_ms if self._held else None
+
+    def sent(self, data: bytes, now_ms: int) -> None:
+        if self._echo:
+            # Whatever stands in one write of ours comes back as the same frames.
+            self._sent.extend((raw, now_ms + _ECHO_MS) for raw in self._cut(data))
+
+    def _cut(self, data: bytes) -> list[bytes]:
+        found, at = [], 0
+        while (start := self._begin(data, at)) < len(data):
+            end = self._end_of(data, start)
+            if end is None:
+                break
+            if end > 0:
+                found.append(data[start:end])
+            at = max(end, start + 1)
+        return found
+
+    def _read(self, held: bytes, now_ms: int) -> list[Heard]:
+        heard: list[Heard] = []
+        at = noise = 0  # from `noise` to `at` stands what was no frame
+        meanings, begin, end_of = self._meanings, self._begin, self._end_of
+        while True:
+            start = begin(held, at)
+            if start >= len(held):
+                break
+            end = end_of(held, start)
+            if end is None:
+                break
+            at = start + 1
+            if end < 0:
+                continue
+            raw = held[start:end]
+            meaning = meanings.get(raw, _UNKNOWN)
+            if meaning is _UNKNOWN:
+                meaning = self._learn(raw)
+            if meaning is _NO_FRAME:
+                # Drop one byte, not the frame: the next one may begin inside it.
+                continue
+            if start > noise:
+                heard.append(_no_frame(held, noise, start))
+            at = noise = end
+            if self._sent and self._came_back(raw, now_ms):
+                heard.append(Heard(Noise(raw[:NOISE_MAX], "our own words came back")))
+            elif meaning is not _NOTHING:
+                heard.append(meaning)
+        if start > noise:
+            heard.append(_no_frame(held, noise, start))
+        self._held = held[start:]
+        return heard
+
+    def _learn(self, raw: bytes) -> Heard:
+        if len(self._meanings) >= _MEANINGS_MAX:
+            self._meanings.clear()
+        meaning = self._rules.meaning(raw) or _NOTHING
+        if type(meaning.event) is Noise and meaning.event.reason in NOT_FRAMED:
+            meaning = _NO_FRAME
+        self._meanings[raw] = meaning
+        return meaning
+
+    def _came_back(self, raw: bytes, now_ms: int) -> bool:
+        while self._sent and self._sent[0][1] < now_ms:
+            self._sent.popleft()
+        for mine in self._sent:
+            if mine[0] == raw:
+                self._sent.remove(mine)
+                return True
+        return False
+
+
+_UNKNOWN, _NO_FRAME, _NOTHING = (Heard(Noise(b"", word)) for word in ("unknown", "no frame", "nothing"))
+
+
+def _no_frame(held: bytes, start: int, end: int) -> Heard:
+    return Heard(Noise(held[start : min(end, start + NOISE_MAX)], "no frame"))
+
+
+class BurstReader:
+    """Keys that stand alone: one byte or a word of text, with silence before and after.
+
+    A wire without frames cannot tell a key from a byte of noise, of an echo or of another rate. What it can tell is
+    company: a press comes alone, or as the same bytes again where a contact bounces. Anything else is noise.
+    """
+
+    def __init__(self, shape: Shape, rules: BareRules):
+        self._rules = rules
+        self._text = bool(rules.patterns)
+        self._quiet_ms = shape.bare.quiet_ms
+        self._byte_ms = (1 + shape.line.bytesize + shape.line.stopbits) * 1000 / shape.line.baud
+        self._burst = bytearray()
+        self._more = 0
+        self._began_ms = self._fed_ms = 0
+        self._deaf_ms: int | None = None
+
+    def feed(self, data: bytes, now_ms: int) -> list[Heard]:
+        heard = self.quiet(now_ms)
+        if not data:
+            return heard
+        if self._deaf_ms is not None and now_ms <= self._deaf_ms:
+            # Our own words may be coming back: nothing that comes so close to them is a key.
+            self._deaf_ms = max(self._deaf_ms, now_ms + self._quiet_ms)
+            return [*heard, Heard(Noise(data[:NOISE_MAX], "too close to our own words"))]
+        if not self._burst:
+            self._began_ms = now_ms
+        self._fed_ms = now_ms
+        room = _BURST_MAX - len(self._burst)
+        self._burst += data[:room]
+        self._more += len(data) - len(data[:room])
+        return heard
+
+    def quiet(self, now_ms: int) -> list[Heard]:
+        if not self._burst or now_ms - self._fed_ms < self._quiet_ms:
+            return []
+        burst, more, age_ms = bytes(self._burst), self._more, now_ms - self._began_ms
+        self._burst, self._more = bytearray(), 0
+        if more or self._fed_ms - self._began_ms > _STUCK_MS:
+            return [Heard(Noise(burst[:NOISE_MAX], "bytes without a pause"))]
+        heard = self._judged(burst)
+        return [aged(heard, age_ms, burst)] if heard is not None else []
+
+    def next_ms(self) -> int | None:
+        return self._fed_ms + self._quiet_ms if self._burst else None
+
+    def sent(self, data: bytes, now_ms: int) -> None:
+        if data:
+            begun = now_ms if self._deaf_ms is None else max(now_ms, self._deaf_ms - self._quiet_ms)
+            self._deaf_ms = begun + int(len(data) * self._byte_ms) + 1 + self._quiet_ms
+
+    def _judged(self, burst: bytes) -> Heard | None:
+        """What the burst says as a whole; None if it is to be passed over."""
+        words = burst.replace(b"\r", b"\n").split(b"\n") if self._text else [bytes([byte]) for byte in set(burst)]
+        said = [self._rules.word(word) for word in {word for word in words if word}]
+        meant = [heard for heard in said if heard is not None]
+        if len(meant) > 1:
+            reason = "several keys at once" if all(type(each.event) is Pressed for each in meant) else "a key in noise"
+            return Heard(Noise(burst[:NOISE_MAX], reason))
+        if meant and type(meant[0].event) is Noise:
+            return Heard(Noise(burst[:NOISE_MAX], meant[0].event.reason))
+        return meant[0] if meant else None
+
+
+class LineReader:
+    """Text in lines: each is complete at its end, and nothing but an end makes a line."""
+
+    def __init__(self, shape: Shape, rules: BareRules):
+        self._rules = rules
+        self._longest = shape.bare.longest
+        self._lf_ends = any(end in ("LF", "CRLF") for end in shape.bare.ends)
+        self._cr_ends = "CR" in shape.bare.ends
+        self._held = b""
+        self._meanings: dict[bytes, Heard | None] = {}
+        self._too_long = False
+
+    def feed(self, data: bytes, now_ms: int) -> list[Heard]:
+        held = self._held + data
+        if self._cr_ends:
+            held = held.replace(b"\r", b"\n")
+        lines = held.split(b"\n")
+        self._held = lines.pop()
+        heard: list[Heard] = []
+        for line in lines:
+            if self._too_long or len(line) > self._longest:
+                heard.append(Heard(Noise(line[:NOISE_MAX], "a line that is too long")))
+                self._too_long = False
+                continue
+            line = line.removesuffix(b"\r")
+            if line:
+                meaning = self._meanings[line] if line in self._meanings else self._learn(line)
+                if meaning is not None:
+                    heard.append(meaning)
+        if len(self._held) > self._longest:
+            # Its end may be far off: nothing of it is kept, and what comes until then belongs to it.
+            if not self._too_long:
+                heard.append(Heard(Noise(self._held[:NOISE_MAX], "a line that is too long")))
+            self._held, self._too_long = b"", True
+        return heard
+
+    def quiet(self, now_ms: int) -> list[Heard]:
+        return []
+
+    def next_ms(self) -> int | None:
+        return None
+
+    def sent(self, data: bytes, now_ms: int) -> None:
+        pass  # words of ours come back as lines that no rule of a device fits
+
+    def _learn(self, line: bytes) -> Heard | None:
+        if len(self._meanings) >= _MEANINGS_MAX:
+            self._meanings.clear()
+        meaning = self._meanings[line] = self._rules.word(line)
+        return meaning
+
+
+class DatagramReader:
+    """Datagrams: each is a word of its own. `feed` takes one."""
+
+    def __init__(self, shape: Shape, rules: BareRules):
+        self._rules = rules
+        self._longest = shape.bare.longest
+
+    def feed(self, data: bytes, now_ms: int) -> list[Heard]:
+        if len(data) > self._longest:
+            return [Heard(Noise(data[:NOISE_MAX], "a datagram that is too long"))]
+        heard = self._rules.word(data.strip(b"\r\n"))
+        return [heard] if heard is not None else []
+
+    def quiet(self, now_ms: int) -> list[Heard]:
+        return []
+
+    def next_ms(self) -> int | None:
+        return None
+
+    def sent(self, data: bytes, now_ms: int) -> None:
+        pass  # a datagram does not come back
+
+
+class _Screen(msgspec.Struct):
+    device: str
+    boot: int
+    count: int
+    button: int
+    age_ms: int = 0
+
+
+class ScreenReader:
+    """Presses on our own page, which counts them: each is one JSON object."""
+
+    def feed(self, data: bytes, now_ms: int) -> list[Heard]:
+        try:
+            said = msgspec.json.decode(data, type=_Screen)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return [Heard(Noise(data[:NOISE_MAX], "no press of a page"))]
+        if not (house.DEVICE.fullmatch(said.device) and min(said.boot, said.count, said.button, said.age_ms) >= 0):
+            return [Heard(Noise(data[:NOISE_MAX], "no press of a page"))]
+        return [Heard(Pressed(said.device, said.button, said.age_ms, data, said.boot, said.count))]
+
+    def quiet(self, now_ms: int) -> list[Heard]:
+        return []
+
+    def next_ms(self) -> int | None:
+        return None
+
+    def sent(self, data: bytes, now_ms: int) -> None:
+        pass  # a page is not spoken to on a line

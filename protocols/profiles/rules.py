@@ -1,0 +1,224 @@
+"""What bytes mean: the rules of a profile, made ready to be asked many times."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from .events import Answered, Beat, Event, NobodyPressed, Noise, Pressed
+from .framing import NOISE_MAX, Frames, Parts
+from .vocabulary import Ack, Rule, Shape
+
+NOT_FRAMED = frozenset(
+    {"wrong trailer", "wrong escape", "wrong length", "wrong fixed byte", "two lengths", "wrong checksum"}
+)
+"""Why bytes between a head and where its frame would end are no frame."""
+
+
+class Heard(NamedTuple):
+    """What the line said, and what is to be answered at once. A press is answered when it is on disk, see `ack`."""
+
+    event: Event
+    answer: bytes = b""
+
+
+@dataclass(frozen=True)
+class FrameRules:
+    """The rules of a profile whose bytes are frames."""
+
+    rules: tuple[Rule, ...]
+    frames: Frames
+    acks: Ack | None
+    naks: Ack | None
+
+    def ack(self, pressed: Pressed) -> bytes:
+        """What tells the device that this press is on disk."""
+        return self._answered(pressed.raw, self.acks)
+
+    def nak(self, pressed: Pressed) -> bytes:
+        """What tells the device that this press could not be kept."""
+        return self._answered(pressed.raw, self.naks)
+
+    def _answered(self, raw: bytes, how: Ack | None) -> bytes:
+        parts = self.frames.open(raw)
+        rule = None if isinstance(parts, str) else next((rule for rule in self.rules if _fits(rule, parts)), None)
+        return b"" if isinstance(parts, str) or rule is None or rule.answer != "ack" else self._reply(how, parts)
+
+    def meaning(self, raw: bytes) -> Heard | None:
+        """What this frame says; None for what is to be passed over."""
+        parts = self.frames.open(raw)
+        if isinstance(parts, str):
+            return Heard(Noise(raw[:NOISE_MAX], parts))
+        for rule in self.rules:
+            if _fits(rule, parts):
+                return self._heard(rule, parts, raw)
+        return Heard(Noise(raw[:NOISE_MAX], "unknown frame"))
+
+    def _heard(self, rule: Rule, parts: Parts, raw: bytes) -> Heard | None:
+        device = str(parts.address) if self.frames.has("address") else ""
+        answer = {"ack": self._reply(self.acks, parts), "echo": raw, "none": b""}[rule.answer]
+        match rule.event:
+            case "key":
+                key = _key(rule, parts.data)
+                if key is None:
+                    return Heard(Noise(raw, "no key of this device"))
+                count = None if rule.count_at is None else parts.data[rule.count_at]
+                return Heard(Pressed(device, key, 0, raw, None, count), b"" if rule.answer == "ack" else answer)
+            case "nobody":
+                return Heard(NobodyPressed(device, raw), answer)
+            case "beat":
+                return Heard(Beat(device), answer)
+            case "answer":
+                return Heard(Answered(device, rule.name or "", raw), answer)
+            case "ignore":
+                return Heard(Answered(device, "", raw), answer) if answer else None
+
+    def _reply(self, how: Ack | None, parts: Parts) -> bytes:
+        if how is None:
+            return b""
+        command = parts.command if how.command is None else bytes.fromhex(how.command)
+        data = parts.data if how.data is None else bytes.fromhex(how.data)
+        return self.frames.build(command, data, parts.address)
+
+
+def _fits(rule: Rule, parts: Parts) -> bool:
+    if rule.command is not None and bytes.fromhex(rule.command) != parts.command:
+        return False
+    if rule.data is None:
+        return True
+    wanted = rule.data.split(" ")
+    return len(wanted) == len(parts.data) and all(
+        each == ".." or int(each, 16) == byte for each, byte in zip(wanted, parts.data, strict=True)
+    )
+
+
+def _key(rule: Rule, data: bytes) -> int | None:
+    for at in (rule.key_at, rule.count_at):
+        if at is not None and not -len(data) <= at < len(data):
+            return None
+    value = data[rule.key_at]
+    if rule.keys is not None and value not in bytes_of(rule.keys):
+        return None
+    return number_of(value, rule.key_form)
+
+
+def number_of(value: int, form: str) -> int | None:
+    """The key that this byte names; None if it names none."""
+    if form == "number":
+        return value
+    if form == "digit":
+        return value - 0x30 if 0x30 <= value <= 0x39 else None
+    return value.bit_length() if value and value & (value - 1) == 0 else None
+
+
+def bytes_of(text: str) -> frozenset[int]:
+    """The bytes of `01..06 0B`."""
+    found: set[int] = set()
+    for part in text.split(" "):
+        low, _, high = part.partition("..")
+        found.update(range(int(low, 16), int(high or low, 16) + 1))
+    return frozenset(found)
+
+
+# ---- bare bytes and text
+
+
+@dataclass(frozen=True)
+class BareRules:
+    """The rules of a profile whose bytes are a key each, or a line of text."""
+
+    keys: dict[int, Heard | None]
+    """Bare bytes: what each means; None is to be passed over."""
+    patterns: tuple[tuple[re.Pattern[str], Rule], ...]
+    encoding: str
+
+    def word(self, raw: bytes) -> Heard | None:
+        """What this byte, or this line of text, says."""
+        if not self.patterns:
+            return self.keys[raw[0]] if len(raw) == 1 and raw[0] in self.keys else _noise(raw, "no key of this device")
+        try:
+            text = raw.decode(self.encoding)
+        except UnicodeDecodeError:
+            return _noise(raw, f"not {self.encoding}")
+        for pattern, rule in self.patterns:
+            found = pattern.fullmatch(text)
+            if found is not None:
+                return _said(rule, found, raw)
+        return _noise(raw, "no rule for it")
+
+
+def bare_rules(shape: Shape) -> BareRules:
+    """The rules of this profile; ValueError says what is wrong with a pattern."""
+    keys: dict[int, Heard | None] = {}
+    for rule in shape.rules:
+        for byte in sorted(bytes_of(rule.bytes)) if rule.bytes is not None else ():
+            keys.setdefault(byte, _of_byte(rule, byte))
+    patterns = tuple((_compiled(rule.pattern), rule) for rule in shape.rules if rule.pattern is not None)
+    return BareRules(keys, patterns, shape.bare.encoding)
+
+
+def _of_byte(rule: Rule, byte: int) -> Heard | None:
+    raw = bytes([byte])
+    key = number_of(byte, rule.key_form)
+    if rule.event == "key" and key is None:
+        raise ValueError(f"bytes: {byte:02X} 不是按键 / is no key by key_form {rule.key_form!r}")
+    match rule.event:
+        case "key":
+            return Heard(Pressed("", key or 0, 0, raw))
+        case "nobody":
+            return Heard(NobodyPressed("", raw))
+        case "beat":
+            return Heard(Beat(""))
+        case "answer":
+            return Heard(Answered("", rule.name or "", raw))
+        case "ignore":
+            return None
+
+
+def _said(rule: Rule, found: re.Match[str], raw: bytes) -> Heard | None:
+    groups = found.groupdict()
+    device = groups.get("device") or ""
+    match rule.event:
+        case "key":
+            return Heard(Pressed(device, int(groups["key"]), 0, raw))
+        case "nobody":
+            return Heard(NobodyPressed(device, raw))
+        case "beat":
+            return Heard(Beat(device))
+        case "answer":
+            return Heard(Answered(device, rule.name or "", raw))
+        case "ignore":
+            return None
+
+
+def _noise(raw: bytes, reason: str) -> Heard:
+    return Heard(Noise(raw[:NOISE_MAX], reason))
+
+
+_OPEN_ENDED = re.compile(r"(?<!\\)(?:[*+]|\{\d*,\})")
+_FORBIDDEN = re.compile(r"(?<!\\)(?:\(\?(?!P<(?:key|device)>|:)|\((?!\?))|\\[1-9]|(?<!\\)\|")
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    # A profile comes from anywhere, and an expression can be made to take hours over a line. Two repeats without an end
+    # over a line of 512 characters are a quarter of a million steps at the worst; groups cannot be repeated at all.
+    if _FORBIDDEN.search(pattern):
+        raise ValueError(
+            "pattern: 只可用 (?P<key>…) (?P<device>…) (?:…), 不可用 | / only these groups, no |, no back-references"
+        )
+    if len(_OPEN_ENDED.findall(pattern)) > 2 or re.search(r"\)(?:[*+?]|\{)", pattern):
+        raise ValueError("pattern: 至多两个 * 或 +, 括号之后不可重复 / at most two * or +, and none after a bracket")
+    try:
+        compiled = re.compile(pattern, re.ASCII)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"pattern: 不是正则表达式 / is no regular expression: {error}") from error
+    return compiled
+
+
+def aged(heard: Heard, age_ms: int, raw: bytes) -> Heard:
+    """The same, some time ago, with the bytes as they came."""
+    event = heard.event
+    if isinstance(event, Pressed):
+        return heard._replace(event=replace(event, age_ms=age_ms, raw=raw[:NOISE_MAX]))
+    return heard
