@@ -15,6 +15,8 @@ def normalize(
     place = directory.places.get((agent, press.window))
     if place is None:
         return Unratable(press.press, "window_not_placed", f"{agent}/{press.window}")
+    if press.doubt and not place.walk_in:
+        return Unratable(press.press, "undatable", press.doubt)
     if press.invitation is None and not place.walk_in:
         return Unratable(press.press, "unsolicited")
     if press.invitation is not None and closing is None:

@@ -23,6 +23,7 @@ from protocols import chain
 from protocols.messages import (
     BATCH_BYTES_MAX,
     RECORDS_MAX,
+    SEQ_MAX,
     Batch,
     ClosingRecord,
     PressRecord,
@@ -191,7 +192,7 @@ class Outbox:
                 moment.host_boot,
             ),
         )
-        invitation = self._invitation_of(window, press, moment)
+        invitation, doubted = self._invitation_of(window, press, moment)
         record = PressRecord(
             window=window,
             device=press.id.device,
@@ -207,6 +208,8 @@ class Outbox:
             profile_version=profile[1],
             raw=press.raw.hex(),
             invitation=invitation["id"] if invitation else None,
+            unsure_ms=min(press.unsure_ms, SEQ_MAX),
+            doubt=doubted["id"] if doubted else "",
         )
         if invitation is None:
             return [record]
@@ -216,6 +219,11 @@ class Outbox:
             return [record]
         return [record, self._closed(invitation, "answered", moment)]
 
+    def next_boot(self, device: str, wall_ms: int) -> int:
+        """A number for a device that does not count its starts: larger than any it had, also after a new outbox."""
+        last = self._row("SELECT max(boot) AS boot FROM seen WHERE device = ?", (device,))["boot"]
+        return max((last or 0) + 1, wall_ms // 1000)
+
     def _seen_before(self, press: Press, moment: Moment) -> bool:
         rows = self._db.execute(
             "SELECT button, pressed_ms, mono_ms, host_boot FROM seen WHERE device = ? AND boot = ? AND count = ?",
@@ -223,14 +231,31 @@ class Outbox:
         )
         return any(_same_press(row, press, moment) for row in rows)
 
-    def _invitation_of(self, window: str, press: Press, moment: Moment) -> sqlite3.Row | None:
-        """The invitation that was open when the button went down, however late the press arrives."""
+    def _invitation_of(
+        self, window: str, press: Press, moment: Moment
+    ) -> tuple[sqlite3.Row | None, sqlite3.Row | None]:
+        """The invitation that was open when the button went down, however late the press arrives; or the one that may
+        have been, where it may as well have gone down before that."""
         rows = self._db.execute(
             "SELECT * FROM invitation WHERE window = ? ORDER BY n DESC LIMIT ?", (window, _INVITATIONS_LOOKED_AT)
         )
         # One ends at the latest where the next begins, so the last that began before the press decides.
         begun = next((row for row in rows if _since_opened_ms(row, moment) >= press.age_ms), None)
-        return begun if begun is not None and _was_open(begun, press.age_ms, moment) else None
+        if begun is None or not _was_open(begun, press.age_ms, moment):
+            return None, None
+        if _since_opened_ms(begun, moment) >= press.age_ms + press.unsure_ms:
+            return begun, None
+        if press.solicited and not self._was_asked_before(begun, press, moment):
+            return begun, None
+        return None, begun
+
+    def _was_asked_before(self, begun: sqlite3.Row, press: Press, moment: Moment) -> bool:
+        """Whether an invitation before this one may still have had the device ask when the press may have been made."""
+        before = self._db.execute(
+            "SELECT * FROM invitation WHERE window = ? AND n < ? ORDER BY n DESC LIMIT 1", (begun["window"], begun["n"])
+        ).fetchone()
+        # Withdrawn or answered, a device without a word for that goes on asking until its time is over.
+        return before is not None and -_remaining_ms(before, moment) - GRACE_MS < press.age_ms + press.unsure_ms
 
     # ---- invitations
 

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from protocols.frames import Ack, Beat, Decoder, Invite, Noise, Pressed, Query, Withdraw, encode
+from protocols import profiles
 from protocols.messages import WindowHealth, WindowState
+from protocols.profiles.events import Beat, Pressed
+from protocols.profiles.profile import Profile
+from protocols.profiles.vocabulary import CommandName
 from protocols.ratings import Moment, Press, PressId
 
-from .outbox import Outbox, OutboxFull
+from .outbox import ANY_INVITATION, Outbox, OutboxFull
 
 log = logging.getLogger(__name__)
 
-PROFILE = ("house", 1)
-STALE_MS = 1000  # bytes may lie so long between two reads; as long as the grace that an invitation gives
-WAITED_MS = 100  # the same for bytes that surely did: any longer, and a press may seem to be the next citizen's
 _ASK_AGAIN_MS = 1000  # a device that has not confirmed an invitation is asked again, no faster than a person notices
 _ASK_SILENT_MS = 5000  # a network line that died without a word only shows it when something is written to it
+_KEYS_MAX = 1024  # a device has a dozen keys; one that numbers its presses by a byte makes 256 of each
+_UNKNOWN_MS = 10**12  # thirty years: a press that was made at nobody knows what time
+
+
+class Say(NamedTuple):
+    """Something for the device to be told."""
+
+    name: CommandName
+    seconds: int = 30
 
 
 @dataclass(frozen=True)
@@ -30,86 +42,103 @@ class _Seen:
 
 
 class Window:
-    """A window with a house device. One thread feeds it; `health` may be asked from any."""
+    """A window with its device. One thread tells it what the device says; `health` may be asked from any."""
 
-    def __init__(self, window: str, device: str, outbox: Outbox, moment: Moment, silent_after_s: int = 30):
+    def __init__(
+        self,
+        window: str,
+        device: str,
+        outbox: Outbox,
+        moment: Moment,
+        silent_after_s: int = 30,
+        profile: Profile | None = None,
+        address: int = 0,
+        late_ms: int = 0,
+    ):
         self.id = window
-        self._device = device
+        self.device = device
+        self.address = address
+        """Where the device is on a line of several."""
+        self.profile = profile or profiles.shipped("house")
+        self.noise = 0
         self._outbox = outbox
         self._silent_after_ms = silent_after_s * 1000
-        self._decoder = Decoder()
+        self._late_ms = late_ms + self.profile.shape.press.late_ms
+        self._numbers = _Numbers(self.profile)
         self._seen: _Seen | None = None
         self._stranger = ""
         self._invited: str | None = None
         self._confirmed_boot: int | None = None
         self._asked_ms = moment.mono_ms
+        self._timeout_s = 0
         self._down = "未连接 / not connected yet"
         self._since = moment
         self._since_state: WindowState = "cable_out"
         self._heard_ms = moment.mono_ms
-        self._read_ms = moment.mono_ms
         self._known: str | None = None
+        # Nobody listened before the start: a press that is repeated until it is answered may be of any age.
+        self._deaf_since_ms: int | None = moment.mono_ms - _UNKNOWN_MS
+        self._plugged_ms = moment.mono_ms
         self._kept = 0
-        self._noise = 0
+        self.not_taken: Counter[str] = Counter()
+        """Keys that were no press of their own, by reason."""
         self._health_lock = threading.Lock()
 
     # ---- the cable
 
-    def plugged(self, moment: Moment) -> bytes:
+    def plugged(self, moment: Moment) -> list[Say]:
         """The cable is there: ask the device who it is, and invite again if a citizen is waiting."""
         log.info("线缆已接通 / cable in: window=%s", self.id)
         self._down = ""
-        self._decoder = Decoder()
-        self._heard_ms = moment.mono_ms
-        self._invited = None
-        self._read_ms = moment.mono_ms
+        self._heard_ms = self._plugged_ms = moment.mono_ms
+        self._invited, self._timeout_s = None, 0
         self._known = self._outbox.open_id(self.id)
-        return encode(Query(self._device)) + self.tick(moment)
+        return [Say("query"), *self.tick(moment)]
 
     def unplugged(self, why: str, moment: Moment) -> None:
         """The cable is not there, and `why` in words."""
         if why != self._down:
             log.warning("串口不可用 / line not usable: window=%s %s", self.id, why)
+        if not self._down and self._deaf_since_ms is None:
+            self._deaf_since_ms = moment.mono_ms
         self._down = why
 
-    def feed(self, data: bytes, moment: Moment, waited: bool = False) -> bytes:
-        """Keep every press in `data`, which was read at `moment`, and acknowledge those that are on disk.
-
-        To be called after each read, also of nothing: a frame says how old its press was when it was sent, and what
-        lies between two reads is how long it may have `waited` in this machine.
-        """
-        waited_ms, self._read_ms = moment.mono_ms - self._read_ms, moment.mono_ms
+    def look(self) -> str | None:
+        """The invitation that was open at the last look; to be called after each read, also of nothing."""
         known, self._known = self._known, self._outbox.open_id(self.id)
-        if not data:
-            return b""
-        if waited_ms > (WAITED_MS if waited else STALE_MS):
-            # Nobody can say when these were pressed. The device was not thanked, and repeats them with their true age.
-            self._decoder = Decoder()
-            return b""
-        reply = self._heard(data, known, moment)
-        self._known = self._outbox.open_id(self.id)
-        return reply
+        return known
 
-    def _heard(self, data: bytes, known: str | None, moment: Moment) -> bytes:
-        presses: list[Press] = []
-        reply = b""
-        for item in self._decoder.feed(data):
-            match item:
-                case Noise():
-                    self._noise += 1
-                case (Pressed() as frame, raw):
-                    if self._met(frame.device, moment):
-                        presses.append(_press(frame, raw))
-                case (Beat() as frame, _):
-                    self._met(frame.device, moment)
-                    reply += self._beat(frame, moment)
-                case _:
-                    # Our own words back from the line: an adapter that echoes.
-                    self._noise += 1
-        return (self._keep(presses, known, moment) if presses else b"") + reply
+    def take(self, presses: Sequence[Pressed], known: str | None, waited_ms: int, moment: Moment) -> bytes:
+        """Keep these presses, read at `moment`, and answer those that are on disk. `known` is what `look` said.
 
-    def tick(self, moment: Moment) -> bytes:
+        `waited_ms`: how long their bytes may have lain in this machine.
+        """
+        if self.profile.counts:
+            made = [(pressed, _counted(pressed)) for pressed in presses if self.met(pressed.device, moment)]
+        else:
+            self._heard_ms = moment.mono_ms
+            known = ANY_INVITATION  # a device that does not count has said all that it knows: its repeat says no more
+            made = [(pressed, self._number(pressed, waited_ms, moment)) for pressed in presses]
+        fresh = [press for _, press in made if press is not None]
+        if fresh and not self._keep(fresh, known, moment):
+            if not self.profile.counts:
+                self._numbers.forget([pressed for pressed, press in made if press is not None])
+                return b"".join(self.profile.nak(pressed) for pressed, _ in made)
+            return b""
+        # The lines above have put them on the disk: only now may the device say thank you.
+        return b"".join(
+            self.profile.ack(pressed) for pressed, press in made if press is not None or self._again(pressed)
+        )
+
+    def heard(self, moment: Moment) -> None:
+        """A sign of life of a device that has no name of its own."""
+        self._heard_ms = moment.mono_ms
+
+    def tick(self, moment: Moment) -> list[Say]:
         """End an invitation whose time is over; tell the device of one that was opened or ended."""
+        if not self._down and moment.mono_ms - self._plugged_ms > self.profile.shape.press.same_ms:
+            # What is repeated until it is answered has been heard by now.
+            self._deaf_since_ms = None
         try:
             self._outbox.expire(self.id, "device_failed" if self._failed(moment) else "expired", moment)
         except OutboxFull:
@@ -119,63 +148,90 @@ class Window:
             return self._withdrawn() or self._asked_after(_ASK_SILENT_MS if self._silent(moment) else None, moment)
         invitation, remaining_ms = waiting
         if remaining_ms <= 0:
-            return b""
+            return []
         if invitation.id != self._invited:
             self._invited, self._confirmed_boot, self._asked_ms = invitation.id, None, moment.mono_ms
             return self._invite(remaining_ms)
         return self._asked_after(_ASK_AGAIN_MS if self._confirmed_boot is None else None, moment)
 
-    # ---- what a frame does
+    # ---- what the device says
 
-    def _keep(self, presses: list[Press], known: str | None, moment: Moment) -> bytes:
+    def _keep(self, presses: list[Press], known: str | None, moment: Moment) -> bool:
         try:
-            fresh = self._outbox.keep(self.id, PROFILE, presses, moment, known)
+            fresh = self._outbox.keep(self.id, (self.profile.id, self.profile.version), presses, moment, known)
         except OutboxFull:
-            return b""
+            return False
         if fresh is None:
             # An invitation opened or ended since the last read: before or after the press? The repeat will tell.
-            return b""
-        # The lines above have put them on the disk: only now may the device say thank you.
+            return False
         self._kept += fresh
-        return b"".join(encode(Ack(press.id.device, press.id.boot, press.id.count)) for press in presses)
+        self._known = self._outbox.open_id(self.id)
+        return True
 
-    def _beat(self, beat: Beat, moment: Moment) -> bytes:
+    def _number(self, pressed: Pressed, waited_ms: int, moment: Moment) -> Press | None:
+        """The press of a device that does not count, numbered here; None if it is no press of its own."""
+        made_ms = moment.mono_ms - pressed.age_ms
+        reason = self._numbers.not_another(pressed, made_ms)
+        if reason:
+            self.not_taken[reason] += 1
+            log.info("按键未另计 / no press of its own: window=%s %s", self.id, reason)
+            return None
+        unsure_ms = self._late_ms + waited_ms
+        if self.profile.shape.press.repeats and self._deaf_since_ms is not None:
+            unsure_ms = max(unsure_ms, made_ms - self._deaf_since_ms)
+        if not self._numbers.boot:
+            self._numbers.boot = self._outbox.next_boot(self.device, moment.wall_ms)
+        press_id = PressId(self.device, self._numbers.boot, self._numbers.next())
+        return Press(press_id, pressed.key, pressed.age_ms, pressed.raw, unsure_ms, self.profile.shape.press.solicited)
+
+    def _again(self, pressed: Pressed) -> bool:
+        """Whether this key was the press before it said again: its answer was lost, so it is answered again."""
+        return self.profile.shape.press.repeats and self._numbers.is_again(pressed)
+
+    def beat(self, beat: Beat, moment: Moment) -> list[Say]:
+        """What a house device says of itself."""
+        self.met(beat.device, moment)
         self._seen = _Seen(beat, moment.mono_ms)
-        if beat.device != self._device:
-            return b""
+        if beat.device != self.device or beat.boot is None:
+            return []
         if self._invited is None:
             # It did not hear that the invitation has ended, and still asks the citizen.
-            return encode(Withdraw(self._device)) if beat.state == "inviting" else b""
+            return [Say("withdraw")] if beat.state == "inviting" else []
         if beat.state == "inviting":
             self._confirmed_boot = beat.boot
         if beat.state != "idle" or beat.boot == self._confirmed_boot:
-            return b""
+            return []
         # It did not hear us, or started anew. Only an idle device is asked again: to one that holds a press it would
         # be a second time.
         waiting = self._outbox.open_at(self.id, moment)
         if waiting is None or waiting[1] <= 0:
-            return b""
+            return []
         self._asked_ms = moment.mono_ms
         return self._invite(waiting[1])
 
-    def _invite(self, remaining_ms: int) -> bytes:
-        return encode(Invite(self._device, -(-remaining_ms // 1000))) + encode(Query(self._device))
+    def _invite(self, remaining_ms: int) -> list[Say]:
+        seconds = -(-remaining_ms // 1000)
+        says = [Say("please_rate", seconds), Say("query")]
+        if self.profile.knows("set_timeout") and seconds != self._timeout_s:
+            self._timeout_s = seconds
+            says.insert(0, Say("set_timeout", seconds))
+        return says
 
-    def _withdrawn(self) -> bytes:
+    def _withdrawn(self) -> list[Say]:
         if self._invited is None:
-            return b""
+            return []
         self._invited = None
-        return encode(Withdraw(self._device))
+        return [Say("withdraw")]
 
-    def _asked_after(self, wait_ms: int | None, moment: Moment) -> bytes:
+    def _asked_after(self, wait_ms: int | None, moment: Moment) -> list[Say]:
         if wait_ms is None or moment.mono_ms - self._asked_ms < wait_ms:
-            return b""
+            return []
         self._asked_ms = moment.mono_ms
-        return encode(Query(self._device))
+        return [Say("query")]
 
-    def _met(self, device: str, moment: Moment) -> bool:
-        """Whether to believe that this frame is that device's."""
-        if device == self._device:
+    def met(self, device: str, moment: Moment) -> bool:
+        """Whether to believe that what was said under this name is that device's."""
+        if device == self.device:
             self._heard_ms, self._stranger = moment.mono_ms, ""
             return True
         if device == self._stranger:
@@ -187,8 +243,8 @@ class Window:
             "配置为 %s, 请改 windows.device 或换回设备 / configured: %s, change windows.device or put that one back",
             self.id,
             device,
-            self._device,
-            self._device,
+            self.device,
+            self.device,
         )
         self._stranger = device
         return False
@@ -208,11 +264,14 @@ class Window:
                 since_ms=self._since.wall_ms,
                 detail=self._detail(state),
                 device=beat.device if beat else "",
-                boot=beat.boot if beat else 0,
-                count=beat.count if beat else 0,
+                boot=(beat.boot or 0) if beat else 0,
+                count=(beat.count or 0) if beat else 0,
                 kept=self._kept,
-                noise=self._noise,
+                noise=self.noise,
                 waiting=self._outbox.waiting(self.id),
+                profile=self.profile.id,
+                evidence=self.profile.shape.evidence,
+                not_taken=self.not_taken.total(),
             )
 
     def _state(self, moment: Moment) -> WindowState:
@@ -228,7 +287,7 @@ class Window:
         return bool(self._down) or self._silent(moment)
 
     def _silent(self, moment: Moment) -> bool:
-        return moment.mono_ms - self._heard_ms > self._silent_after_ms
+        return self.profile.shows_life and moment.mono_ms - self._heard_ms > self._silent_after_ms
 
     def _detail(self, state: WindowState) -> str:
         if state == "cable_out":
@@ -238,5 +297,54 @@ class Window:
         return f"另一台设备 / another device: {self._stranger}" if self._stranger else ""
 
 
-def _press(frame: Pressed, raw: bytes) -> Press:
-    return Press(PressId(frame.device, frame.boot, frame.count), frame.button, frame.age_ms, raw)
+class _Numbers:
+    """What stands in for a count where a device has none: which keys are presses of their own, and their numbers."""
+
+    def __init__(self, profile: Profile):
+        self._press = profile.shape.press
+        self.boot = 0
+        self._count = 0
+        self._made_ms: dict[tuple[str, int, int | None], int] = {}
+        self._last_ms: int | None = None
+
+    def next(self) -> int:
+        self._count += 1
+        return self._count
+
+    def not_another(self, pressed: Pressed, made_ms: int) -> str:
+        """Why this key is not another press; empty if it is one."""
+        said = _said(pressed)
+        before_ms = self._made_ms.get(said)
+        if before_ms is not None and made_ms - before_ms <= self._press.same_ms:
+            self._made_ms[said] = self._last_ms = made_ms
+            return "repeated"
+        held = before_ms is not None and before_ms == self._last_ms
+        if self._last_ms is not None and made_ms - self._last_ms < self._press.min_gap_ms:
+            if held:
+                # A key that is held goes on and on; one that bounces onto another key says no more than the first did.
+                self._made_ms[said] = self._last_ms = made_ms
+            return "too soon"
+        if len(self._made_ms) >= _KEYS_MAX:
+            self._made_ms.clear()
+        self._made_ms[said] = self._last_ms = made_ms
+        return ""
+
+    def is_again(self, pressed: Pressed) -> bool:
+        """Whether a press that said the same has been kept."""
+        return _said(pressed) in self._made_ms
+
+    def forget(self, presses: Sequence[Pressed]) -> None:
+        """These are not on disk: said again, they are presses."""
+        for pressed in presses:
+            self._made_ms.pop(_said(pressed), None)
+        self._last_ms = max(self._made_ms.values(), default=None)
+
+
+def _said(pressed: Pressed) -> tuple[str, int, int | None]:
+    return pressed.device, pressed.key, pressed.count
+
+
+def _counted(pressed: Pressed) -> Press:
+    return Press(
+        PressId(pressed.device, pressed.boot or 0, pressed.count or 0), pressed.key, pressed.age_ms, pressed.raw
+    )

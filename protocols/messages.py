@@ -76,6 +76,10 @@ class PressRecord(msgspec.Struct, frozen=True, tag_field="kind", tag="press", om
     """The frame's bytes, in hex."""
     synced: bool | None = None
     invitation: str | None = None
+    unsure_ms: Count = 0
+    """How much earlier than `pressed_ms` it may have gone down; 0 from a device that says how old its presses are."""
+    doubt: str = ""
+    """The invitation that was open when its bytes came, where the press may be from before it: it answers none."""
 
     @property
     def press(self) -> PressId:
@@ -182,6 +186,12 @@ class WindowHealth(msgspec.Struct, frozen=True, omit_defaults=True):
     """Pieces of noise on the line since the agent started."""
     waiting: Count = 0
     """Presses of this window not yet receipted."""
+    profile: str = ""
+    """What its device is taken for."""
+    evidence: str = ""
+    """How far that profile is to be trusted, see `protocols.profiles.vocabulary.Evidence`."""
+    not_taken: Count = 0
+    """Keys that were no press of their own since the agent started: bounces, held keys, repeats of one press."""
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -70,6 +70,10 @@ class Press:
     """How long before it was read the button went down; devices have no clock of day."""
     raw: bytes
     """The frame as it came."""
+    unsure_ms: int = 0
+    """How much older it may be than that: 0 from a device that says how old its presses are."""
+    solicited: bool = False
+    """Whether its device takes a key only after it was asked to."""
 
 
 Outcome = Literal["answered", "expired", "declined", "withdrawn", "device_failed"]
@@ -118,6 +122,7 @@ class Rating:
 
 UnratableReason = Literal[
     "unsolicited",  # no invitation was open when the button went down
+    "undatable",  # it may have been made before the invitation opened that was open when its bytes came
     "window_not_placed",  # the directory does not know this window of this agent
     "keys_not_confirmed",  # the directory has no key map for this device
     "button_not_mapped",  # the key map gives this button no level

@@ -48,6 +48,11 @@ class Profile:
         return self.shape.form in ("house", "screen")
 
     @property
+    def shows_life(self) -> bool:
+        """Whether silence means that the device is not there."""
+        return self.shape.form in ("house", "registers") or self.shape.poll is not None or self.shape.alive is not None
+
+    @property
     def addressed(self) -> bool:
         """Whether several of them can share a line."""
         return (

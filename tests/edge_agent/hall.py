@@ -7,9 +7,11 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from edge_agent.cable import Cable
 from edge_agent.outbox import Outbox
-from protocols import chain
-from protocols.messages import Batch, ClosingRecord, PressRecord, Receipt, Record, decode_record
+from edge_agent.window import Window
+from protocols import chain, profiles
+from protocols.messages import Batch, ClosingRecord, PressRecord, Receipt, Record, WindowHealth, decode_record
 from protocols.ratings import Invitation, Moment, Press, PressId
 
 AGENT = "hall-pc-1"
@@ -19,6 +21,17 @@ PROFILE = ("house", 1)
 T0_MS = 1_790_000_000_000
 UP_MS = 5_000_000  # the PC has been on for a while
 PATIENCE_S = 10  # for a busy machine; what is expected comes within milliseconds
+
+
+class Alone(Cable):
+    """A window alone on its line, and that line."""
+
+    def __init__(self, window: str, device: str, box: Outbox, moment: Moment, profile: str = "house", **more: int):
+        self.window = Window(window, device, box, moment, profile=profiles.shipped(profile), **more)
+        super().__init__(self.window.profile, [self.window], moment)
+
+    def health(self, moment: Moment) -> WindowHealth:
+        return self.window.health(moment)
 
 
 def at(ms: int = 0, boot: str = "pc-1", wall_jump_ms: int = 0) -> Moment:

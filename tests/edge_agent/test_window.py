@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
+from edge_agent.cable import STALE_MS
 from edge_agent.outbox import GRACE_MS, Outbox, OutboxFull
-from edge_agent.window import STALE_MS, Window
 from firmware_sim.panel import HousePanel, PressThanked, frame
 from protocols.ratings import Moment
 
@@ -13,6 +13,7 @@ from .hall import (
     DEVICE,
     T0_MS,
     WINDOW,
+    Alone,
     an_id,
     answers,
     at,
@@ -29,9 +30,9 @@ from .hall import (
 
 
 @pytest.fixture
-def window(box: Outbox) -> Window:
+def window(box: Outbox) -> Alone:
     """Plugged in, at the beginning."""
-    window = Window(WINDOW, DEVICE, box, at(0))
+    window = Alone(WINDOW, DEVICE, box, at(0))
     window.plugged(at(0))
     return window
 
@@ -319,14 +320,14 @@ def test_a_silent_device_is_asked_now_and_then(window):
 # ---- health
 
 
-def shown(window: Window, moment: Moment) -> tuple[str, str]:
+def shown(window: Alone, moment: Moment) -> tuple[str, str]:
     health = window.health(moment)
     return health.state, health.detail
 
 
 def test_a_window_that_was_never_plugged_in_says_so(box):
     """Before the first open."""
-    health = Window(WINDOW, DEVICE, box, at(0)).health(at(5_000))
+    health = Alone(WINDOW, DEVICE, box, at(0)).health(at(5_000))
 
     assert ("cable_out", "未连接 / not connected yet", T0_MS) == (health.state, health.detail, health.since_ms)
 

@@ -32,7 +32,7 @@ MUTATIONS = (
     Mutation(
         "an ack goes out only after the press is on disk",
         "edge_agent/window.py",
-        "fresh = self._outbox.keep(self.id, PROFILE, presses, moment, known)",
+        "fresh = self._outbox.keep(self.id, (self.profile.id, self.profile.version), presses, moment, known)",
         "fresh = len(presses)",
     ),
     Mutation(
@@ -49,13 +49,13 @@ MUTATIONS = (
     ),
     Mutation(
         "bytes that may have waited are not understood",
-        "edge_agent/window.py",
-        "if waited_ms > (WAITED_MS if waited else STALE_MS):",
-        "if False:",
+        "edge_agent/cable.py",
+        "may_have_waited = gap_ms > (WAITED_MS if waited else STALE_MS)",
+        "may_have_waited = False",
     ),
     Mutation(
         "bytes that surely waited are believed for a tenth of a second only",
-        "edge_agent/window.py",
+        "edge_agent/cable.py",
         "(WAITED_MS if waited else STALE_MS)",
         "STALE_MS",
     ),

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from edge_agent.outbox import Outbox
-from edge_agent.window import Window
 from firmware_sim.panel import HousePanel
 from protocols.ratings import Invitation, Moment
+from tests.edge_agent.hall import Alone
 
 START_MS = 1_790_000_000_000
 
@@ -22,7 +22,7 @@ class Desk:
     def __init__(self, folder: Path):
         self.now_ms = START_MS
         self.outbox = Outbox(folder / "outbox.db", "hall-pc-1", self.now_ms)
-        self.window = Window("1", "D0001", self.outbox, self.moment())
+        self.window = Alone("1", "D0001", self.outbox, self.moment())
         self.panel = HousePanel("D0001", 1, self.now_ms)
         self.up = b""
         self.panel.feed(self.window.plugged(self.moment()), self.now_ms)

@@ -23,7 +23,6 @@ from collector.ledger.delivery import Delivery, Due
 from collector.ledger.intake import Intake
 from collector.ledger.store import Store
 from edge_agent.outbox import Outbox, Settled
-from edge_agent.window import Window
 from firmware_sim import sm2
 from firmware_sim.faults import Faults, finger
 from firmware_sim.line import Line, Station
@@ -33,6 +32,7 @@ from firmware_sim.scenario import Service, Stray, Truth, busy_morning
 from protocols.dialects.txnbody import TxnBody, TxnBodySettings
 from protocols.messages import Batch, Receipt, decode, encode
 from protocols.ratings import Accepted, Case, Invitation, Lacking, Level, Moment, Request, Unavailable, Verdict
+from tests.edge_agent.hall import Alone
 
 AGENT = "hall-pc-1"
 WINDOWS = ("1", "2")
@@ -330,7 +330,7 @@ class World:
         self.outbox = Outbox(self.folder / "outbox.db", AGENT, self.now_ms)
         assert self.outbox.set_aside is None, f"--seed {self.seed}: a crash damaged the outbox"
         self.desks = {
-            name: Window(name.split("/")[1], _device(name), self.outbox, self.moment()) for name in self.windows
+            name: Alone(name.split("/")[1], _device(name), self.outbox, self.moment()) for name in self.windows
         }
         self.plugged = dict.fromkeys(self.windows, False)
         self.sent_ms = None
