@@ -87,6 +87,7 @@ PURE = {
     "json",
     "re",
     "secrets",
+    "struct",
     "tomllib",
     "types",
     "typing",
