@@ -20,10 +20,9 @@ _SYN_REPORT, _SYN_DROPPED = 0, 3
 _UP, _DOWN, _REPEAT = 0, 1, 2
 _NUMLOCK = 69
 
-DIGITS: Mapping[int, int] = {
-    **{2: 1, 3: 2, 4: 3, 5: 4, 6: 5, 7: 6, 8: 7, 9: 8, 10: 9, 11: 0},
-    **{79: 1, 80: 2, 81: 3, 75: 4, 76: 5, 77: 6, 71: 7, 72: 8, 73: 9, 82: 0},
-}
+_ABOVE_THE_LETTERS = dict(zip(range(2, 12), (1, 2, 3, 4, 5, 6, 7, 8, 9, 0), strict=True))
+_ON_THE_KEYPAD = {79: 1, 80: 2, 81: 3, 75: 4, 76: 5, 77: 6, 71: 7, 72: 8, 73: 9, 82: 0}
+DIGITS: Mapping[int, int] = _ABOVE_THE_LETTERS | _ON_THE_KEYPAD
 """The digit that is printed on a key, by its code: those above the letters and those of the keypad."""
 
 AGE_MAX_MS = 60_000  # the kernel holds a few dozen events; older than a minute is another clock, not a late reader
