@@ -29,7 +29,7 @@ try:
     from fcntl import ioctl
 except ImportError:  # Windows has no event nodes either
 
-    def ioctl(*_: object) -> bytes:  # type: ignore[misc]
+    def ioctl(*_: object) -> bytes:  # type: ignore[no-redef]
         """Never called there."""
         raise OSError(errno.ENOSYS, "no ioctl")
 

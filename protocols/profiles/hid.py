@@ -18,7 +18,7 @@ SYN, KEY = 0x00, 0x01
 _BESIDES = {0x04, 0x11, 0x14}  # EV_MSC, the scan code of the key that follows; EV_LED and EV_REP, our machine's own
 _SYN_REPORT, _SYN_DROPPED = 0, 3
 _UP, _DOWN, _REPEAT = 0, 1, 2
-_NUMLOCK = 69
+_NUMLOCK = 69  # some keypads press it around every key, so it is never one itself, whatever a key map says
 
 _ABOVE_THE_LETTERS = dict(zip(range(2, 12), (1, 2, 3, 4, 5, 6, 7, 8, 9, 0), strict=True))
 _ON_THE_KEYPAD = {79: 1, 80: 2, 81: 3, 75: 4, 76: 5, 77: 6, 71: 7, 72: 8, 73: 9, 82: 0}
@@ -36,7 +36,6 @@ class Decoder:
 
     def __init__(self, keys: Mapping[int, int], event: struct.Struct = EVENT):
         self._keys = dict(keys)
-        self._keys.pop(_NUMLOCK, None)  # some keypads press it around every key, so it can never be one
         self._event = event
         self._held = b""
         self._down: set[int] = set()
