@@ -14,6 +14,8 @@ from protocols import settings
 from protocols.errors import BadSettings
 from protocols.settings import DeviceId, Name, Port
 
+from . import keypad
+
 
 class OutboxSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where presses are kept until they are receipted."""
@@ -117,6 +119,11 @@ def _contradictions(read: Settings, folder: Path) -> list[str]:
         f"windows[{number}].port: {window.port!r} 不对, 应为 socket://主机:端口号 / is wrong, expected socket://host:number"
         for number, window in enumerate(read.windows, 1)
         if window.port.lower().startswith("socket:") and not _is_socket(window.port)
+    ]
+    mistakes += [
+        f"windows[{number}].port: {wrong}"
+        for number, window in enumerate(read.windows, 1)
+        if keypad.is_keypad(window.port) and (wrong := keypad.mistake(window.port))
     ]
     mistakes += _secret_mistakes("uplink.password", read.uplink.password, read.uplink.password_file, folder)
     if read.door is not None:

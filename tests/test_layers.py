@@ -102,6 +102,7 @@ LOADERS = {"edge_agent/__main__.py", "collector/__main__.py"}  # Flask where the
 OUTSIDE = re.compile(r"/(work|home|root|tmp|etc|var|usr|opt|mnt|srv|proc|dev|sys|run)/|\.\./")
 OUTSIDE_OF_THE_HOUSE = {
     "edge_agent/clock.py": {"/proc/sys/kernel/random/boot_id"},
+    "edge_agent/keypad.py": {"/dev/input", "/proc/bus/input/devices"},  # where Linux has its keypads
     "firmware_sim/demo.py": {":/usr/sbin"},  # where mosquitto is found
     "firmware_sim/sm2.py": {"/opt/homebrew/opt/openssl@3/lib/libcrypto.3.dylib"},
 }

@@ -92,6 +92,7 @@ def test_the_shortest_settings_are_enough(written):
         ('"socket://10.0.0.7:4001"', '"socket://10.0.0.7:x"', "windows[2].port: ", "expected socket://host:number"),
         ('"socket://10.0.0.7:4001"', '"socket://h:99999"', "windows[2].port: ", "expected socket://host:number"),
         ('"socket://10.0.0.7:4001"', '""', "windows[2].port: ", "at least 1 character"),
+        ('"socket://10.0.0.7:4001"', '"hid:"', "windows[2].port: ", "hid:04d9:1203"),
         ('id = "2"', "id = 2", "windows[2].id: ", "请加引号 / wrong value 2, put it in quotes"),
         ("[[windows]]", "[[window]]", "window: ", "windows"),
         ('password = "a-password"', 'password = "x"\npassword_file = "p"', "uplink.password: ", "not both"),
