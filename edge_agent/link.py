@@ -133,14 +133,14 @@ class Link:
         return found
 
     def _opened_at(self, device: str, timeout: float, exclusive: bool | None) -> serial.Serial:
+        pty = machine.is_pty(device)  # always 8N; told of anything else, it fails when it is opened a second time
         try:
             port = serial.serial_for_url(
                 device,
                 do_not_open=True,
                 baudrate=self._baud,
-                bytesize=self._line.bytesize,
-                # A pty has no parity; told of one, it fails when it is opened a second time.
-                parity="N" if machine.is_pty(device) else self._line.parity,
+                bytesize=8 if pty else self._line.bytesize,
+                parity="N" if pty else self._line.parity,
                 stopbits=self._line.stopbits,
                 timeout=timeout,
                 # pyserial refuses a write timeout on rfc2217; the socket under it has five seconds of its own.
