@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 import ssl
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
-from protocols import settings
+from protocols import profiles, settings
 from protocols.errors import BadSettings
+from protocols.profiles.profile import Profile
 from protocols.settings import DeviceId, Name, Port
 
-from . import keypad
+from . import keypad, ports
+from .datagrams import udp_address
 
 
 class OutboxSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,13 +59,17 @@ class DoorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WindowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One service window: its device and the cable to it."""
+    """One service window: its device and the cable to it. What `port` may say stands in ports.py.
+
+    `profile` is the id of one that is shipped, or a TOML file beside the settings.
+    """
 
     id: Name
     device: DeviceId
-    port: Annotated[str, Meta(min_length=1)]
-    baud: Annotated[int, Meta(ge=110, le=4_000_000)] = 9600
-    profile: Literal["house"] = "house"
+    port: str = ""
+    baud: Annotated[int, Meta(ge=110, le=4_000_000)] | None = None
+    profile: Annotated[str, Meta(min_length=1, max_length=200)] = "house"
+    address: Annotated[int, Meta(ge=0, le=65_535)] = 0
     invite_s: Annotated[int, Meta(ge=5, le=600)] = 30
     silent_after_s: Annotated[int, Meta(ge=5, le=3600)] = 30
 
@@ -104,27 +110,9 @@ def _contradictions(read: Settings, folder: Path) -> list[str]:
         )
     if not read.windows:
         mistakes.append("windows: 至少一个窗口 / at least one [[windows]]")
-    for key, values in (
-        ("id", [window.id for window in read.windows]),
-        ("device", [window.device for window in read.windows]),
-        ("port", [window.port for window in read.windows]),
-    ):
-        mistakes += [
-            f"windows[{at + 1}].{key}: {value!r} 已被窗口 {values.index(value) + 1} 占用 / is taken by windows"
-            f"[{values.index(value) + 1}]; 每个窗口各用一个 / each window needs its own"
-            for at, value in enumerate(values)
-            if value in values[:at]
-        ]
-    mistakes += [
-        f"windows[{number}].port: {window.port!r} 不对, 应为 socket://主机:端口号 / is wrong, expected socket://host:number"
-        for number, window in enumerate(read.windows, 1)
-        if window.port.lower().startswith("socket:") and not _is_socket(window.port)
-    ]
-    mistakes += [
-        f"windows[{number}].port: {wrong}"
-        for number, window in enumerate(read.windows, 1)
-        if keypad.is_keypad(window.port) and (wrong := keypad.mistake(window.port))
-    ]
+    mistakes += _taken_twice("id", [window.id for window in read.windows])
+    mistakes += _taken_twice("device", [window.device for window in read.windows])
+    mistakes += _window_mistakes(read.windows, folder)
     mistakes += _secret_mistakes("uplink.password", read.uplink.password, read.uplink.password_file, folder)
     if read.door is not None:
         mistakes += _secret_mistakes("door.token", read.door.token, read.door.token_file, folder)
@@ -135,12 +123,92 @@ def _contradictions(read: Settings, folder: Path) -> list[str]:
     return mistakes
 
 
-def _is_socket(port: str) -> bool:
-    try:
-        parts = urlsplit(port)
-        return bool(parts.hostname and parts.port)
-    except ValueError:  # what stands behind the colon is no number, or too large
-        return False
+def _taken_twice(key: str, values: list[str]) -> list[str]:
+    mistakes: list[str] = []
+    for at, value in enumerate(values):
+        if value in values[:at]:
+            mistakes += _taken(at + 1, key, value, values.index(value) + 1)
+    return mistakes
+
+
+def _window_mistakes(windows: list[WindowSettings], folder: Path) -> list[str]:
+    """What does not go together: a profile with its file, a port with its profile, devices with their line."""
+    mistakes: list[str] = []
+    known: dict[int, Profile] = {}
+    for number, window in enumerate(windows, 1):
+        try:
+            known[number] = profile_of(window.profile, folder)
+        except BadSettings as error:
+            mistakes += [f"windows[{number}].profile: {each}" for each in error.mistakes]
+            continue
+        wrong = _port_mistake(window, known[number])
+        if wrong:
+            mistakes.append(f"windows[{number}].port: {wrong}")
+    return mistakes + _line_mistakes(windows, known)
+
+
+def _port_mistake(window: WindowSettings, profile: Profile) -> str:
+    match profile.shape.transport:
+        case "screen":
+            return f"{window.port!r} 多余, 页面没有串口 / is too much, a page has no port" if window.port else ""
+        case "hid":
+            wrong = keypad.mistake(window.port)
+            return f"{wrong}" if wrong else ""
+        case "udp":
+            try:
+                udp_address(window.port)
+            except ValueError as expected:
+                return f"{window.port!r} 不对 / is wrong: {expected}"
+        case "serial" | "modbus":
+            try:
+                ports.parse(window.port)
+            except ValueError as expected:
+                return f"{window.port!r} 不对 / is wrong: {expected}"
+    return ""
+
+
+def _line_mistakes(windows: list[WindowSettings], known: dict[int, Profile]) -> list[str]:
+    """Several devices on one line need addresses of their own, and one profile."""
+    mistakes: list[str] = []
+    lines: dict[str, list[int]] = {}
+    for number, window in enumerate(windows, 1):
+        if window.port and number in known:
+            lines.setdefault(window.port, []).append(number)
+    for numbers in lines.values():
+        for number in numbers[1:]:
+            window, first = windows[number - 1], windows[numbers[0] - 1]
+            named = known[number].shape.form == "house"
+            if not known[number].addressed:
+                mistakes += _taken(number, "port", window.port, numbers[0])
+            elif (window.profile, window.baud) != (first.profile, first.baud):
+                mistakes.append(
+                    f"windows[{number}].profile: 与窗口 {numbers[0]} 共用一条线, 协议和波特率须相同 / shares a line with"
+                    f" windows[{numbers[0]}]: profile and baud have to be the same"
+                )
+            elif not named:
+                same = [each for each in numbers if each < number and windows[each - 1].address == window.address]
+                if same:
+                    mistakes += _taken(number, "address", window.address, same[0])
+    return mistakes
+
+
+def _taken(number: int, key: str, value: object, by: int) -> list[str]:
+    return [
+        f"windows[{number}].{key}: {value!r} 已被窗口 {by} 占用 / is taken by windows[{by}]; "
+        "每个窗口各用一个 / each window needs its own"
+    ]
+
+
+def profile_of(name: str, folder: Path) -> Profile:
+    """The profile that is shipped under this id, or that stands in this file; BadSettings says what is wrong."""
+    if name in profiles.SHIPPED:
+        return profiles.shipped(name)
+    file = folder / name
+    if not name.endswith(".toml"):
+        near = difflib.get_close_matches(name, profiles.SHIPPED, 1)
+        hint = f"是否指 {near[0]}? / did you mean {near[0]}?" if near else f"可用 / known: {', '.join(profiles.SHIPPED)}"
+        raise BadSettings([f"{name!r}: 没有这个协议 / no such profile; {hint}; 或填 .toml 文件 / or name a .toml file"])
+    return profiles.read(_bytes(file), name)
 
 
 def _tls_mistakes(tls: TlsSettings, folder: Path) -> list[str]:

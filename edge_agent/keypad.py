@@ -257,11 +257,12 @@ class Keypad:
             )
         self._first = make
 
-    def read(self) -> bytes:
-        """The events that have come; empty after a while without, or when woken."""
+    def read(self, wait_ms: int | None = None) -> bytes:
+        """The events that have come; empty after a while without, at most `wait_ms`, or when woken."""
         fd, woken = self._opened()
         self.waited = _ready(fd, woken, 0)
-        if not self.waited and not _ready(fd, woken, _READ_S):
+        wait_s = _READ_S if wait_ms is None else min(_READ_S, wait_ms / 1000)
+        if not self.waited and not _ready(fd, woken, wait_s):
             return b""
         try:
             data = os.read(fd, _READ_MAX)

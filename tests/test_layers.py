@@ -103,6 +103,7 @@ OUTSIDE = re.compile(r"/(work|home|root|tmp|etc|var|usr|opt|mnt|srv|proc|dev|sys
 OUTSIDE_OF_THE_HOUSE = {
     "edge_agent/clock.py": {"/proc/sys/kernel/random/boot_id"},
     "edge_agent/keypad.py": {"/dev/input", "/proc/bus/input/devices"},  # where Linux has its keypads
+    "edge_agent/ports.py": {"/dev/serial/by-path/…, /dev/ttyS0, COM3"},  # what a port in the settings may look like
     "firmware_sim/demo.py": {":/usr/sbin"},  # where mosquitto is found
     "firmware_sim/sm2.py": {"/opt/homebrew/opt/openssl@3/lib/libcrypto.3.dylib"},
 }
