@@ -182,7 +182,7 @@ def _line_mistakes(windows: list[WindowSettings], known: dict[int, Profile]) -> 
                 mistakes += _taken(number, "port", window.port, numbers[0])
             elif (window.profile, window.baud) != (first.profile, first.baud):
                 mistakes.append(
-                    f"windows[{number}].profile: 与窗口 {numbers[0]} 共用一条线, 协议和波特率须相同 / shares a line with"
+                    f"windows[{number}].profile: 与窗口 {numbers[0]} 同线, 协议和波特率须相同 / shares a line with"
                     f" windows[{numbers[0]}]: profile and baud have to be the same"
                 )
             elif not named:
@@ -206,8 +206,10 @@ def profile_of(name: str, folder: Path) -> Profile:
     file = folder / name
     if not name.endswith(".toml"):
         near = difflib.get_close_matches(name, profiles.SHIPPED, 1)
-        hint = f"是否指 {near[0]}? / did you mean {near[0]}?" if near else f"可用 / known: {', '.join(profiles.SHIPPED)}"
-        raise BadSettings([f"{name!r}: 没有这个协议 / no such profile; {hint}; 或填 .toml 文件 / or name a .toml file"])
+        hint = (
+            f"是否指 {near[0]}? / did you mean {near[0]}?" if near else f"可用 / known: {', '.join(profiles.SHIPPED)}"
+        )
+        raise BadSettings([f"{name!r}: 没有这个协议 / no such profile; {hint}; 或填 .toml 文件 / or a .toml file"])
     return profiles.read(_bytes(file), name)
 
 

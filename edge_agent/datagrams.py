@@ -7,9 +7,9 @@ import select
 import socket
 
 from .link import LinkDown
+from .waker import Waker
 
 _ADDRESS = re.compile(r"udp://([^\s/:@?#\[\]]+|\[[0-9a-f:.]+\]):(\d{1,5})/?", re.IGNORECASE)
-_READ_S = 0.5  # as with a serial line: how often a window looks at its clock; datagrams and wake() end the wait at once
 _LONGEST = 2048  # bytes; a tablet's longest answer, with its tags, is under 600
 
 
@@ -28,14 +28,13 @@ class Datagrams:
         self.port = port
         self.waited = False
         """Whether the last datagram read was there before anybody looked."""
-        self._woken, self._waker = socket.socketpair()
-        self._woken.setblocking(False)
-        self._waker.setblocking(False)
+        self._waker = Waker()
         self._socket: socket.socket | None = None
 
     def open(self) -> None:
         """Be ready for datagrams; LinkDown says why that cannot be."""
         host, number = udp_address(self.port)
+        self._waker.open()
         try:
             family, kind, _, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_DGRAM)[0]
             self._socket = socket.socket(family, kind)
@@ -50,12 +49,8 @@ class Datagrams:
     def read(self, wait_ms: int | None = None) -> bytes:
         """One datagram; empty after a while without, or when woken."""
         opened = self._opened()
-        wait_s = _READ_S if wait_ms is None else min(_READ_S, wait_ms / 1000)
         self.waited = bool(select.select([opened], [], [], 0)[0])
-        ready = [opened] if self.waited else select.select([opened, self._woken], [], [], wait_s)[0]
-        if self._woken in ready:
-            self._woken.recv(4096)
-        if opened not in ready:
+        if not self.waited and not self._waker.waits(opened.fileno(), wait_ms):
             return b""
         try:
             return opened.recv(_LONGEST)
@@ -75,14 +70,12 @@ class Datagrams:
 
     def wake(self) -> None:
         """End a `read` that waits. Any thread may call it."""
-        try:
-            self._waker.send(b".")
-        except BlockingIOError:
-            pass  # plenty of wake-ups are waiting already
+        self._waker.wake()
 
     def close(self) -> None:
         """Let go of the socket."""
         opened, self._socket = self._socket, None
+        self._waker.close()
         if opened is not None:
             opened.close()
 

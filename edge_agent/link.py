@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import select
-import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -20,6 +18,7 @@ from protocols.ratings import Moment
 
 from . import machine, ports
 from .ports import Ambiguous, NoMatch, PortFacts
+from .waker import READ_S, Waker
 
 if sys.platform == "win32":  # neither termios nor fcntl there: the system lets one program alone open a port
     termios = fcntl = None
@@ -38,7 +37,6 @@ log = logging.getLogger(__name__)
 RETRY_S = (
     0.5  # opening a port that is not there costs microseconds, and a hall waits for nothing longer than two seconds
 )
-_READ_S = 0.5  # how often a window looks at its clock when the line is silent; bytes and wake() end the wait at once
 _NETWORK_READ_S = 0.1  # pyserial cannot be woken from reading a socket
 _READ_MAX = 4096  # bytes; what a kernel holds for us
 _WRITE_S = 1.0  # a device that takes no bytes for this long loses an ack, and repeats its press
@@ -106,9 +104,7 @@ class Link:
         self._there = there
         self._serial: serial.Serial | None = None
         self._exclusive = False
-        self._woken, self._waker = socket.socketpair()
-        self._woken.setblocking(False)
-        self._waker.setblocking(False)
+        self._waker = Waker()
         # pyserial's own waiting has one fixed time, and changing that sets the line anew: where there is something to
         # wait for, we wait. Windows has no such thing, nor has rfc2217, which reads on a thread of its own.
         self._selectable = False
@@ -123,13 +119,15 @@ class Link:
             self._serial = self._opened_at(device, timeout=_NETWORK_READ_S, exclusive=None)
             # It says of a socket only that there is something, not how much.
             self._by_ones = self._selectable = device.lower().startswith("socket:")
+            self._waker.open()
             return
         others = machine.holders(device) if machine.is_tty(device) else []
         if taken := [each for each in others if not each.far_end and each.pid != os.getpid()]:
             # Opening it would change the baud rate under the other one, and each would get half of the bytes.
             raise LinkDown(_held(self.port, taken))
-        self._serial = self._opened_at(device, timeout=_READ_S, exclusive=True)
+        self._serial = self._opened_at(device, timeout=READ_S, exclusive=True)
         self._by_ones, self._selectable = False, sys.platform != "win32"
+        self._waker.open()
         try:
             self._settle(self._serial.fileno(), alone=not others)
         except (OSError, TermiosError) as error:
@@ -191,7 +189,7 @@ class Link:
         try:
             there = port.in_waiting
             self.waited = there > 0
-            if not there and self._selectable and not self._comes_within(port, wait_ms):
+            if not there and self._selectable and not self._waker.waits(port.fileno(), wait_ms):
                 return b""
             data = bytes(port.read(there or 1))
             while self._by_ones and len(data) < _READ_MAX and port.in_waiting:
@@ -200,14 +198,6 @@ class Link:
         except (OSError, TermiosError, TypeError, ValueError) as error:
             # TypeError, ValueError: what is said when the port is closed while it is read.
             raise LinkDown(_gone(self.port, error)) from error
-
-    def _comes_within(self, port: serial.Serial, wait_ms: int | None) -> bool:
-        """Whether there is something to read before the time is over or somebody wakes us."""
-        wait_s = _READ_S if wait_ms is None else min(_READ_S, wait_ms / 1000)
-        ready, _, _ = select.select([port, self._woken], [], [], wait_s)
-        if self._woken in ready:
-            self._woken.recv(_READ_MAX)
-        return port in ready
 
     def write(self, data: bytes) -> None:
         """Put these bytes on the line; they are lost if the device takes none."""
@@ -221,10 +211,7 @@ class Link:
     def wake(self) -> None:
         """End a `read` that waits. Any thread may call it."""
         if self._selectable:
-            try:
-                self._waker.send(b".")
-            except BlockingIOError:
-                pass  # plenty of wake-ups are waiting already
+            self._waker.wake()
             return
         cancel = getattr(self._serial, "cancel_read", None)
         if cancel is None:
@@ -237,6 +224,7 @@ class Link:
     def close(self) -> None:
         """Let go of the port."""
         port, self._serial = self._serial, None
+        self._waker.close()
         if port is None:
             return
         try:

@@ -113,6 +113,7 @@ class Window:
 
         `waited_ms`: how long their bytes may have lain in this machine.
         """
+        made: list[tuple[Pressed, Press | None]]
         if self.profile.counts:
             made = [(pressed, _counted(pressed)) for pressed in presses if self.met(pressed.device, moment)]
         else:

@@ -9,9 +9,19 @@ from types import MappingProxyType
 from protocols import frames as house
 from protocols.ratings import Level
 
+from . import hid, modbus
 from .events import Pressed
 from .framing import frames_of
-from .readers import BurstReader, DatagramReader, FrameReader, HouseReader, LineReader, Reader, ScreenReader
+from .readers import (
+    BurstReader,
+    DatagramReader,
+    EventReader,
+    FrameReader,
+    HouseReader,
+    LineReader,
+    Reader,
+    ScreenReader,
+)
 from .rules import BareRules, FrameRules, Heard, bare_rules
 from .saying import Values, Voice, voice_of
 from .vocabulary import CommandName, Shape
@@ -67,25 +77,49 @@ class Profile:
         return MappingProxyType({int(key): Level(each.level) for key, each in self.shape.keys.items()})
 
     def reader(self) -> Reader:
-        """Takes the bytes of one line apart. Not for `events` and `registers`, which have readers of their own."""
+        """Takes the bytes of one line apart. Not for `registers`, whose panels are asked one by one."""
         match self.shape.form:
             case "house":
                 return HouseReader()
             case "screen":
                 return ScreenReader()
+            case "events" if self.shape.hid is not None:
+                return EventReader({code: int(key) for key, code in self.shape.hid.codes.items()})
             case "frame" if self._frames is not None:
                 return FrameReader(self.shape, self._frames)
         if self._bare is None:
-            raise ValueError(f"{self.id}: {self.shape.form} has a reader of its own")
+            raise ValueError(f"{self.id}: {self.shape.form} is not read as bytes")
         if self.shape.transport == "udp":
             return DatagramReader(self.shape, self._bare)
         if self.shape.form == "byte" or "none" in self.shape.bare.ends:
             return BurstReader(self.shape, self._bare)
         return LineReader(self.shape, self._bare)
 
+    def registers(self, device: str = "") -> modbus.Keys:
+        """Takes what one polled panel shows apart."""
+        wire = self.shape.modbus
+        if wire is None:
+            raise ValueError(f"{self.id}: no Modbus panel")
+        first = 1 if wire.shows == "places" or wire.function == 2 else 0
+        codes = {code: int(key) for key, code in wire.codes.items()} or {key - first: key for key in range(1, 100)}
+        # What is not polled in time is not known, however often it should be.
+        look_max_ms = max(modbus.LOOK_MAX_MS, 2 * self.shape.poll.every_ms) if self.shape.poll else modbus.LOOK_MAX_MS
+        shows: modbus.Shape = "places" if wire.function == 2 else wire.shows
+        return modbus.Keys(device, wire.mode, shows, codes, look_max_ms=look_max_ms)
+
     def read_values(self, readings: Sequence[Sequence[int]]) -> list[Heard]:
         """What these readings say, one after the other: a keyboard's events, or Modbus registers."""
-        raise NotImplementedError
+        if self.shape.hid is not None:
+            raw = b"".join(hid.EVENT.pack(0, 0, *_three(reading)) for reading in readings)
+            return self.reader().feed(raw, 0)
+        keys, heard = self.registers(), list[Heard]()
+        every_ms = self.shape.poll.every_ms if self.shape.poll is not None else 500
+        for number, reading in enumerate(readings):
+            shown = modbus.Reading(
+                tuple(reading), b"", bits=self.shape.modbus is not None and self.shape.modbus.function == 2
+            )
+            heard += [Heard(event) for event in keys.feed(shown, number * every_ms)]
+        return heard
 
     def ack(self, pressed: Pressed) -> bytes:
         """What tells the device that this press is on disk; empty if it does not wait for that."""
@@ -125,3 +159,9 @@ def profile_of(shape: Shape) -> Profile:
     bare = bare_rules(shape) if shape.form in ("byte", "text") else None
     rules = FrameRules(tuple(shape.rules), frames, shape.ack, shape.nak) if frames is not None else None
     return Profile(shape, rules, bare, voice_of(shape, frames))
+
+
+def _three(reading: Sequence[int]) -> tuple[int, int, int]:
+    """Type, code and value of an event; ValueError if it is none."""
+    kind, code, value = reading
+    return kind & 0xFFFF, code & 0xFFFF, value

@@ -7,12 +7,14 @@ does silence matter: there a key counts when it stands alone.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
 
 from protocols import frames as house
 
+from . import hid
 from .events import Beat, Noise, Pressed
 from .framing import NOISE_MAX
 from .rules import NOT_FRAMED, BareRules, FrameRules, Heard, aged
@@ -342,3 +344,22 @@ class ScreenReader:
 
     def sent(self, data: bytes, now_ms: int) -> None:
         pass  # a page is not spoken to on a line
+
+
+class EventReader:
+    """A keypad's key events."""
+
+    def __init__(self, keys: Mapping[int, int]):
+        self._decoder = hid.Decoder(keys)
+
+    def feed(self, data: bytes, now_ms: int) -> list[Heard]:
+        return [Heard(event) for event in self._decoder.feed(data, now_ms)]
+
+    def quiet(self, now_ms: int) -> list[Heard]:
+        return []
+
+    def next_ms(self) -> int | None:
+        return None
+
+    def sent(self, data: bytes, now_ms: int) -> None:
+        pass  # a keypad is told nothing

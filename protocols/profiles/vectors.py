@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 from .events import Answered, Beat, Event, NobodyPressed, Noise, Pressed
@@ -28,8 +29,9 @@ def _check(profile: Profile, vector: Vector) -> Iterator[str]:
     elif vector.read is not None or vector.readings is not None:
         try:
             yield from _check_read(profile, vector)
-        except ValueError:
-            yield "read: 不是十六进制字节 / not bytes in hex"
+        except (ValueError, struct.error):
+            key = "read" if vector.read is not None else "readings"
+            yield f"{key}: 不是字节或读数 / not bytes in hex, or no reading"
     else:
         yield "read: 应填 read, readings 或 say / give read, readings or say"
 

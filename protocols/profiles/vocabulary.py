@@ -274,8 +274,12 @@ class Modbus(_Part, frozen=True):
     register: Annotated[int, Meta(ge=0, le=0xFFFF)]
     mode: Literal["level", "edge", "latched", "counter"]
     """Key is there while it is held; the same, and only a change counts; stays until cleared; counts per key."""
+    shows: Literal["number", "places"] = "number"
+    """The first register is the key's number, 0 for none; or each key has an input, or a bit, in the order of keys."""
     count: Annotated[int, Meta(ge=1, le=16)] = 1
-    """Inputs or registers that are read. Of inputs, the first is key 1."""
+    """Inputs or registers that are read."""
+    codes: dict[Key, Annotated[int, Meta(ge=0, le=0xFFFF)]] = {}
+    """Key → its number or place, where that is not the key's own number, or for places one less."""
     clear_register: Annotated[int, Meta(ge=0, le=0xFFFF)] | None = None
     clear_value: Annotated[int, Meta(ge=0, le=0xFFFF)] = 0
     echo: bool = False

@@ -40,6 +40,10 @@ def check_wiring(shape: Shape) -> Iterator[str]:
         yield "press.same_ms: 设备会重发, 重发多久仍算同一次? / it repeats: for how long is it the same press?"
     if shape.poll is not None and "poll" not in shape.commands and shape.modbus is None:
         yield "commands.poll: 缺少, 有 [poll] / missing, there is [poll]"
+    if shape.transport == "udp":
+        for name, how in shape.commands.items():
+            if not how.gap_ms:
+                yield f"commands.{name}.gap_ms: 缺少, 每条命令一个报文 / missing: each is a datagram of its own"
     for number, step in enumerate(shape.init, 1):
         if step.say is not None and step.say not in shape.commands:
             yield f"init[{number}].say: 没有命令 / no such command: {step.say}"

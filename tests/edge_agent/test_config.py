@@ -57,7 +57,7 @@ def test_the_shortest_settings_are_enough(written):
         settings.uplink.health_every_s,
         settings.uplink.keepalive_s,
     )
-    assert (9600, "house", 30, 30) == (
+    assert (None, "house", 30, 30) == (
         settings.windows[0].baud,
         settings.windows[0].profile,
         settings.windows[0].invite_s,
