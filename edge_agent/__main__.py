@@ -17,11 +17,11 @@ from protocols.errors import BadSettings
 
 from . import clock
 from .config import DoorSettings, Settings, UplinkSettings, secret, tls_context
-from .link import Link, carry
+from .lines import Line, lines_of
 from .outbox import Outbox
 from .outbox_file import OutboxMismatch, is_damage
+from .page import Page
 from .uplink import Broker, Uplink
-from .window import Window
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +34,14 @@ def run(settings: Settings, folder: Path) -> None:
     started = clock.now()
     broker = _broker(settings.uplink, folder)
     outbox = _outbox(settings, folder, started.wall_ms)
-    windows = {each.id: Window(each.id, each.device, outbox, started, each.silent_after_s) for each in settings.windows}
-    links = {each.id: Link(each.port, each.baud) for each in settings.windows}
+    lines = lines_of(settings.windows, folder, outbox, started)
+    windows = [window for line in lines for window in line.windows]
+    line_of = {window.id: line for line in lines for window in line.windows}
     uplink = Uplink(
         broker,
         settings.agent,
         outbox,
-        lambda moment: [window.health(moment) for window in windows.values()],
+        lambda moment: [window.health(moment) for window in windows],
         clock.now,
         settings.uplink.receipt_wait_ms,
         settings.uplink.health_every_s,
@@ -49,8 +50,9 @@ def run(settings: Settings, folder: Path) -> None:
     def changed(window: str) -> None:
         uplink.wake()
         # Its own thread has just written a press and needs no waking; a door's thread has not.
-        if threading.current_thread().name != f"window-{window}" and window in links:
-            links[window].wake()
+        line = line_of.get(window)
+        if line is not None and threading.current_thread().name != line.name:
+            line.link.wake()
 
     outbox.listen(changed)
     stop, ended = threading.Event(), threading.Event()
@@ -59,8 +61,8 @@ def run(settings: Settings, folder: Path) -> None:
     def halt() -> None:
         stop.set()
         uplink.wake()
-        for link in links.values():
-            link.wake()
+        for line in lines:
+            line.link.wake()
 
     def loop(name: str, work: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:
@@ -85,14 +87,15 @@ def run(settings: Settings, folder: Path) -> None:
             logging.shutdown()
             os._exit(1 if failures else 0)
 
-    def carrier(window: str) -> Callable[[], None]:
-        return lambda: carry(links[window], windows[window], clock.now, stop)
+    def carrier(line: Line) -> Callable[[], None]:
+        return lambda: line.carry(clock.now, stop)
 
     signal.signal(signal.SIGTERM, lambda *_: halt())
     signal.signal(signal.SIGINT, lambda *_: halt())
-    threads = [loop(f"window-{each}", carrier(each)) for each in windows]
+    threads = [loop(line.name, carrier(line)) for line in lines]
     # The door is not waited for at the end: whoever listens to a stream there may do so for minutes.
-    doors = [loop("door", _door(settings, settings.door, folder, outbox))] if settings.door is not None else []
+    pages = {line.windows[0].id: line.link for line in lines if isinstance(line.link, Page)}
+    doors = [loop("door", _door(settings, settings.door, folder, outbox, pages))] if settings.door is not None else []
     threading.Thread(target=end_all_the_same, name="end", daemon=True).start()
     for thread in threads + doors:
         thread.start()
@@ -123,12 +126,16 @@ def _outbox(settings: Settings, folder: Path, now_ms: int) -> Outbox:
         raise BadSettings([f"outbox.path: {path}: 打不开或写不了 / cannot be opened or written: {error}"]) from error
 
 
-def _door(settings: Settings, door: DoorSettings, folder: Path, outbox: Outbox) -> Callable[[], None]:
+def _door(
+    settings: Settings, door: DoorSettings, folder: Path, outbox: Outbox, pages: dict[str, Page]
+) -> Callable[[], None]:
     """The door's loop; its port is bound when this returns."""
     # Flask costs an agent without a door ten megabytes and a tenth of a second, so it is loaded here.
     module = importlib.import_module(".door", __package__)
     token = secret("door.token", door.token, door.token_file, folder)
-    app = module.create_app(outbox, {each.id: each.invite_s for each in settings.windows}, token, clock.now)
+    seconds = {each.id: each.invite_s for each in settings.windows}
+    presses = {window: page.press for window, page in pages.items()}
+    app = module.create_app(outbox, seconds, token, clock.now, presses)
     try:
         server, port = module.serve(app, door.host, door.port)
     except (OSError, ValueError) as error:

@@ -127,11 +127,11 @@ class Cable:
                         window_of.heard(moment)
             if self._polls is not None and not isinstance(event, Noise):
                 self._polls.answered(event.device, moment.mono_ms)
-        kept = b"".join(
-            window.take(presses[window.id], known[window.id], waited_ms, moment)
-            for window in self.windows
-            if window.id in presses
-        )
+        kept = b""
+        for window in self.windows:
+            if window.id in presses:
+                taken = window.take(presses[window.id], known[window.id], waited_ms, moment)
+                kept += b"".join(map(self.profile.ack, taken.thanked)) + b"".join(map(self.profile.nak, taken.refused))
         return kept + answers + self._due(moment)
 
     def _beat(self, window: Window, beat: Beat, moment: Moment) -> list[Say]:

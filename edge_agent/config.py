@@ -177,26 +177,22 @@ def _line_mistakes(windows: list[WindowSettings], known: dict[int, Profile]) -> 
     for numbers in lines.values():
         for number in numbers[1:]:
             window, first = windows[number - 1], windows[numbers[0] - 1]
-            named = known[number].shape.form == "house"
-            if not known[number].addressed:
-                mistakes += _taken(number, "port", window.port, numbers[0])
+            same = [each for each in numbers if each < number and windows[each - 1].address == window.address]
+            if same or not known[number].addressed:
+                mistakes += _taken(number, "port", window.port, (same or numbers)[0])
             elif (window.profile, window.baud) != (first.profile, first.baud):
                 mistakes.append(
                     f"windows[{number}].profile: 与窗口 {numbers[0]} 同线, 协议和波特率须相同 / shares a line with"
                     f" windows[{numbers[0]}]: profile and baud have to be the same"
                 )
-            elif not named:
-                same = [each for each in numbers if each < number and windows[each - 1].address == window.address]
-                if same:
-                    mistakes += _taken(number, "address", window.address, same[0])
     return mistakes
 
 
 def _taken(number: int, key: str, value: object, by: int) -> list[str]:
-    return [
-        f"windows[{number}].{key}: {value!r} 已被窗口 {by} 占用 / is taken by windows[{by}]; "
-        "每个窗口各用一个 / each window needs its own"
-    ]
+    told = f"windows[{number}].{key}: {value!r} 已被窗口 {by} 占用 / is taken by windows[{by}]; "
+    if key == "port":
+        return [f"{told}每个窗口各用一个; 一线多机请各填 address / each window its own, or an address each on one line"]
+    return [f"{told}每个窗口各用一个 / each window needs its own"]
 
 
 def profile_of(name: str, folder: Path) -> Profile:

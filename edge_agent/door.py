@@ -10,8 +10,9 @@ import hmac
 import re
 import threading
 import uuid
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from flask import Flask, Response, request
@@ -20,9 +21,12 @@ from msgspec import Meta
 from waitress.server import create_server
 from werkzeug.exceptions import HTTPException
 
+from protocols.messages import Count
 from protocols.ratings import Invitation, Moment
 
 from .outbox import Outbox, OutboxFull, WindowBusy
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 THREADS = 16
 STREAMS_MAX = THREADS - 4  # each stream holds a thread; the rest stay free for invitations
@@ -45,6 +49,16 @@ class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Withdraw an invitation that is still open at this window."""
 
 
+class Pressed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of POST /v1/windows/<window>/presses: a page counts its presses, so that one sent again is the same."""
+
+    device: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}\Z")]
+    boot: Count
+    count: Count
+    button: Annotated[int, Meta(ge=0, le=999)]
+    age_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
+
+
 class Json(DefaultJSONProvider):
     """JSON that a person can read at a terminal: Chinese as it is, the fields in the order in which they are given."""
 
@@ -61,8 +75,15 @@ class Wrong(Exception):
         self.body = {"error": {"field": field, "message": message, **more}}
 
 
-def create_app(outbox: Outbox, windows: dict[str, int], token: str, now: Callable[[], Moment]) -> Flask:
-    """The door's application. `windows` gives each window's usual seconds for an invitation."""
+def create_app(
+    outbox: Outbox,
+    windows: dict[str, int],
+    token: str,
+    now: Callable[[], Moment],
+    pages: Mapping[str, Callable[[bytes], bool]] = MappingProxyType({}),
+) -> Flask:
+    """The door's application. `windows` gives each window's usual seconds for an invitation; `pages` takes the presses
+    of windows whose device is a page, and says whether they are on disk."""
     app = Flask(__name__)
     app.json = Json(app)
     app.config["MAX_CONTENT_LENGTH"] = BODY_MAX
@@ -147,6 +168,17 @@ def create_app(outbox: Outbox, windows: dict[str, int], token: str, now: Callabl
         response.call_on_close(streams.release)
         return response
 
+    @app.post("/v1/windows/<window>/presses")
+    def press(window: str) -> dict[str, Any]:
+        if window not in pages:
+            known = ", ".join(pages) or "无 / none"
+            raise Wrong(404, "window", f"窗口 {window!r} 的评价器不是页面 / its device is no page; pages: {known}")
+        body = request.get_data()
+        pressed = _decoded(body, Pressed)
+        if not pages[window](body):
+            raise Wrong(503, "", "尚未存盘, 请重发同一次按键 / not on disk yet, send the same press again")
+        return {"kept": True, "boot": pressed.boot, "count": pressed.count}
+
     return app
 
 
@@ -159,15 +191,19 @@ def serve(app: Flask, host: str, port: int) -> tuple[Any, int]:
     return server, int(several[0][1] if several else server.effective_port)
 
 
-def _asked(body: bytes, windows: dict[str, int]) -> Ask:
+def _decoded(body: bytes, shape: type[S]) -> S:
     try:
-        ask = msgspec.json.decode(body, type=Ask)
+        return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
         words, _, path = str(error).partition(" - at `$.")
         field = path.rstrip("`") or _named(words)
         raise Wrong(400, field, f"{field or 'body'}: 值不对 / wrong value: {words.replace('`', '')}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Wrong(400, "", f"请求体应为 JSON / the body must be JSON: {error}") from error
+
+
+def _asked(body: bytes, windows: dict[str, int]) -> Ask:
+    ask = _decoded(body, Ask)
     if ask.window not in windows:
         known = ", ".join(windows)
         raise Wrong(404, "window", f"没有窗口 {ask.window!r}, 本机有 / no such window, this agent has: {known}")

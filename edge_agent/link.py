@@ -208,10 +208,18 @@ class Link:
         except (OSError, TermiosError, TypeError) as error:
             raise LinkDown(_gone(self.port, error)) from error
 
+    def wait(self, wait_ms: int) -> None:
+        """Let so much time go by, or until woken."""
+        self._waker.sleeps(wait_ms)
+
+    def opened(self) -> serial.Serial:
+        """The port itself, for who speaks a protocol of its own on it; LinkDown if it is not open."""
+        return self._opened()
+
     def wake(self) -> None:
         """End a `read` that waits. Any thread may call it."""
+        self._waker.wake()
         if self._selectable:
-            self._waker.wake()
             return
         cancel = getattr(self._serial, "cancel_read", None)
         if cancel is None:

@@ -42,7 +42,10 @@ class SerialLike(Protocol):
     """What is needed of pyserial's Serial, its socket:// and its rfc2217:// objects."""
 
     is_open: bool
-    port: str
+
+    @property
+    def port(self) -> str | None: ...
+
     baudrate: int
     timeout: float | None
 
@@ -143,7 +146,7 @@ class _Wire:
 
     @property
     def port(self) -> str:
-        return self._serial.port
+        return self._serial.port or ""
 
     @property
     def baudrate(self) -> int:

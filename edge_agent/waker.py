@@ -31,6 +31,11 @@ class Waker:
                 except BlockingIOError:
                     pass  # plenty of wake-ups are waiting already
 
+    def sleeps(self, wait_ms: int) -> None:
+        """Let so much time go by, or until somebody wakes us."""
+        if self._pair is not None and select.select([self._pair[0]], [], [], wait_ms / 1000)[0]:
+            self._pair[0].recv(4096)
+
     def waits(self, port: int, wait_ms: int | None) -> bool:
         """Whether `port`, a file descriptor, has something before `wait_ms` are over or somebody wakes us."""
         if self._pair is None:

@@ -33,6 +33,15 @@ class Say(NamedTuple):
     seconds: int = 30
 
 
+class Taken(NamedTuple):
+    """What became of presses."""
+
+    thanked: tuple[Pressed, ...]
+    """On disk: their device may say thank you."""
+    refused: tuple[Pressed, ...]
+    """Not on disk: their device may not."""
+
+
 @dataclass(frozen=True)
 class _Seen:
     """What the device last said of itself."""
@@ -108,8 +117,8 @@ class Window:
         known, self._known = self._known, self._outbox.open_id(self.id)
         return known
 
-    def take(self, presses: Sequence[Pressed], known: str | None, waited_ms: int, moment: Moment) -> bytes:
-        """Keep these presses, read at `moment`, and answer those that are on disk. `known` is what `look` said.
+    def take(self, presses: Sequence[Pressed], known: str | None, waited_ms: int, moment: Moment) -> Taken:
+        """Keep these presses, read at `moment`. `known` is what `look` said.
 
         `waited_ms`: how long their bytes may have lain in this machine.
         """
@@ -122,14 +131,10 @@ class Window:
             made = [(pressed, self._number(pressed, waited_ms, moment)) for pressed in presses]
         fresh = [press for _, press in made if press is not None]
         if fresh and not self._keep(fresh, known, moment):
-            if not self.profile.counts:
-                self._numbers.forget([pressed for pressed, press in made if press is not None])
-                return b"".join(self.profile.nak(pressed) for pressed, _ in made)
-            return b""
+            self._numbers.forget([pressed for pressed, press in made if press is not None])
+            return Taken((), tuple(pressed for pressed, press in made if press is not None))
         # The lines above have put them on the disk: only now may the device say thank you.
-        return b"".join(
-            self.profile.ack(pressed) for pressed, press in made if press is not None or self._again(pressed)
-        )
+        return Taken(tuple(pressed for pressed, press in made if press is not None or self._again(pressed)), ())
 
     def heard(self, moment: Moment) -> None:
         """A sign of life of a device that has no name of its own."""

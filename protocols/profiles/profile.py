@@ -123,7 +123,9 @@ class Profile:
 
     def ack(self, pressed: Pressed) -> bytes:
         """What tells the device that this press is on disk; empty if it does not wait for that."""
-        if self.shape.form == "house" and pressed.boot is not None and pressed.count is not None:
+        if pressed.boot is not None and pressed.count is not None:
+            if self.shape.form == "screen":
+                return b'{"boot":%d,"count":%d}' % (pressed.boot, pressed.count)
             return house.encode(house.Ack(pressed.device, pressed.boot, pressed.count))
         return self._frames.ack(pressed) if self._frames is not None and self.shape.form == "frame" else b""
 

@@ -1,0 +1,65 @@
+"""Presses on our own page, on their way from the door to their window. Of the shape of a link."""
+
+from __future__ import annotations
+
+import threading
+
+_READ_S = 0.5  # as with a serial line: how often a window looks at its clock; a press and wake() end the wait at once
+_ANSWER_S = 2.0  # a disk that needs longer has a page say so, and the citizen is offered to try again
+
+
+class Page:
+    """One window's page. Any thread may call `press`; the window's own thread reads and writes."""
+
+    def __init__(self, window: str):
+        self.port = f"screen:{window}"
+        self.waited = False
+        self._turn = threading.Lock()
+        self._changed = threading.Condition()
+        self._body = b""
+        self._outstanding = False
+        self._woken = False
+        self._kept = False
+
+    def press(self, body: bytes) -> bool:
+        """Hand over what the page said; whether it is on disk. False: nobody may be thanked, say it again."""
+        with self._turn, self._changed:
+            self._body, self._outstanding, self._kept = body, True, False
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._outstanding, _ANSWER_S)
+            self._body, self._outstanding = b"", False
+            return self._kept
+
+    def open(self) -> None:
+        """A page is there whenever it speaks."""
+
+    def read(self, wait_ms: int | None = None) -> bytes:
+        """What a page has said; empty after a while without, or when woken."""
+        wait_s = _READ_S if wait_ms is None else min(_READ_S, wait_ms / 1000)
+        with self._changed:
+            if not self._body:
+                # What was read last has had its answer by now, or will have none.
+                self._answered(False)
+            self._changed.wait_for(lambda: self._body or self._woken, wait_s)
+            self._woken = False
+            body, self._body = self._body, b""
+            return body
+
+    def write(self, data: bytes) -> None:
+        """The window's answer: that the press is on disk."""
+        with self._changed:
+            self._answered(True)
+
+    def wake(self) -> None:
+        """End a `read` that waits. Any thread may call it."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _answered(self, kept: bool) -> None:
+        if self._outstanding:
+            self._outstanding, self._kept = False, kept
+            self._changed.notify_all()
