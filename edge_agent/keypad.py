@@ -35,6 +35,7 @@ except ImportError:  # Windows has no event nodes either
 
 
 NODES = Path("/dev/input")
+_BY_NODE = f"{NODES.as_posix()}/"  # settings are read on Windows too, to say there that it cannot be
 DEVICES = Path("/proc/bus/input/devices")
 """Every input device of this machine with its nodes, its make, its socket and its keys, for anybody to read."""
 _PROCESSES = Path("/proc")
@@ -77,7 +78,7 @@ class Listed:
 
 def is_keypad(port: str) -> bool:
     """Whether this port of the settings is a keypad's and not a serial line's."""
-    return port.startswith(("hid:", f"{NODES}/"))
+    return port.startswith(("hid:", _BY_NODE))
 
 
 def mistake(port: str, system: str = sys.platform) -> str | None:
@@ -87,9 +88,9 @@ def mistake(port: str, system: str = sys.platform) -> str | None:
             f"{port!r} 只能用于 Linux: 本系统上按键会进入当前焦点窗口, 请改用屏幕评价页 / "
             "is for Linux only: here its digits go to whatever has the focus, use the screen page"
         )
-    if not is_keypad(port) or port in ("hid:", f"{NODES}/"):
+    if not is_keypad(port) or port in ("hid:", _BY_NODE):
         return (
-            f"{port!r} 不对, 应为 / is wrong, expected {NODES}/by-path/…-event-kbd, {NODES}/eventN, hid:04d9:1203 "
+            f"{port!r} 不对, 应为 / is wrong, expected {_BY_NODE}by-path/…-event-kbd, {_BY_NODE}eventN, hid:04d9:1203 "
             "or hid:usb-0000:00:14.0-1/input0"
         )
     return None
@@ -212,7 +213,7 @@ class Keypad:
             raise LinkDown(wrong)
         self.close()
         found = self._found()
-        path = self._nodes / (found.node if found else Path(self.port).relative_to(NODES))
+        path = self._nodes / (found.node if found else self.port.removeprefix(_BY_NODE))
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:

@@ -1,6 +1,8 @@
 """A panel on a Modbus RTU line, asked once: what it shows, or why it shows nothing. The only user of minimalmodbus.
 
-minimalmodbus makes and checks the frames and keeps the pause between two of them (3.5 characters, at least 1.75 ms).
+minimalmodbus makes the frames and judges the answers, which costs more than all the rest of a poll. So the same
+question is sent as it was sent before, and an answer that is byte for byte the last good one needs no second judgement.
+
 The line is a pyserial object that the link has opened; it is never opened or closed here. Over `socket://` and
 `rfc2217://` it works as far as the box at the other end keeps the pauses itself: there the network's own delay counts
 against the time-out, and baud and pauses are only what we believe of the far line.
@@ -8,7 +10,9 @@ against the time-out, and baud and pauses are only what we believe of the far li
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import minimalmodbus
@@ -36,24 +40,22 @@ _FRAME = 5  # address, function, count of bytes, CRC
 _EXCEPTION = 5  # address, function with its highest bit set, code, CRC
 _REFUSED = 0x80
 _REQUEST = 8  # and as long is the answer to a write
+_PAUSE_CHARACTERS = 3.5  # by which a panel tells two frames apart, says the Modbus standard for serial lines
+_PAUSE_MIN_S = 0.00175  # and this above 19200 baud
 
 
 class SerialLike(Protocol):
     """What is needed of pyserial's Serial, its socket:// and its rfc2217:// objects."""
 
-    is_open: bool
+    baudrate: int
+    timeout: float | None
 
     @property
     def port(self) -> str | None: ...
 
-    baudrate: int
-    timeout: float | None
-
     def read(self, size: int = 1, /) -> bytes: ...
     def write(self, data: bytes, /) -> int | None: ...
-    def flush(self) -> None: ...
     def reset_input_buffer(self) -> None: ...
-    def reset_output_buffer(self) -> None: ...
 
 
 class ModbusPoll:
@@ -79,10 +81,21 @@ class ModbusPoll:
         self._wire = _Wire(serial, max(_REQUEST, _FRAME + data), wait_ms)
         self._instrument = minimalmodbus.Instrument(self._wire, 1)
         self._instrument.handle_local_echo = echo
+        self._good: dict[int, _Good] = {}
 
     def poll(self, address: int) -> Poll:
         """Look once at the panel of this address, 1 to 247; LinkDown only if the cable is out."""
-        return self._asked(address, self._read)
+        good = self._good.pop(address, None)
+        heard = None
+        if good:
+            heard = self._wire.ask_again(good.request, len(good.heard))
+            if heard == good.heard:
+                self._good[address] = good
+                return good.reading
+        said = self._asked(address, self._read, heard)
+        if isinstance(said, Reading):
+            self._good[address] = _Good(self._wire.sent, self._wire.heard, said)
+        return said
 
     def write(self, address: int, register: int, value: int) -> Poll:
         """Set a register, to clear a key or light a lamp; a Reading of the value says that it is set.
@@ -103,10 +116,10 @@ class ModbusPoll:
         self._instrument.write_register(register, value, functioncode=6)
         return Reading((value,), self._wire.answer)
 
-    def _asked(self, address: int, ask: Callable[[], Reading]) -> Poll:
+    def _asked(self, address: int, ask: Callable[[], Reading], heard: bytes | None = None) -> Poll:
         self._instrument.address = address
         wire = self._wire
-        wire.begin()
+        wire.begin(heard)
         try:
             return ask()
         except minimalmodbus.NoResponseError:
@@ -117,8 +130,6 @@ class ModbusPoll:
             return Noise(wire.answer, "echo is not what was sent")
         except minimalmodbus.InvalidResponseError as error:
             return Noise(wire.answer, wire.own_words() or _reason(str(error)))
-        except (OSError, TermiosError) as error:  # after the others, which are OSErrors too
-            raise LinkDown(f"{wire.port}: 线缆已断开 / cable out ({error})") from error
 
 
 def _reason(words: str) -> str:
@@ -132,61 +143,96 @@ _REASONS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Good:
+    """A question, all that came back, and what that means."""
+
+    request: bytes
+    heard: bytes
+    reading: Reading
+
+
 class _Wire:
-    """The line as minimalmodbus sees it, which keeps the last answer as it came and waits no longer than it must."""
+    """The line as minimalmodbus sees it: every byte that came is kept, and nothing waits longer than it must.
+
+    It asks the line, or plays back what was heard already, for minimalmodbus to judge.
+    """
 
     is_open = True  # or minimalmodbus would open it; a closed one says so when it is used
+    baudrate = 4_000_000  # the pause is kept below, for both ways of asking; of its own it adds next to none to it
 
     def __init__(self, serial: SerialLike, longest: int, wait_ms: int):
         self._serial = serial
         self._longest = longest
         self._wait_ms = wait_ms
-        self._sent = b""
+        self._to_play: bytes | None = None
+        self.sent = b""
+        self.heard = b""
         self.answer = b""
 
     @property
     def port(self) -> str:
         return self._serial.port or ""
 
-    @property
-    def baudrate(self) -> int:
-        return self._serial.baudrate
+    def begin(self, to_play: bytes | None) -> None:
+        """Nothing has been said yet; `to_play` is judged instead of the line being asked."""
+        self._to_play = to_play
+        self.sent = self.heard = self.answer = b""
 
-    def begin(self) -> None:
-        """Nothing has been said yet."""
-        self._sent = self.answer = b""
-        characters_s = (_REQUEST + self._longest) * _CHARACTER_BITS / self._serial.baudrate
-        timeout_s = self._wait_ms / 1000 + characters_s
-        if self._serial.timeout != timeout_s:  # setting it sets up the whole port anew
-            self._serial.timeout = timeout_s
+    def ask_again(self, request: bytes, size: int) -> bytes:
+        """As many bytes as came the last time, or what came in time."""
+        try:
+            self._send(request)
+            return bytes(self._serial.read(size))
+        except (OSError, TermiosError) as error:
+            raise self._out(error) from error
 
     def own_words(self) -> str:
         """The reason, if the answer is the beginning of what was sent."""
-        return "our own words back: does the adapter echo?" if self._sent.startswith(self.answer) else ""
-
-    def open(self) -> None:
-        """Never asked for: see `is_open`."""
-
-    def close(self) -> None:
-        """Never asked for: the link closes its port itself."""
+        return "our own words back: does the adapter echo?" if self.sent.startswith(self.answer) else ""
 
     def write(self, data: bytes) -> None:
-        self._sent = data
-        self._serial.write(data)
+        self.sent = data
+        if self._to_play is None:
+            try:
+                self._send(data)
+            except (OSError, TermiosError) as error:
+                raise self._out(error) from error
 
     def read(self, size: int) -> bytes:
         """These many bytes, or those of an exception, or what came in time."""
-        self.answer = bytes(self._serial.read(min(size, _EXCEPTION)))
+        self.answer = self._take(min(size, _EXCEPTION))
         if size > len(self.answer) == _EXCEPTION and not self.answer[1] & _REFUSED:
-            self.answer += self._serial.read(size - _EXCEPTION)
+            self.answer += self._take(size - _EXCEPTION)
+        self.heard += self.answer
         return self.answer
 
-    def flush(self) -> None:
-        self._serial.flush()
+    def _take(self, size: int) -> bytes:
+        if self._to_play is not None:
+            played, self._to_play = self._to_play[:size], self._to_play[size:]
+            return played
+        try:
+            return bytes(self._serial.read(size))
+        except (OSError, TermiosError) as error:
+            raise self._out(error) from error
 
-    def reset_input_buffer(self) -> None:
-        """What was too late for the last poll is nothing to this one."""
-        self._serial.reset_input_buffer()
+    def _send(self, request: bytes) -> None:
+        serial = self._serial
+        character_s = _CHARACTER_BITS / serial.baudrate
+        timeout_s = self._wait_ms / 1000 + (_REQUEST + self._longest) * character_s
+        if serial.timeout != timeout_s:  # setting it sets up the whole port anew
+            serial.timeout = timeout_s
+        time.sleep(max(_PAUSE_CHARACTERS * character_s, _PAUSE_MIN_S))
+        serial.reset_input_buffer()  # what was too late for the last poll is nothing to this one
+        serial.write(request)
 
-    def reset_output_buffer(self) -> None:
-        """Nothing waits there: the answer to what was sent before was awaited."""
+    def _out(self, error: Exception) -> LinkDown:
+        return LinkDown(f"{self.port}: 线缆已断开 / cable out ({error})")
+
+    # ---- what minimalmodbus asks for besides, and what has been done already or is the link's
+
+    def open(self) -> None: ...
+    def close(self) -> None: ...
+    def flush(self) -> None: ...
+    def reset_input_buffer(self) -> None: ...
+    def reset_output_buffer(self) -> None: ...

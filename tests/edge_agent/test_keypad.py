@@ -318,6 +318,36 @@ def test_a_keypad_that_comes_back_in_another_socket_under_another_number_is_carr
     assert not thread.is_alive()
 
 
+def test_a_node_is_asked_in_the_kernels_own_numbers(monkeypatch):
+    """EVIOCGID, EVIOCGBIT, EVIOCGNAME, EVIOCGPHYS, EVIOCSCLOCKID and EVIOCGRAB as a C compiler has them."""
+    keys = sum(1 << code for code in (*DIGITS, 113, 0x2FF)).to_bytes(96, "little")
+    answers = {
+        0x80084502: struct.pack("=4H", 3, 0x04D9, 0x1203, 0x111),
+        0x80604521: keys,
+        0x81004506: b"HK USB Keypad".ljust(256, b"\0"),
+        0x81004507: OSError(errno.ENOENT, "a made device is plugged in nowhere"),
+        0x400445A0: 0,
+        0x40044590: 0,
+    }
+    asked = []
+
+    def ioctl(fd: int, number: int, given: bytes | int) -> bytes | int:
+        asked.append((number, given))
+        answer = answers[number]
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("edge_agent.keypad.ioctl", ioctl)
+    node = Node()
+    face = node.face(7)
+    node.date_from_boot(7)
+    node.grab(7)
+
+    assert Face(0x04D9, 0x1203, "HK USB Keypad", "", frozenset({*DIGITS, 113, 0x2FF})) == face
+    assert [(0x400445A0, struct.pack("@i", time.CLOCK_MONOTONIC)), (0x40044590, 1)] == asked[-2:]
+
+
 # ---- each trouble in words
 
 

@@ -138,6 +138,21 @@ def test_a_press_is_read_off_a_panel_and_cleared(panel, line):
     assert [] == [each for each in found if isinstance(each, Noise)]
 
 
+def test_every_change_is_seen_and_every_sameness(panel, line):
+    """An answer like the last one is taken unjudged, any other is judged; each address has its own last one."""
+    poll = ModbusPoll(line, READ_HOLDING, 0)
+    seen = []
+    for value in (0, 0, 3, 3, 0, 65535, 0):
+        panel.registers[1][0] = value
+        seen += [poll.poll(address) for address in (1, 5)]
+
+    assert [0, 0, 3, 3, 0, 65535, 0] == [said.values[0] for said in seen[::2]]
+    assert [0] * 7 == [said.values[0] for said in seen[1::2]]
+    assert [checked(b"\x01\x03\x02" + said.values[0].to_bytes(2, "big")) for said in seen[::2]] == [
+        said.raw for said in seen[::2]
+    ]
+
+
 # ---- what a line can do
 
 
@@ -162,6 +177,7 @@ def test_a_panel_that_refuses_is_heard_at_once(line):
     assert time.monotonic() - began < 0.5
 
 
+@pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -176,9 +192,14 @@ def test_a_panel_that_refuses_is_heard_at_once(line):
         (lambda request, answer: b"\xff\x00" + answer, "bad checksum"),
     ],
 )
-def test_a_damaged_answer_is_noise_and_the_next_is_heard(panel, line, spoil, reason):
-    """Cut, flipped, another's, another question's, our own, behind two bytes of noise; nothing of it is left over."""
+def test_a_damaged_answer_is_noise_and_the_next_is_heard(panel, line, spoil, reason, known):
+    """Cut, flipped, another's, another question's, our own, behind two bytes of noise; nothing of it is left over.
+
+    Whether or not the panel has said it well before.
+    """
     poll = ModbusPoll(line, READ_HOLDING, 0)
+    if known:
+        poll.poll(1)
     good, panel.spoil = panel.spoil, spoil
     said = poll.poll(1)
     panel.spoil = good
@@ -194,12 +215,14 @@ def test_an_adapter_that_echoes_is_no_trouble_when_told(panel, line):
     poll = ModbusPoll(line, READ_HOLDING, 0, echo=True)
     panel.spoil = lambda request, answer: request + answer
     values = poll.poll(1)
+    same = poll.poll(1)
     wrote = poll.write(1, 2, 7)
     panel.spoil = lambda request, answer: request[:-1] + answer
     short = poll.poll(1)
 
     assert isinstance(values, Reading)
     assert (4,) == values.values
+    assert same == values
     assert isinstance(wrote, Reading)
     assert isinstance(short, Noise)
     assert "echo is not what was sent" == short.reason
@@ -212,9 +235,13 @@ def test_nothing_a_line_can_do_makes_it_raise(panel, line, seed):
     body = bytes(chance.choice([1, 2, 3, 4, 6, 0x83, chance.randrange(256)]) for _ in range(chance.randrange(12)))
     body = chance.choice([body, b"\x01" + body])
     panel.spoil = lambda request, answer: chance.choice([body, checked(body), checked(request[:2] + body)])
+    good, spoiled = (lambda request, answer: answer), panel.spoil
     for function in (READ_INPUTS, READ_HOLDING, READ_INPUT_REGISTERS):
         poll = ModbusPoll(line, function, 0, wait_ms=5)
-        for said in (poll.poll(1), poll.write(1, 0, 1)):
+        panel.spoil = good
+        poll.poll(1)
+        panel.spoil = spoiled
+        for said in (poll.poll(1), poll.poll(1), poll.write(1, 0, 1)):
             assert isinstance(said, Reading | NoAnswer | DeviceSaid | Noise)
 
 
