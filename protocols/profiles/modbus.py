@@ -60,7 +60,8 @@ Poll = Reading | NoAnswer | DeviceSaid | Noise
 class Keys:
     """One panel's answers in, its presses out. Never raises, and never makes a press of what it did not see change.
 
-    `codes` says which number, or which place, is which key.
+    `codes` says which number, or which place, is which key; `count_at` which of the two registers of a counter with a
+    number counts.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Keys:
         codes: Mapping[int, int],
         modulus: int = 1 << _REGISTER_BITS,
         look_max_ms: int = LOOK_MAX_MS,
+        count_at: int = 0,
     ):
         self._device = device
         self._mode = mode
@@ -78,6 +80,7 @@ class Keys:
         self._codes = dict(codes)
         self._modulus = modulus
         self._look_max_ms = look_max_ms
+        self._count_at = count_at
         self._before: tuple[int, ...] | frozenset[int] | None = None
         self._looked_ms = 0
         self.to_clear = False
@@ -106,8 +109,10 @@ class Keys:
         age_ms = now_ms - self._looked_ms
         before, self._before, self._looked_ms = self._before, shown, now_ms
         self.to_clear = self._mode == "latched" and bool(shown)
-        if before is None or not 0 <= age_ms <= self._look_max_ms:
+        if before is None:
             return list(self._first(shown, reading.raw))
+        if not 0 <= age_ms <= self._look_max_ms:
+            return [Noise(reading.raw, "changed while nobody could look")] if shown != before else []
         if isinstance(shown, tuple):
             return self._told(list(self._steps(before, shown, reading)), age_ms, reading.raw)
         return self._told(list(self._changes(before, shown, reading.raw)), age_ms, reading.raw)
@@ -159,7 +164,7 @@ class Keys:
         needed = 2 if self._shape == "number" else 1
         if len(reading.values) < needed or reading.bits:
             return Noise(reading.raw, "no counter in the answer")
-        counts = reading.values[:1] if self._shape == "number" else reading.values
+        counts = (reading.values[self._count_at],) if self._shape == "number" else reading.values
         if max(counts) >= self._modulus:
             return Noise(reading.raw, "counter higher than it can be")
         return counts
@@ -178,6 +183,8 @@ class Keys:
             elif steps > STEPS_MAX:
                 yield Noise(reading.raw, f"counter leapt by {steps}: another panel?")
             else:
-                yield from self._meant([reading.values[1] if self._shape == "number" else place], reading.raw)
+                yield from self._meant(
+                    [reading.values[1 - self._count_at] if self._shape == "number" else place], reading.raw
+                )
                 if steps > 1:
                     yield Noise(reading.raw, f"{steps} presses since the last look: taken for one")

@@ -105,7 +105,7 @@ class Profile:
         # What is not polled in time is not known, however often it should be.
         look_max_ms = max(modbus.LOOK_MAX_MS, 2 * self.shape.poll.every_ms) if self.shape.poll else modbus.LOOK_MAX_MS
         shows: modbus.Shape = "places" if wire.function == 2 else wire.shows
-        return modbus.Keys(device, wire.mode, shows, codes, look_max_ms=look_max_ms)
+        return modbus.Keys(device, wire.mode, shows, codes, look_max_ms=look_max_ms, count_at=wire.count_at)
 
     def read_values(self, readings: Sequence[Sequence[int]]) -> list[Heard]:
         """What these readings say, one after the other: a keyboard's events, or Modbus registers."""

@@ -278,6 +278,8 @@ class Modbus(_Part, frozen=True):
     """The first register is the key's number, 0 for none; or each key has an input, or a bit, in the order of keys."""
     count: Annotated[int, Meta(ge=1, le=16)] = 1
     """Inputs or registers that are read."""
+    count_at: Literal[0, 1] = 0
+    """Counter with a number: which of the two registers counts; the other is the key's number."""
     codes: dict[Key, Annotated[int, Meta(ge=0, le=0xFFFF)]] = {}
     """Key → its number or place, where that is not the key's own number, or for places one less."""
     clear_register: Annotated[int, Meta(ge=0, le=0xFFFF)] | None = None
