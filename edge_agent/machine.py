@@ -52,9 +52,11 @@ def _is_ghost(tty: Path) -> bool:
 
 def _facts(device: Path, node: Path, links: dict[str, tuple[str, ...]]) -> PortFacts:
     at = device.resolve()
-    driver = (at / "driver").resolve().name if (at / "driver").exists() else ""
-    there = links.get(str(node.resolve()), ())
     subsystem = (at / "subsystem").resolve().name
+    # Newer kernels put a port and a controller of their own between a built-in port and its driver.
+    driven = (at.parents[1] if subsystem == "serial-base" else at) / "driver"
+    driver = driven.resolve().name if driven.exists() else ""
+    there = links.get(str(node.resolve()), ())
     if subsystem not in ("usb", "usb-serial"):
         return PortFacts(str(node), links=there, driver=driver, description=node.name)
     interface = at.parent if subsystem == "usb-serial" else at
@@ -161,3 +163,57 @@ def _is_far_end(process: Path, node: str, roots: Roots) -> bool:
     number = node.rpartition("/")[2]
     infos = process / "fdinfo"
     return any(f"tty-index:\t{number}" in _text(infos / file).split("\n") for file in _names(infos))
+
+
+def running(command: str, roots: Roots = HERE) -> list[int]:
+    """The programs of this name that run now."""
+    pids = [name for name in _names(roots.proc) if name.isdigit()]
+    return sorted(int(pid) for pid in pids if _text(roots.proc / pid / "comm") == command)
+
+
+def is_agent(holder: Holder, roots: Roots = HERE) -> bool:
+    """Whether it is an agent of ours that has the port, as it should be."""
+    arguments = _text(roots.proc / str(holder.pid) / "cmdline").split("\0")
+    return any(Path(each).name in ("edge-agent", "edge_agent") for each in arguments)
+
+
+def usb_devices(roots: Roots = HERE) -> dict[str, str]:
+    """What is plugged in, by its USB socket: `1-1.3` to `1a86:7523`."""
+    devices = roots.sys / "bus" / "usb" / "devices"
+    found = {
+        name: (_text(devices / name / "idVendor"), _text(devices / name / "idProduct")) for name in _names(devices)
+    }
+    return {name: f"{vendor}:{product}" for name, (vendor, product) in sorted(found.items()) if vendor and product}
+
+
+def consoles(roots: Roots = HERE) -> set[str]:
+    """The ports on which the kernel itself writes, by name: `ttyS0`."""
+    words = _text(roots.proc / "cmdline").split()
+    return {word.removeprefix("console=").partition(",")[0] for word in words if word.startswith("console=")}
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who a program runs as."""
+
+    name: str
+    uid: int
+    gids: frozenset[int]
+
+
+def account(roots: Roots = HERE) -> Account:
+    """Who this program runs as; where accounts have no numbers, one that may do everything."""
+    if not hasattr(os, "getuid"):
+        return Account("", 0, frozenset())
+    uid = os.geteuid()
+    names = [line.split(":")[0] for line in _text(roots.etc / "passwd").split("\n") if f":{uid}:" in line]
+    return Account(names[0] if names else str(uid), uid, frozenset({os.getegid(), *os.getgroups()}))
+
+
+def group(gid: int, roots: Roots = HERE) -> tuple[str, list[str]]:
+    """The name of a group and who is in it; the number and nobody where it has none."""
+    for line in _text(roots.etc / "group").split("\n"):
+        name, _, number, members = [*line.split(":"), "", "", ""][:4]
+        if number == str(gid):
+            return name, members.split(",")
+    return str(gid), []
