@@ -246,13 +246,13 @@ def _has_brltty(roots: Roots) -> bool:
     if os.path.realpath(roots.etc / "systemd" / "system" / "brltty-udev.service") == os.devnull:
         return False  # masked
     rules = [roots.usr / "lib" / "udev" / "rules.d", roots.etc / "udev" / "rules.d"]
-    return any(file.stat().st_size for folder in rules for file in folder.glob("*brltty*"))
+    return any(machine.text(file) for folder in rules for file in folder.glob("*brltty*"))
 
 
 def _modem_manager(there: Sequence[PortFacts], roots: Roots) -> list[Finding]:
     rules = (roots.etc / "udev" / "rules.d").glob("*.rules")
     running = machine.running("ModemManager", roots) and any(facts.adapter for facts in there)
-    if not running or any("ID_MM_DEVICE_IGNORE" in rule.read_text("utf-8", "replace") for rule in rules):
+    if not running or any("ID_MM_DEVICE_IGNORE" in machine.text(rule) for rule in rules):
         return or_fine([], "modemmanager", "ModemManager 不碍事", "ModemManager is not in the way")
     words = Words("ModemManager 会向串口发 AT 指令", "ModemManager sends AT commands to every new port")
     cure = Words("没有移动上网卡时停用它", "turn it off unless a mobile modem is in use")
