@@ -181,9 +181,7 @@ def is_agent(holder: Holder, roots: Roots = HERE) -> bool:
 def usb_devices(roots: Roots = HERE) -> dict[str, str]:
     """What is plugged in, by its USB socket: `1-1.3` to `1a86:7523`."""
     devices = roots.sys / "bus" / "usb" / "devices"
-    found = {
-        name: (text(devices / name / "idVendor"), text(devices / name / "idProduct")) for name in _names(devices)
-    }
+    found = {name: (text(devices / name / "idVendor"), text(devices / name / "idProduct")) for name in _names(devices)}
     return {name: f"{vendor}:{product}" for name, (vendor, product) in sorted(found.items()) if vendor and product}
 
 

@@ -1,4 +1,4 @@
-"""Ports, adapters and what gets in their way, on machines made of folders: each told in two languages, with a cure."""
+"""Ports, adapters and what gets in their way, on machines made of folders; each told in two languages."""
 
 import os
 import subprocess

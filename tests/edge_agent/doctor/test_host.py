@@ -129,7 +129,7 @@ def listening(context: ssl.SSLContext | None = None) -> Iterator[int]:
             except OSError:
                 caller.close()  # the caller did not like the certificate
 
-        thread = threading.Thread(target=take)
+        thread = threading.Thread(target=take, daemon=True)
         thread.start()
         yield server.getsockname()[1]
         thread.join(10)
@@ -243,7 +243,7 @@ def test_a_door_whose_port_another_program_has_is_told(answer):
             caller.sendall(answer)
             caller.close()
 
-        thread = threading.Thread(target=take)
+        thread = threading.Thread(target=take, daemon=True)
         thread.start()
         port = other.getsockname()[1]
         finding = told(door(DoorSettings(port=port, token="t")))
