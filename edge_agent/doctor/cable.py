@@ -50,24 +50,8 @@ def examine(
     bound = [_bound(window, there) for window in windows if "://" not in window.port]
     devices = [each.device for each in bound if isinstance(each.device, str)]
     return [
-        *(
-            or_fine(list(_absent(bound)), "port-absent", "各窗口的串口都在", "every window's port is there")
-            if bound
-            else ()
-        ),
-        *(
-            or_fine(
-                list(_numbered(bound, there)), "port-number", "换插后仍找得到", "every port is found after a replug"
-            )
-            if bound
-            else ()
-        ),
+        *(_windows(bound, there, account, roots) if bound else ()),
         *_permission(devices or [each.device for each in there if each.adapter], account, roots),
-        *(
-            or_fine(list(_busy(bound, roots)), "port-busy", "没有其它程序占用", "no other program holds one")
-            if bound
-            else ()
-        ),
         *or_fine(list(_alike(there, bound)), "adapters-alike", "没有分不清的转换器", "no two adapters are mixed up"),
         *or_fine(list(_without_port(there, roots)), "adapter-no-port", "转换器都有串口", "every adapter has its port"),
         *_brltty(there, roots),
@@ -76,6 +60,17 @@ def examine(
             list(_console(bound, roots)), "serial-console", "没有控制台占用串口", "no port is the kernel's console"
         ),
         *_wch(there, bound),
+    ]
+
+
+def _windows(bound: Sequence[Bound], there: Sequence[PortFacts], account: Account, roots: Roots) -> list[Finding]:
+    unheld = ("没有其它程序占用", "no other program holds one")
+    if account.uid != 0:
+        unheld = (f"{unheld[0]} (全部程序只有 root 可见)", f"{unheld[1]} (only root sees them all)")
+    return [
+        *or_fine(list(_absent(bound)), "port-absent", "各窗口的串口都在", "every window's port is there"),
+        *or_fine(list(_numbered(bound, there)), "port-number", "换插后仍找得到", "every port is found after a replug"),
+        *or_fine(list(_busy(bound, roots)), "port-busy", *unheld),
     ]
 
 

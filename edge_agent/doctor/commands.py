@@ -38,7 +38,7 @@ _TROUBLE = Words("需要处理: {}", "to be seen to: {}")
 @JSON
 @LANG
 def ports(as_json_: bool, lang: str | None) -> None:
-    """列出串口及占用者 / list the serial ports, and who holds them."""
+    """列出串口及占用者 (全部占用者只有 root 可见) / list the serial ports, and who holds them (only root sees all)."""
     found = inventory(serial_ports())
     if as_json_:
         click.echo(json.dumps([port_as_json(port) for port in found], ensure_ascii=False))

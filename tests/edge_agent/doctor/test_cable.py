@@ -63,8 +63,8 @@ def test_a_machine_in_order_is_told_so(machine):
     assert [
         "port-absent",
         "port-number",
-        "port-permission",
         "port-busy",
+        "port-permission",
         "adapters-alike",
         "adapter-no-port",
         "brltty",
@@ -234,6 +234,16 @@ def test_the_program_that_holds_a_bound_port_is_named(machine):
 
     assert f"窗口 1: {node} 被 queue-client (pid 41) 占用" == finding.words.zh
     assert "sudo kill 41" == finding.command
+
+
+def test_who_is_not_root_is_told_how_far_it_sees(machine):
+    """Of other people's programs nothing can be seen: the good news is not more than that."""
+    machine.adapter("ttyUSB0", "1-1", FTDI, "A1")
+    findings = examine(serial_ports(machine.roots), bound("usb:1-1"), CLERK, machine.roots)
+
+    assert ["no other program holds one (only root sees them all)"] == [
+        finding.words.en for finding in findings if finding.code == "port-busy"
+    ]
 
 
 def test_a_real_program_on_a_real_terminal_is_named(tmp_path):
