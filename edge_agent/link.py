@@ -55,7 +55,9 @@ class LineFormat:
     dtr: bool | None = None
     rts: bool | None = None
     mark_errors: bool = False
-    """Read a byte that arrives with a wrong parity or stop bit as 00, so that a wrong baud rate forges no key."""
+    """Read a byte that arrives with a wrong parity or stop bit as 00, so that a wrong baud rate forges no key.
+
+    A port of this machine can do it, except on Windows; through a device server such a byte cannot be told."""
 
 
 def serial_ports() -> list[PortFacts]:

@@ -7,6 +7,7 @@ Read from the kernel's own files, of Linux. pyserial's list knows a port by its 
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -202,7 +203,7 @@ class Account:
 
 def account(roots: Roots = HERE) -> Account:
     """Who this program runs as; where accounts have no numbers, one that may do everything."""
-    if not hasattr(os, "getuid"):
+    if sys.platform == "win32":
         return Account("", 0, frozenset())
     uid = os.geteuid()
     names = [line.split(":")[0] for line in text(roots.etc / "passwd").split("\n") if f":{uid}:" in line]
