@@ -18,6 +18,7 @@ from protocols.errors import BadSettings
 from . import clock
 from .__main__ import run as run_agent
 from .config import Settings, load
+from .doctor.commands import doctor, ports
 from .link import resolve
 from .outbox import Outbox
 from .outbox_file import OutboxMismatch
@@ -126,6 +127,10 @@ def export(path: Path, form: str) -> None:
                 writer.writerow(record)
             else:
                 click.echo(json.dumps({**record, "body": json.loads(record["body"])}, ensure_ascii=False))
+
+
+main.add_command(ports)
+main.add_command(doctor)
 
 
 class _Opened:

@@ -56,7 +56,9 @@ class LineFormat:
     dtr: bool | None = None
     rts: bool | None = None
     mark_errors: bool = False
-    """Read a byte that arrives with a wrong parity or stop bit as 00, so that a wrong baud rate forges no key."""
+    """Read a byte that arrives with a wrong parity or stop bit as 00, so that a wrong baud rate forges no key.
+
+    A port of this machine can do it, except on Windows; through a device server such a byte cannot be told."""
 
 
 def serial_ports() -> list[PortFacts]:
@@ -121,15 +123,15 @@ class Link:
             self._by_ones = self._selectable = device.lower().startswith("socket:")
             self._waker.open()
             return
-        others = machine.holders(device) if machine.is_tty(device) else []
-        if taken := [each for each in others if not each.far_end and each.pid != os.getpid()]:
+        holders = machine.holders(device) if machine.is_tty(device) else []
+        if any(not each.far_end and each.pid != os.getpid() for each in holders):
             # Opening it would change the baud rate under the other one, and each would get half of the bytes.
-            raise LinkDown(_held(self.port, taken))
+            raise LinkDown(_held(self.port, holders))
         self._serial = self._opened_at(device, timeout=READ_S, exclusive=True)
         self._by_ones, self._selectable = False, sys.platform != "win32"
         self._waker.open()
         try:
-            self._settle(self._serial.fileno(), alone=not others)
+            self._settle(self._serial.fileno(), machine.is_pty(device))
         except (OSError, TermiosError) as error:
             self.close()
             raise LinkDown(_gone(self.port, error)) from error
@@ -167,14 +169,14 @@ class Link:
             raise LinkDown(_why(self.port, device, error)) from error
         return port
 
-    def _settle(self, fd: int, alone: bool) -> None:
+    def _settle(self, fd: int, pty: bool) -> None:
         """What pyserial does not do; after its open, which sets the line anew. No setting may be changed after this."""
         if sys.platform == "win32":
             return
-        if alone:
-            # The lock that pyserial takes stops only those who ask for it; this stops everybody but root. It lasts as
-            # long as anybody has the port open: where a simulator holds on to its end, a killed agent would lock out
-            # the next one, so it is for ports that nobody else has.
+        if not pty:
+            # The lock that pyserial takes stops only those who ask for it; this stops everybody but root. A port
+            # forgets it when the last program closes it. A pty keeps it as long as its far end lives: there an agent
+            # that is killed would lock out the next one.
             fcntl.ioctl(fd, termios.TIOCEXCL)
             self._exclusive = True
         if self._line.mark_errors:
@@ -328,13 +330,15 @@ def _why(port: str, device: str, error: Exception) -> str:
     return f"{port}: 打不开, 请检查 windows.port / cannot be opened, check windows.port: {error}"
 
 
-def _held(port: str, others: Sequence[machine.Holder]) -> str:
+def _held(port: str, holders: Sequence[machine.Holder]) -> str:
     told = f"{port}: 已被其它程序占用, 请关闭它 / held by another program, close that"
     if sys.platform == "win32":
         return f"{told}: 例如排队叫号程序 / e.g. the queue client"
-    names = [str(each) for each in others if not each.far_end and each.pid != os.getpid()]
-    if any(each.pid == os.getpid() and not each.far_end for each in others):
-        names.append("本代理的另一窗口 / another window of this agent")
+    names = [
+        str(each) if each.pid != os.getpid() else "本代理的另一窗口 / another window of this agent"
+        for each in holders
+        if not each.far_end
+    ]
     return f"{told}: {', '.join(names) or '只有 root 可见 / only root can see which'}"
 
 

@@ -7,6 +7,7 @@ Read from the kernel's own files, of Linux. pyserial's list knows a port by its 
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,29 +48,31 @@ def _order(name: str) -> tuple[str, int]:
 
 def _is_ghost(tty: Path) -> bool:
     # The kernel keeps names for a PC's four to 32 built-in ports, whether they were ever built in or not.
-    return _text(tty / "type") == "0"
+    return text(tty / "type") == "0"
 
 
 def _facts(device: Path, node: Path, links: dict[str, tuple[str, ...]]) -> PortFacts:
     at = device.resolve()
-    driver = (at / "driver").resolve().name if (at / "driver").exists() else ""
-    there = links.get(str(node.resolve()), ())
     subsystem = (at / "subsystem").resolve().name
+    # Newer kernels put a port and a controller of their own between a built-in port and its driver.
+    driven = (at.parents[1] if subsystem == "serial-base" else at) / "driver"
+    driver = driven.resolve().name if driven.exists() else ""
+    there = links.get(str(node.resolve()), ())
     if subsystem not in ("usb", "usb-serial"):
         return PortFacts(str(node), links=there, driver=driver, description=node.name)
     interface = at.parent if subsystem == "usb-serial" else at
     usb = interface.parent
-    product, label = _text(usb / "product"), _text(interface / "interface")
+    product, label = text(usb / "product"), text(interface / "interface")
     return PortFacts(
         str(node),
         vid=_hex(usb / "idVendor"),
         pid=_hex(usb / "idProduct"),
-        serial=_text(usb / "serial"),
-        location=usb.name if _text(usb / "bNumInterfaces") in ("", "1") else interface.name,
+        serial=text(usb / "serial"),
+        location=usb.name if text(usb / "bNumInterfaces") in ("", "1") else interface.name,
         links=there,
         driver=driver,
         description=f"{product} - {label}" if product and label else product or node.name,
-        manufacturer=_text(usb / "manufacturer"),
+        manufacturer=text(usb / "manufacturer"),
         product=product,
         interface=label,
     )
@@ -100,7 +103,8 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _text(file: Path) -> str:
+def text(file: Path) -> str:
+    """What the file says; nothing where it says nothing."""
     try:
         return file.read_text("utf-8", "replace").strip()
     except OSError:  # not every device says everything, and it may be pulled while it is asked
@@ -109,7 +113,7 @@ def _text(file: Path) -> str:
 
 def _hex(file: Path) -> int | None:
     try:
-        return int(_text(file), 16)
+        return int(text(file), 16)
     except ValueError:
         return None
 
@@ -142,7 +146,7 @@ def holders(device: str, roots: Roots = HERE) -> list[Holder]:
     """Who has this port open, ourselves included. Of other people's programs only root is told."""
     node = os.path.realpath(device)
     return [
-        Holder(int(process.name), _text(process / "comm") or "?", _is_far_end(process, node, roots))
+        Holder(int(process.name), text(process / "comm") or "?", _is_far_end(process, node, roots))
         for process in (roots.proc / name for name in _names(roots.proc) if name.isdigit())
         if any(node == _target(f"{process}/fd/{file}") for file in _names(process / "fd"))
     ]
@@ -160,4 +164,56 @@ def _is_far_end(process: Path, node: str, roots: Roots) -> bool:
         return False
     number = node.rpartition("/")[2]
     infos = process / "fdinfo"
-    return any(f"tty-index:\t{number}" in _text(infos / file).split("\n") for file in _names(infos))
+    return any(f"tty-index:\t{number}" in text(infos / file).split("\n") for file in _names(infos))
+
+
+def running(command: str, roots: Roots = HERE) -> list[int]:
+    """The programs of this name that run now."""
+    pids = [name for name in _names(roots.proc) if name.isdigit()]
+    return sorted(int(pid) for pid in pids if text(roots.proc / pid / "comm") == command)
+
+
+def is_agent(holder: Holder, roots: Roots = HERE) -> bool:
+    """Whether it is an agent of ours that has the port, as it should be."""
+    arguments = text(roots.proc / str(holder.pid) / "cmdline").split("\0")
+    return any(Path(each).name in ("edge-agent", "edge_agent") for each in arguments)
+
+
+def usb_devices(roots: Roots = HERE) -> dict[str, str]:
+    """What is plugged in, by its USB socket: `1-1.3` to `1a86:7523`."""
+    devices = roots.sys / "bus" / "usb" / "devices"
+    found = {name: (text(devices / name / "idVendor"), text(devices / name / "idProduct")) for name in _names(devices)}
+    return {name: f"{vendor}:{product}" for name, (vendor, product) in sorted(found.items()) if vendor and product}
+
+
+def consoles(roots: Roots = HERE) -> set[str]:
+    """The ports on which the kernel itself writes, by name: `ttyS0`."""
+    words = text(roots.proc / "cmdline").split()
+    return {word.removeprefix("console=").partition(",")[0] for word in words if word.startswith("console=")}
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who a program runs as."""
+
+    name: str
+    uid: int
+    gids: frozenset[int]
+
+
+def account(roots: Roots = HERE) -> Account:
+    """Who this program runs as; where accounts have no numbers, one that may do everything."""
+    if sys.platform == "win32":
+        return Account("", 0, frozenset())
+    uid = os.geteuid()
+    names = [line.split(":")[0] for line in text(roots.etc / "passwd").split("\n") if f":{uid}:" in line]
+    return Account(names[0] if names else str(uid), uid, frozenset({os.getegid(), *os.getgroups()}))
+
+
+def group(gid: int, roots: Roots = HERE) -> tuple[str, list[str]]:
+    """The name of a group and who is in it; the number and nobody where it has none."""
+    for line in text(roots.etc / "group").split("\n"):
+        name, _, number, members = [*line.split(":"), "", "", ""][:4]
+        if number == str(gid):
+            return name, members.split(",")
+    return str(gid), []

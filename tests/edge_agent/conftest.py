@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.outbox import Outbox
+from firmware_sim.line import PtyLine
 
 from .hall import AGENT, T0_MS
 from .program import settings
@@ -34,3 +35,10 @@ def box(opened: Callable[..., Outbox]) -> Outbox:
 def file(tmp_path: Path) -> Path:
     (tmp_path / "agent.toml").write_text(settings(), encoding="utf-8")
     return tmp_path / "agent.toml"
+
+
+@pytest.fixture
+def panel(tmp_path) -> Iterator[PtyLine]:
+    line = PtyLine(tmp_path / "panel")
+    yield line
+    line.close()

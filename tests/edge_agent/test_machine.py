@@ -70,6 +70,7 @@ def test_names_without_a_port_are_left_out(machine):
     (machine.roots.sys / "class" / "tty" / "tty1").mkdir()
     machine.adapter("ttyUSB0", "1-1.3")
     machine.pull("ttyUSB0")
+    machine.adapter("ttyUSB1", "1-1.4").unlink()  # in a container the kernel's port may have no node
 
     assert [str(machine.roots.dev / "ttyS0")] == [port.device for port in serial_ports(machine.roots)]
 

@@ -1,0 +1,1 @@
+"""What keeps the presses of this machine from arriving, each with the one command that cures it."""
