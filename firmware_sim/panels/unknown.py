@@ -181,7 +181,8 @@ def _codes(coding: Coding, buttons: int, rng: Random) -> tuple[int, ...]:
             first = rng.choice((0, 1, 0x10, 0x21))
             return tuple(range(first, first + buttons))
         case "ascii":
-            return tuple(ord("0") + rng.choice((0, 1)) + place for place in range(buttons))
+            first = ord("0") + rng.choice((0, 1))
+            return tuple(range(first, first + buttons))
         case "one-hot":
             return tuple(1 << place for place in range(buttons))
         case _:
