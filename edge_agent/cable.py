@@ -30,6 +30,7 @@ class Cable:
         self._by_name = {self._name(window): window for window in windows}
         self._reader = profile.reader()
         self._read_ms = moment.mono_ms
+        self._waited_ms = 0
         self._waiting: deque[tuple[bytes, int]] = deque(maxlen=_SAYS_MAX)
         self._free_ms = 0
         self._polls = _Polls(profile, self.windows) if profile.shape.poll is not None else None
@@ -68,15 +69,16 @@ class Cable:
         known = {window.id: window.look() for window in self.windows}
         may_have_waited = gap_ms > (WAITED_MS if waited else STALE_MS)
         if not data:
-            return self._told(self._reader.quiet(moment.mono_ms), known, 0, moment)
+            return self._told(self._reader.quiet(moment.mono_ms), known, moment)
         if may_have_waited and self.profile.counts:
             # Nobody can say when these were pressed. The device was not thanked, and repeats them with their true age.
             self._reader = self.profile.reader()
             return b""
-        # What does not repeat itself is taken all the same, and its time stated with the doubt that it has.
-        return self._told(
-            self._reader.feed(data, moment.mono_ms), known, gap_ms if waited or may_have_waited else 0, moment
-        )
+        # What does not repeat itself is taken all the same, and its time stated with the doubt that it has. A key that
+        # is only known for one when it has been quiet for a while keeps the doubt of its bytes.
+        waited_ms = gap_ms if waited or may_have_waited else 0
+        self._waited_ms = waited_ms if self._reader.next_ms() is None else max(self._waited_ms, waited_ms)
+        return self._told(self._reader.feed(data, moment.mono_ms), known, moment)
 
     def tick(self, moment: Moment) -> bytes:
         """Time goes by: what is to be sent."""
@@ -103,7 +105,7 @@ class Cable:
 
     # ---- in
 
-    def _told(self, heard: list[Heard], known: dict[str, str | None], waited_ms: int, moment: Moment) -> bytes:
+    def _told(self, heard: list[Heard], known: dict[str, str | None], moment: Moment) -> bytes:
         if not heard:
             return b""
         presses: dict[str, list[Pressed]] = {}
@@ -130,7 +132,7 @@ class Cable:
         kept = b""
         for window in self.windows:
             if window.id in presses:
-                taken = window.take(presses[window.id], known[window.id], waited_ms, moment)
+                taken = window.take(presses[window.id], known[window.id], self._waited_ms, moment)
                 kept += b"".join(map(self.profile.ack, taken.thanked)) + b"".join(map(self.profile.nak, taken.refused))
         return kept + answers + self._due(moment)
 

@@ -24,7 +24,7 @@ ASKED = "import sys\ntry:\n    {}\nexcept OSError as error:\n    print(error.err
 
 def main() -> None:
     node, how, second, user = sys.argv[1:]
-    os.chmod(node, 0o666)  # as for a member of dialout: what is asked is who holds it, not who may  # noqa: S103
+    os.chmod(node, 0o666)  # as for a member of dialout: what is asked is who holds it, not who may
     held = _held(node, how)
     code = ASKED.format({"pyserial": PYSERIAL, "open": PLAIN}[second])
     asked = subprocess.run(
