@@ -303,7 +303,8 @@ def carry(link: Carried, window: Window, now: Callable[[], Moment], stop: thread
             say(window.plugged(now()))
             while not stop.is_set():
                 data = link.read(window.wait_ms(now()))
-                say(window.feed(data, now(), link.waited) + window.tick(now()))
+                moment = now()
+                say(window.feed(data, moment, link.waited) + window.tick(moment))
         except LinkDown as down:
             window.unplugged(str(down), now())
             window.tick(now())

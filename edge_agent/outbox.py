@@ -111,6 +111,7 @@ class Outbox:
         # With a bound of our own an insert fails before the disk is full, and deleting still works.
         self._db.execute(f"PRAGMA max_page_count = {pages}")
         self.epoch: str = self._value("SELECT epoch FROM epoch")
+        self._open_rows: dict[str, sqlite3.Row | None] = {}
         self._waiting: dict[str, int] = dict(
             self._db.execute("SELECT window, count(*) FROM record WHERE kind = 'press' GROUP BY window").fetchall()
         )
@@ -314,7 +315,7 @@ class Outbox:
 
     def expire(self, window: str, outcome: Outcome, moment: Moment) -> bool:
         """End the window's open invitation with `outcome` if its time is over; whether it was."""
-        row = self._row("SELECT * FROM invitation WHERE window = ? AND state = 'open'", (window,))
+        row = self._open_row(window)
         if row is None or _remaining_ms(row, moment) > -GRACE_MS:
             return False
         return self.close_invitation(row["id"], outcome, moment) is not None
@@ -326,13 +327,22 @@ class Outbox:
 
     def open_at(self, window: str, moment: Moment) -> tuple[Invitation, int] | None:
         """The window's open invitation and how many milliseconds it has left (below 0: over)."""
-        row = self._row("SELECT * FROM invitation WHERE window = ? AND state = 'open'", (window,))
+        row = self._open_row(window)
         return (_invitation(row), _remaining_ms(row, moment)) if row is not None else None
 
     def open_id(self, window: str) -> str | None:
         """The id of the window's open invitation."""
-        row = self._row("SELECT id FROM invitation WHERE window = ? AND state = 'open'", (window,))
+        row = self._open_row(window)
         return row["id"] if row is not None else None
+
+    def _open_row(self, window: str) -> sqlite3.Row | None:
+        # Asked several times a second for each window, and nearly always to hear that nothing has changed.
+        with self._lock:
+            if window not in self._open_rows:
+                self._open_rows[window] = self._row(
+                    "SELECT * FROM invitation WHERE window = ? AND state = 'open'", (window,)
+                )
+            return self._open_rows[window]
 
     def _closed(self, row: sqlite3.Row, outcome: Outcome, moment: Moment) -> ClosingRecord:
         self._db.execute(
@@ -462,9 +472,13 @@ class Outbox:
             before = self._db.total_changes
             try:
                 self._db.execute("BEGIN IMMEDIATE")
+                # What was known before may be changed now, and what is read within is undone with the rest if it fails.
+                self._open_rows.clear()
                 yield
+                self._open_rows.clear()
                 self._db.execute("COMMIT")
             except BaseException as error:
+                self._open_rows.clear()
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:

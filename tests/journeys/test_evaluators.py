@@ -1,0 +1,51 @@
+"""Every evaluator through every group of faults: nothing is ever booked that was not meant, and each gap has a reason.
+
+A few seeds here; `make bench BENCH_ARGS=evaluators` runs them by the hundred. The rules that this proves, each seen to turn it red:
+without `same_ms` in the window a repeated press is booked for the next citizen (qs4, group 8); without `unsure_ms` in
+the outbox a stray press that a line held back is (key-byte, group 3); without the deaf time and the company rule in the
+burst reader an echo is a press (pj06, group 6); without INPCK on bare bytes a wrong baud rate forges keys (group 7).
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from edge_agent.outbox import Outbox
+
+from .evaluators import EVALUATORS, GROUP_NAMES, START_MS, morning, shown
+
+SEEDS = range(3)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    box = Outbox(tmp_path_factory.mktemp("evaluators") / "outbox.db", "hall-pc-1", START_MS)
+    yield box
+    box.close()
+
+
+@pytest.mark.parametrize("group", ["", *GROUP_NAMES])
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_nothing_is_booked_that_was_not_meant(evaluator, group, shared):
+    """And of what was meant and is not booked, somebody can say why not."""
+    for seed in SEEDS:
+        result = morning(evaluator, group, seed, shared)
+        replay = f"--evaluator {evaluator} --faults '{group}' --seed {seed}: {shown(result)}"
+
+        assert [] == result.mistakes, replay
+        assert 0 == result.reasons[""], replay
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_where_nothing_goes_wrong_what_is_meant_is_booked(evaluator, shared):
+    """All of it, but for presses that come within the first moments of an invitation of a device that may be late."""
+    meant = booked = undatable = 0
+    for seed in range(100, 110):
+        result = morning(evaluator, "", seed, shared)
+        meant += sum(1 for service in result.services if service.meant)
+        booked += sum(1 for service in result.services if service.booked)
+        undatable += sum(number for reason, number in result.reasons.items() if "before" in reason)
+
+    assert meant > 20
+    assert booked >= 0.6 * meant
+    assert booked + undatable >= 0.9 * meant
