@@ -1,0 +1,58 @@
+"""A person at the desk who presses what they are asked to, in virtual time, and the judge of what was learnt."""
+
+from __future__ import annotations
+
+from random import Random
+
+from edge_agent.doctor.learn import idle_label, key_label
+from edge_agent.doctor.recording import Label, Piece, Recorder, Recording, replayed
+from protocols.profiles.events import Noise, Pressed
+from protocols.profiles.profile import Profile
+
+QUIET_MS = 1500
+
+
+def recorded(panel, keys, rng: Random, presses: int = 3, idle_ms: int = 10_000, now_ms: int = 0) -> Recording:
+    """Idle first, then each key so often."""
+    recorder = Recorder()
+    recorder.label(idle_label())
+    now_ms = run(panel, recorder, now_ms, now_ms + idle_ms)
+    for key in keys:
+        for press in range(1, presses + 1):
+            recorder.label(key_label(key, press))
+            now_ms = run(panel, recorder, now_ms, now_ms + rng.randrange(400, 1500))
+            panel.press(key, now_ms)
+            now_ms = run(panel, recorder, now_ms, now_ms + QUIET_MS)
+    return Recording(tuple(recorder.entries))
+
+
+def run(panel, recorder: Recorder, now_ms: int, end_ms: int) -> int:
+    """Time goes by until then."""
+    while (due_ms := panel.next_ms()) is not None and due_ms < end_ms:
+        now_ms = max(now_ms, due_ms)
+        if said := panel.poll(now_ms):
+            recorder.heard(said, now_ms)
+    return end_ms
+
+
+def equivalent(profile: Profile, panel, rng: Random, now_ms: int) -> str:
+    """Why this profile does not read fresh presses of the panel; empty if it does."""
+    keys = [rng.randrange(1, panel.keys + 1) for _ in range(30)]
+    recording = recorded(panel, keys, rng, presses=1, now_ms=now_ms)
+    heard: list[Pressed] = []
+    wanted = None
+    entries = [*recording.entries, Label("end")]
+    for understood in replayed(Recording(tuple(entries)), profile):
+        match understood.what:
+            case Label(text):
+                got = list(dict.fromkeys((press.key, press.count) for press in heard))
+                if [key for key, _ in got] != ([] if wanted is None else [wanted]):
+                    return f"key {wanted} read as {got}"
+                wanted, heard = int(text.split()[1]) if text.startswith("key") else None, []
+            case Pressed() as press:
+                heard.append(press)
+            case Noise():
+                pass
+    noise = Recording(tuple(Piece(at * 200, False, rng.randbytes(rng.randrange(1, 12))) for at in range(200)))
+    phantoms = [each for each in replayed(noise, profile) if isinstance(each.what, Pressed)]
+    return f"{len(phantoms)} phantoms" if phantoms and profile.shape.form == "frame" and profile.shape.frame.check else ""
