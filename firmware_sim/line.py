@@ -5,28 +5,34 @@ from __future__ import annotations
 import os
 import selectors
 import socket
+import termios
 import threading
 import time
 import tty
-from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from random import Random
+from typing import Literal
 
-from firmware_sim.faults import Faults, FaultyLine, Happening, finger
-from firmware_sim.panel import Event, HousePanel
+from firmware_sim.bench import Cable, Change
+from firmware_sim.faults import Faults, Happening
+from firmware_sim.panels.base import Panel
 
 READ_MAX = 4_096
 # Nothing is held back for a slow reader: a UART does not wait, and a press frame that lies about says a wrong age.
 # So the bound is the kernel's own buffer: about 20 KB behind a pty (pyserial empties it on open), this much behind TCP.
 TCP_SEND_MAX = 4_096
+_OSPEED = 5  # place in what tcgetattr gives
+_BAUDS = {getattr(termios, f"B{baud}"): baud for baud in (1_200, 2_400, 4_800, 9_600, 19_200, 38_400, 57_600, 115_200)}
 IDLE_MS = 200  # how late a bare `stop.set()` is noticed
 
 
 class Line:
     """A cable's device end. Plugged in once made; nothing here ever waits for the other end."""
+
+    datagrams = False
+    """Whether each write is one message and must stay so."""
 
     def __init__(self) -> None:
         self.plugged = False
@@ -55,6 +61,17 @@ class Line:
             self._pull()
 
     close = unplug
+
+    def rename(self) -> None:
+        """When it is plugged in again, it has another name or address. A line without names stays as it is."""
+
+    def host_baud(self) -> int | None:
+        """The rate that the host has set, where that can be seen."""
+        return None
+
+    def error_as_zero(self) -> bool:
+        """Whether the host reads a byte with a framing error as 00."""
+        return False
 
     def read(self) -> bytes:
         """What the host has written by now."""
@@ -93,10 +110,26 @@ class PtyLine(Line):
 
     def __init__(self, link: Path | str):
         self.link = Path(link)
+        self._first = self.link
         super().__init__()
 
     def fileno(self) -> int:
         return self._master if self.plugged else -1
+
+    def rename(self) -> None:
+        """`panel0` becomes `panel0-other`, and the next time `panel0` again."""
+        other = self._first.with_name(f"{self._first.name}-other")
+        self.link = other if self.link == self._first else self._first
+
+    def host_baud(self) -> int | None:
+        return _BAUDS.get(termios.tcgetattr(self._slave)[_OSPEED]) if self.plugged else None
+
+    def error_as_zero(self) -> bool:
+        """As the kernel's line discipline: INPCK set, and neither IGNPAR nor PARMRK."""
+        if not self.plugged:
+            return False
+        flags = termios.tcgetattr(self._slave)[0]
+        return bool(flags & termios.INPCK) and not flags & (termios.IGNPAR | termios.PARMRK)
 
     def _plug(self) -> None:
         if self.link.exists() and not self.link.is_symlink():
@@ -224,112 +257,111 @@ def keep_boot(path: Path, boot: int) -> None:
 # ---- many panels on one thread
 
 
-@dataclass(frozen=True)
-class Unplugged:
-    """The cable of this window is out."""
-
-    at_ms: int
-
-
-@dataclass(frozen=True)
-class Replugged:
-    """The cable of this window is back."""
-
-    at_ms: int
-
-
-Change = Event | Unplugged | Replugged
-
-
-@dataclass
-class Station:
+class Station(Cable):
     """One panel at its window with its cable, and what is still going to happen to it."""
 
-    window: str
-    panel: HousePanel
-    line: Line
-    faults: Faults = field(default_factory=Faults)
-    seed: int | str = 0
-    boot_file: Path | None = None
-    """Where reboots are written down, if anywhere."""
-
-    def __post_init__(self) -> None:
-        self.rng = Random(f"{self.seed}/{self.panel.device}/finger")
-        self.wire = FaultyLine(self.faults, Random(f"{self.seed}/{self.panel.device}/wire"))
-        self.ahead: list[Happening] = []
-
-    def plan(self, happenings: Iterable[Happening]) -> None:
-        """Have these happen in their time; those of one moment in the order given."""
-        for happening in happenings:
-            insort(self.ahead, happening, key=lambda other: other.at_ms)
+    def __init__(
+        self,
+        window: str,
+        panel: Panel,
+        line: Line,
+        faults: Faults | None = None,
+        seed: int | str = 0,
+        boot_file: Path | None = None,
+        baud: int | None = None,
+    ):
+        super().__init__(panel, faults, seed)
+        self.window = window
+        self.line = line
+        self.boot_file = boot_file
+        """Where reboots are written down, if anywhere."""
+        self._baud = baud
+        """The device's own rate: if the host sets another on its pty, it reads nonsense."""
 
     def next_ms(self, now_ms: int) -> int:
         """When it wants to be stepped if nothing happens before."""
-        ahead_ms = self.ahead[0].at_ms if self.ahead else None
-        moments = (self.panel.next_ms(now_ms), ahead_ms, self.wire.next_ms())
-        return min((moment for moment in moments if moment is not None), default=now_ms + IDLE_MS)
+        due_ms = self.due_ms(now_ms)
+        return now_ms + IDLE_MS if due_ms is None else due_ms
 
     def step(self, now_ms: int) -> Iterator[Change]:
         """Let everything happen that is due, and give what the truth should know of it. To be run to its end."""
-        self.wire.to_device(self.line.read(), now_ms)
-        yield from self._happen(now_ms)
-        up, down = self.wire.due(now_ms)
-        self.panel.feed(down, now_ms)
-        if said := self.panel.poll(now_ms):
-            self.wire.to_host(said, now_ms)
-        up += self.wire.due(now_ms)[0]
+        self.plugged = self.line.plugged
+        self._look_at_the_terminal()
+        self.to_device(self.line.read(), now_ms)
+        pieces = self.carry(now_ms)
         # The truth knows of a press before the host does, or a killed simulator would leave a press that never was.
-        yield from self.panel.take_events()
-        self.line.write(up)
+        yield from self.take_events()
+        for piece in pieces if self.line.datagrams else [b"".join(pieces)]:
+            self.line.write(piece)
 
-    def _happen(self, now_ms: int) -> Iterator[Change]:
-        while self.ahead and self.ahead[0].at_ms <= now_ms:
-            happening = self.ahead.pop(0)
-            match happening.kind:
-                case "closure":
-                    # At its own moment, however late this thread is: bounces 5 ms apart must stay 5 ms apart.
-                    self.panel.press(happening.button, happening.at_ms)
-                case "reboot":
-                    self._reboot(now_ms)
-                case "unplug" if self.line.plugged:
-                    self.line.unplug()
-                    self.wire.cut()
-                    yield Unplugged(now_ms)
-                case "replug" if not self.line.plugged:
-                    self.line.replug()
-                    yield Replugged(now_ms)
+    def _look_at_the_terminal(self) -> None:
+        if self._baud is not None and (host_baud := self.line.host_baud()) is not None:
+            self.wire.device_baud, self.wire.host_baud = self._baud, host_baud
+        if self.wire.device_baud != self.wire.host_baud:
+            self.wire.error_as_zero = self.line.error_as_zero()
 
-    def _reboot(self, now_ms: int) -> None:
+    def _reboot(self, device: str, now_ms: int) -> None:
         if self.boot_file is not None:
             # First down, then used: a boot number must never come twice.
             keep_boot(self.boot_file, self.panel.boot + 1)
-        self.panel.reboot(now_ms)
+        super()._reboot(device, now_ms)
+
+    def _pull(self) -> None:
+        self.line.unplug()
+
+    def _plug(self, renamed: bool) -> None:
+        if renamed:
+            self.line.rename()
+        self.line.replug()
+
+
+def swap(one: Station, other: Station) -> None:
+    """Two devices change their places: each cable goes into the other's socket. Events keep their window's name."""
+    one.line.unplug()
+    other.line.unplug()
+    one.line, other.line = other.line, one.line
+    one.line.replug()
+    other.line.replug()
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What another thread wants done at a window, to the panel of that name if several are on the line."""
+
+    window: str
+    what: Literal["press", "reboot", "unplug", "replug", "rename"]
+    button: int = 0
+    device: str = ""
 
 
 class Commands:
     """What other threads want done to the panels; each call returns at once and wakes the serving thread."""
 
     def __init__(self) -> None:
-        self._wanted: SimpleQueue[tuple[str, str, int]] = SimpleQueue()
+        self._wanted: SimpleQueue[Wish] = SimpleQueue()
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
         self._woken.setblocking(False)
 
-    def press(self, window: str, button: int) -> None:
+    def press(self, window: str, button: int, device: str = "") -> None:
         """A finger pushes a button; what comes of it depends on the station's faults."""
-        self._want(window, "press", button)
+        self._want(Wish(window, "press", button, device))
 
-    def reboot(self, window: str) -> None:
+    def reboot(self, window: str, device: str = "") -> None:
         """Power off and on."""
-        self._want(window, "reboot")
+        self._want(Wish(window, "reboot", device=device))
 
     def unplug(self, window: str) -> None:
         """Pull the cable."""
-        self._want(window, "unplug")
+        self._want(Wish(window, "unplug"))
 
     def replug(self, window: str) -> None:
         """Put the cable back."""
-        self._want(window, "replug")
+        self._want(Wish(window, "replug"))
+
+    def rename(self, window: str) -> None:
+        """Put the cable back under another name."""
+        self._want(Wish(window, "rename"))
 
     def wake(self) -> None:
         """Have the serving thread look around, for instance at its `stop`."""
@@ -345,8 +377,8 @@ class Commands:
     def fileno(self) -> int:
         return self._woken.fileno()
 
-    def take(self) -> list[tuple[str, str, int]]:
-        """(window, what, button) of all that is wanted by now, in order."""
+    def take(self) -> list[Wish]:
+        """All that is wanted by now, in order."""
         try:
             self._woken.recv(READ_MAX)
         except BlockingIOError:
@@ -358,8 +390,8 @@ class Commands:
         except Empty:
             return wanted
 
-    def _want(self, window: str, what: str, button: int = 0) -> None:
-        self._wanted.put((window, what, button))
+    def _want(self, wish: Wish) -> None:
+        self._wanted.put(wish)
         self.wake()
 
 
@@ -373,7 +405,7 @@ def serve(
     """Run the panels until `stop` is set; lines stay as they are then, their owner closes them.
 
     `now` is a clock in ms that never goes back, see `steady_clock`. `on_event(window, event)` is called on this
-    thread for each press made and thanked, each reboot, and each cable out or back.
+    thread for each press made and thanked, each reboot, each cable out or back, and for what happens beside a panel.
     """
     places = {station.window: station for station in stations}
     while not stop.is_set():
@@ -407,6 +439,8 @@ def _serve_while_plugged_so(
         for window in sorted(busy):
             for event in places[window].step(now_ms):
                 on_event(window, event)
+                if isinstance(event, Happening) and event.kind == "swap":
+                    swap(places[window], places[_next_to(window, places)])
             due_ms[window] = places[window].next_ms(now_ms)
 
 
@@ -414,17 +448,20 @@ def _turns(stations: Iterable[Station]) -> int:
     return sum(station.line.turns for station in stations)
 
 
-def _plan(wanted: list[tuple[str, str, int]], places: dict[str, Station], now_ms: int) -> set[str]:
+def _plan(wishes: list[Wish], places: dict[str, Station], now_ms: int) -> set[str]:
     """Put what is wanted among what is going to happen; the windows it concerns."""
-    for window, what, button in wanted:
-        station = places[window]
-        match what:
-            case "press":
-                happenings = finger(button, now_ms, station.faults, station.rng)
-            case "reboot" | "unplug" | "replug":
-                happenings = [Happening(now_ms, what)]
-        station.plan(happenings)
-    return {window for window, _, _ in wanted}
+    for wish in wishes:
+        if wish.what == "press":
+            places[wish.window].press(wish.button, now_ms, wish.device)
+        else:
+            places[wish.window].plan([Happening(now_ms, wish.what, device=wish.device)])
+    return {wish.window for wish in wishes}
+
+
+def _next_to(window: str, places: dict[str, Station]) -> str:
+    """The window that is served after this one, the first after the last."""
+    windows = list(places)
+    return windows[(windows.index(window) + 1) % len(windows)]
 
 
 def steady_clock() -> Callable[[], int]:

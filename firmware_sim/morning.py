@@ -18,8 +18,9 @@ from typing import Any
 import click
 import requests
 
+from firmware_sim.bench import Change
 from firmware_sim.faults import Faults
-from firmware_sim.line import Change, Commands, PtyLine, Station, boot_file, next_boot, serve, steady_clock
+from firmware_sim.line import Commands, PtyLine, Station, boot_file, next_boot, serve, steady_clock
 from firmware_sim.panel import HousePanel
 from firmware_sim.scenario import PressAt, Service, Stray, Truth, busy_morning
 

@@ -6,7 +6,10 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from random import Random
 from urllib.parse import unquote
+
+from firmware_sim.faults import LINES, Faults, Wire
 
 FRAME_MAX = 128  # the longest frame with its CR LF that was agreed on; the firmware has no more room for one
 QUEUE_MAX = 16  # presses that fit into the device's RAM
@@ -70,6 +73,10 @@ class _Kept:
 class HousePanel:
     """A panel that speaks the `house` protocol. `boot` numbers this start; the caller keeps it over power cuts."""
 
+    wire: Wire = LINES
+    counts = True
+    buttons: tuple[int, ...] = (1, 2, 3, 4, 5)
+
     def __init__(
         self,
         device: str,
@@ -113,6 +120,12 @@ class HousePanel:
             return None
         return self._keep(button, now_ms).count
 
+    def repeat(self, button: int, now_ms: int) -> None:
+        """A button that stays down: this firmware counts the edge of a contact and says nothing more."""
+
+    def suffer(self, faults: Faults, rng: Random) -> None:
+        """The faults inside a device are other families': this one has none."""
+
     def feed(self, data: bytes, now_ms: int) -> None:
         """Bytes from the host, in any pieces. What makes no sense is counted and otherwise ignored."""
         for body in self._frames(data):
@@ -150,6 +163,16 @@ class HousePanel:
     def inviting(self, now_ms: int) -> bool:
         """Whether it is asking for a rating."""
         return now_ms < self._invited_until_ms
+
+    def asks_until_ms(self, now_ms: int) -> int | None:
+        """When it will stop asking, or None if it does not ask."""
+        return self._invited_until_ms if self.inviting(now_ms) else None
+
+    def at(self, device: str) -> HousePanel:
+        """Itself; KeyError if another is meant."""
+        if device not in ("", self.device):
+            raise KeyError(device)
+        return self
 
     def state(self, now_ms: int) -> str:
         """As in its beats: pending while any press waits for its acknowledgement, else inviting, else idle."""

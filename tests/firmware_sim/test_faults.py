@@ -1,19 +1,22 @@
 """Each fault does what its name says, no more, and the same again with the same seed."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from random import Random
 
 import pytest
 
 from firmware_sim.faults import (
+    GROUPS,
     Faults,
     FaultyLine,
     Happening,
     add_noise,
+    catalogue,
     finger,
     flip_bits,
     lose_bytes,
 )
+from firmware_sim.faults.chances import in_group
 from firmware_sim.panel import HousePanel, PressMade, frame
 
 BEAT = frame("BEAT", "D0001", 12, 0, "idle", 0)
@@ -55,6 +58,24 @@ def test_faults_are_read_from_text():
     assert Faults() == Faults.parse("")
 
 
+def test_a_bare_name_happens_as_often_as_is_usual():
+    """And a group is all its faults; one that is named beside its group is as named."""
+    usual = {name: chance for _, name, chance, _ in catalogue()}
+    group = {name: usual[name] for name in in_group(5)}
+
+    assert Faults(bounce=usual["bounce"], flip=0.5) == Faults.parse("bounce,flip:0.5")
+    assert Faults(**group) == Faults.parse("group5")
+    assert Faults(**{**group, "flip": 0.5}) == Faults.parse("flip:0.5,group5")
+    assert Faults(**dict.fromkeys(group, 1.0)) == Faults.parse("group5:1")
+
+
+def test_every_fault_belongs_to_one_of_fourteen_groups():
+    """Each group has some, and each fault says in Chinese and English what it does."""
+
+    assert set(range(1, 15)) == {group for group, _, _, _ in catalogue()} == set(GROUPS)
+    assert [] == [name for _, name, usual, words in catalogue() if not 0 < usual <= 1 or " / " not in words]
+
+
 def test_faults_and_text_are_a_pair():
     """What `str` writes, `parse` reads."""
 
@@ -69,7 +90,9 @@ def test_faults_and_text_are_a_pair():
         ("bonce:0.3", "no such fault: 'bonce'"),
         ("0.3", "no such fault: '0.3'"),
         ("flip:many", "flip wants a number from 0 to 1, not 'many'"),
-        ("flip", "flip wants a number from 0 to 1, not ''"),
+        ("flip:", "flip wants a number from 0 to 1, not ''"),
+        ("group15", "no such fault: 'group15'"),
+        ("group1:many", "bounce wants a number from 0 to 1, not 'many'"),
         ("flip:1.5", "flip wants a number from 0 to 1, not '1.5'"),
         ("flip:-0.1", "flip wants a number from 0 to 1"),
         ("flip:nan", "flip wants a number from 0 to 1"),
@@ -111,7 +134,8 @@ def test_the_same_seed_gives_the_same_bytes(seed):
 
 def test_what_the_host_says_does_not_change_what_the_device_suffers():
     """Each way has its own chance: a run with another host still has the same faults on the way up."""
-    talked_to, left_alone = carried(EVERYTHING), carried(EVERYTHING, down=b"")
+    all_but_echo = replace(EVERYTHING, **dict.fromkeys(in_group(6), 0.0))
+    talked_to, left_alone = carried(all_but_echo), carried(all_but_echo, down=b"")
 
     assert at_host(talked_to) == at_host(left_alone)
 

@@ -10,15 +10,13 @@ from pathlib import Path
 import pytest
 import serial
 
+from firmware_sim.bench import Change, Replugged, Unplugged
 from firmware_sim.faults import Faults
 from firmware_sim.line import (
-    Change,
     Commands,
     PtyLine,
-    Replugged,
     Station,
     TcpLine,
-    Unplugged,
     boot_file,
     next_boot,
     serve,
