@@ -42,16 +42,21 @@ def frames_of(samples: Samples) -> list[Frame]:
     groups = [(group, _IDLE, _IDLE) for group in samples.idle]
     groups += [(group, number, push.key) for number, push in enumerate(samples.pushes) for group in push.groups]
     seen = Counter(_outline(group.data) for group, _, _ in groups)
-    usual = {outline for outline, times in seen.items() if times >= 3}
     return [
         Frame(data, group.at_ms, push, key)
         for group, push, key in groups
-        for data in (_cut(group.data, usual) or [group.data])
+        for data in (_cut(group.data, _more_usual(group.data, seen)) or [group.data])
     ]
 
 
 def _outline(data: bytes) -> tuple[int, int]:
     return len(data), data[0]
+
+
+def _more_usual(data: bytes, seen: Counter[tuple[int, int]]) -> set[tuple[int, int]]:
+    """What is seen so much more often than this that this may be several of them."""
+    mine = seen[_outline(data)]
+    return {outline for outline, times in seen.items() if times >= max(3, 2 * mine) and outline[0] < len(data)}
 
 
 def _cut(data: bytes, usual: set[tuple[int, int]]) -> list[bytes] | None:

@@ -12,7 +12,7 @@ from protocols.profiles.profile import Profile
 QUIET_MS = 1500
 
 
-def recorded(panel, keys, rng: Random, presses: int = 3, idle_ms: int = 10_000, now_ms: int = 0) -> Recording:
+def recorded(panel, keys, rng: Random, presses: int = 3, idle_ms: int = 8_000, now_ms: int = 0) -> Recording:
     """Idle first, then each key so often."""
     recorder = Recorder()
     recorder.label(idle_label())
@@ -28,16 +28,16 @@ def recorded(panel, keys, rng: Random, presses: int = 3, idle_ms: int = 10_000, 
 
 def run(panel, recorder: Recorder, now_ms: int, end_ms: int) -> int:
     """Time goes by until then."""
-    while (due_ms := panel.next_ms()) is not None and due_ms < end_ms:
+    while (due_ms := panel.next_ms(now_ms)) is not None and due_ms < end_ms:
         now_ms = max(now_ms, due_ms)
-        if said := panel.poll(now_ms):
+        while said := panel.poll(now_ms):
             recorder.heard(said, now_ms)
     return end_ms
 
 
 def equivalent(profile: Profile, panel, rng: Random, now_ms: int) -> str:
     """Why this profile does not read fresh presses of the panel; empty if it does."""
-    keys = [rng.randrange(1, panel.keys + 1) for _ in range(30)]
+    keys = [rng.choice(panel.buttons) for _ in range(30)]
     recording = recorded(panel, keys, rng, presses=1, now_ms=now_ms)
     heard: list[Pressed] = []
     wanted = None
@@ -53,6 +53,19 @@ def equivalent(profile: Profile, panel, rng: Random, now_ms: int) -> str:
                 heard.append(press)
             case Noise():
                 pass
-    noise = Recording(tuple(Piece(at * 200, False, rng.randbytes(rng.randrange(1, 12))) for at in range(200)))
-    phantoms = [each for each in replayed(noise, profile) if isinstance(each.what, Pressed)]
-    return f"{len(phantoms)} phantoms" if phantoms and profile.shape.form == "frame" and profile.shape.frame.check else ""
+    return _phantoms(profile, recording, rng)
+
+
+def _phantoms(profile: Profile, recording: Recording, rng: Random) -> str:
+    """Presses that were none: in noise, and in frames with one bit wrong where the profile knows a checksum."""
+    if profile.shape.frame is None or profile.shape.frame.check is None:
+        return ""
+    noise = [rng.randbytes(rng.randrange(1, 12)) for _ in range(200)]
+    for piece in list(recording.pieces())[:20]:
+        for bit in range(8 * len(piece.data)):
+            wrong = bytearray(piece.data)
+            wrong[bit // 8] ^= 1 << bit % 8
+            noise.append(bytes(wrong))
+    pieces = tuple(Piece(at * 1000, False, data) for at, data in enumerate(noise))
+    phantoms = [each.what.raw for each in replayed(Recording(pieces), profile) if isinstance(each.what, Pressed)]
+    return f"{len(phantoms)} phantoms, {phantoms[0].hex(' ')}" if phantoms else ""

@@ -1,4 +1,4 @@
-"""Panels that no profile knows: a shape chosen by seed, written from section "framed binary" of any vendor's manual."""
+"""Panels stranger than those of firmware_sim: numbers that wrap early, lives of another length, every checksum."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ def crc(data: bytes, poly: int, start: int, reflected: bool) -> int:
     return value
 
 
-class UnknownPanel:
+class OddPanel:
     """One panel: pressed at a time, it says bytes at times."""
 
     def __init__(self, seed: int):
         rng = Random(seed)
-        self.keys = rng.choice((3, 4, 5, 6))
+        keys = rng.choice((3, 4, 5, 6))
+        self.buttons = tuple(range(1, keys + 1))
         self.bare = rng.random() < 0.25
         self.coding = rng.choice(("number", "digit", "bit", "code"))
-        codes = rng.sample(range(0x10, 0xE0), self.keys)
+        codes = rng.sample(range(0x10, 0xE0), keys)
         self.code = {
             key: {"number": key, "digit": 0x30 + key, "bit": 1 << key - 1, "code": codes[key - 1]}[self.coding]
-            for key in range(1, self.keys + 1)
+            for key in self.buttons
         }
         self.head = bytes(rng.sample((0xAA, 0x55, 0x7E, 0x68, 0xFE, 0x02, 0xA5, 0x5A, 0xEB), rng.choice((1, 2, 3))))
         self.length = rng.choice((None, "data", "all", "rest"))
@@ -73,7 +74,7 @@ class UnknownPanel:
             said += data
         return said
 
-    def next_ms(self) -> int | None:
+    def next_ms(self, now_ms: int) -> int | None:
         return self._out[0][0] if self._out else None
 
     def _said(self, key: int, what: str) -> bytes:
