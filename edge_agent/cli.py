@@ -18,8 +18,11 @@ from protocols.errors import BadSettings
 from . import clock
 from .__main__ import run as run_agent
 from .config import Settings, load
+from .doctor.commands import doctor, ports
+from .link import resolve
 from .outbox import Outbox
 from .outbox_file import OutboxMismatch
+from .ports import NoMatch
 
 CONFIG = click.option(
     "--config",
@@ -60,10 +63,20 @@ def check(path: Path) -> None:
     if not os.access(folder, os.W_OK):
         _give_up(f"{path.name}: outbox.path: 不能写入文件夹 / folder cannot be written: {folder}")
     for window in settings.windows:
-        there = "://" in window.port or Path(window.port).exists() or os.name == "nt"
-        note = "" if there else " ← 现在没有这个串口, 请检查线缆 / not there now, check the cable"
-        click.echo(f"窗口 / window {window.id}: {window.device} @ {window.port}{note}")
+        click.echo(f"窗口 / window {window.id}: {window.device} @ {window.port}{_leads_to(window.port)}")
     click.echo(f"{path.name}: 配置正确 / settings are right")
+
+
+def _leads_to(port: str) -> str:
+    found = resolve(port)
+    if not isinstance(found, str):
+        return f" ← {found}"
+    if "://" in found or os.name == "nt":
+        return ""
+    real = os.path.realpath(found)
+    if not Path(real).exists():
+        return f" ← {NoMatch()}"
+    return "" if real == port else f" → {real}"
 
 
 @main.group()
@@ -114,6 +127,10 @@ def export(path: Path, form: str) -> None:
                 writer.writerow(record)
             else:
                 click.echo(json.dumps({**record, "body": json.loads(record["body"])}, ensure_ascii=False))
+
+
+main.add_command(ports)
+main.add_command(doctor)
 
 
 class _Opened:

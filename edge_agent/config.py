@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -13,6 +12,8 @@ from msgspec import Meta
 from protocols import settings
 from protocols.errors import BadSettings
 from protocols.settings import DeviceId, Name, Port
+
+from . import ports
 
 
 class OutboxSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +56,7 @@ class DoorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WindowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One service window: its device and the cable to it."""
+    """One service window: its device and the cable to it. What `port` may say stands in ports.py."""
 
     id: Name
     device: DeviceId
@@ -102,22 +103,9 @@ def _contradictions(read: Settings, folder: Path) -> list[str]:
         )
     if not read.windows:
         mistakes.append("windows: 至少一个窗口 / at least one [[windows]]")
-    for key, values in (
-        ("id", [window.id for window in read.windows]),
-        ("device", [window.device for window in read.windows]),
-        ("port", [window.port for window in read.windows]),
-    ):
-        mistakes += [
-            f"windows[{at + 1}].{key}: {value!r} 已被窗口 {values.index(value) + 1} 占用 / is taken by windows"
-            f"[{values.index(value) + 1}]; 每个窗口各用一个 / each window needs its own"
-            for at, value in enumerate(values)
-            if value in values[:at]
-        ]
-    mistakes += [
-        f"windows[{number}].port: {window.port!r} 不对, 应为 socket://主机:端口号 / is wrong, expected socket://host:number"
-        for number, window in enumerate(read.windows, 1)
-        if window.port.lower().startswith("socket:") and not _is_socket(window.port)
-    ]
+    mistakes += _taken_twice("id", [window.id for window in read.windows])
+    mistakes += _taken_twice("device", [window.device for window in read.windows])
+    mistakes += _port_mistakes(read.windows)
     mistakes += _secret_mistakes("uplink.password", read.uplink.password, read.uplink.password_file, folder)
     if read.door is not None:
         mistakes += _secret_mistakes("door.token", read.door.token, read.door.token_file, folder)
@@ -128,12 +116,23 @@ def _contradictions(read: Settings, folder: Path) -> list[str]:
     return mistakes
 
 
-def _is_socket(port: str) -> bool:
-    try:
-        parts = urlsplit(port)
-        return bool(parts.hostname and parts.port)
-    except ValueError:  # what stands behind the colon is no number, or too large
-        return False
+def _taken_twice(key: str, values: list[str]) -> list[str]:
+    return [
+        f"windows[{at + 1}].{key}: {value!r} 已被窗口 {values.index(value) + 1} 占用 / is taken by windows"
+        f"[{values.index(value) + 1}]; 每个窗口各用一个 / each window needs its own"
+        for at, value in enumerate(values)
+        if value in values[:at]
+    ]
+
+
+def _port_mistakes(windows: list[WindowSettings]) -> list[str]:
+    mistakes = _taken_twice("port", [window.port for window in windows])
+    for number, window in enumerate(windows, 1):
+        try:
+            ports.parse(window.port)
+        except ValueError as expected:
+            mistakes.append(f"windows[{number}].port: {window.port!r} 不对 / is wrong: {expected}")
+    return mistakes
 
 
 def _tls_mistakes(tls: TlsSettings, folder: Path) -> list[str]:

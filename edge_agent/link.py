@@ -1,25 +1,35 @@
-"""The cable: open it, read, write, and open it again for ever. The only user of pyserial."""
+"""The cable: find it, take it, read, write, and open it again for ever. The only user of pyserial."""
 
 from __future__ import annotations
 
 import errno
 import logging
+import os
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import serial
+import serial.tools.list_ports
 
 from protocols.ratings import Moment
 
-try:
-    # A pty or a real port that went away says so with an error of this module, which is no OSError.
-    from termios import error as TermiosError
-except ImportError:  # Windows has no termios
+from . import machine, ports
+from .ports import Ambiguous, NoMatch, PortFacts
 
-    class TermiosError(Exception):  # type: ignore[no-redef]
+if sys.platform == "win32":  # neither termios nor fcntl there: the system lets one program alone open a port
+    termios = fcntl = None
+
+    class TermiosError(Exception):
         """Never raised here."""
+else:
+    import fcntl
+    import termios
 
+    # A pty or a real port that went away says so with an error of this module, which is no OSError.
+    TermiosError = termios.error
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +37,7 @@ RETRY_S = (
     0.5  # opening a port that is not there costs microseconds, and a hall waits for nothing longer than two seconds
 )
 _READ_S = 0.5  # how often a window looks at its clock when the line is silent; bytes and wake() end the wait at once
-_SOCKET_READ_S = 0.1  # pyserial cannot be woken from reading a socket
+_NETWORK_READ_S = 0.1  # pyserial cannot be woken from reading a socket
 _WRITE_S = 1.0  # a device that takes no bytes for this long loses an ack, and repeats its press
 
 
@@ -35,29 +45,132 @@ class LinkDown(Exception):
     """The cable cannot be used; the text says why and what to do, Chinese first."""
 
 
-class Link:
-    """One serial port or `socket://host:port`, by its name in the settings."""
+@dataclass(frozen=True)
+class LineFormat:
+    """How a byte goes over the line. DTR and RTS are left as the system has them (on) where nothing is said."""
 
-    def __init__(self, port: str, baud: int):
+    bytesize: int = 8
+    parity: str = "N"
+    stopbits: float = 1
+    dtr: bool | None = None
+    rts: bool | None = None
+    mark_errors: bool = False
+    """Read a byte that arrives with a wrong parity or stop bit as 00, so that a wrong baud rate forges no key."""
+
+
+def serial_ports() -> list[PortFacts]:
+    """The serial ports that this machine has now."""
+    if sys.platform == "linux":
+        return machine.serial_ports()
+    return [_facts(each) for each in serial.tools.list_ports.comports()]
+
+
+def _facts(listed: serial.tools.list_ports_common.ListPortInfo) -> PortFacts:
+    return PortFacts(
+        listed.device,
+        vid=listed.vid,
+        pid=listed.pid,
+        serial=listed.serial_number or "",
+        location=listed.location or "",
+        description=listed.description or "",
+        manufacturer=listed.manufacturer or "",
+        product=listed.product or "",
+        interface=listed.interface or "",
+    )
+
+
+def resolve(port: str, there: Callable[[], Sequence[PortFacts]] = serial_ports) -> str | NoMatch | Ambiguous:
+    """What a port of the settings leads to now; ValueError says what it should look like."""
+    matcher = ports.parse(port)
+    # A path stands for itself: the others are asked for only when one has to be told from them.
+    return ports.match(matcher, () if matcher.path and not matcher.by_id else there())
+
+
+class Link:
+    """One serial port, of this machine or behind a device server, by its name in the settings."""
+
+    def __init__(
+        self,
+        port: str,
+        baud: int,
+        *,
+        line: LineFormat = LineFormat(),
+        there: Callable[[], Sequence[PortFacts]] = serial_ports,
+    ):
         self.port = port
         self._baud = baud
+        self._line = line
+        self._there = there
         self._serial: serial.Serial | None = None
+        self._exclusive = False
         self.waited = False
         """Whether the last bytes read were there before anybody looked."""
 
     def open(self) -> None:
-        """Take the port for us alone; LinkDown says why not."""
-        socket = "://" in self.port
+        """Take the port for us alone, under whatever name it has now; LinkDown says why not."""
+        device = self._found()
+        if "://" in device:
+            self._serial = self._opened_at(device, timeout=_NETWORK_READ_S, exclusive=None)
+            return
+        holders = machine.holders(device) if machine.is_tty(device) else []
+        if any(not each.far_end and each.pid != os.getpid() for each in holders):
+            # Opening it would change the baud rate under the other one, and each would get half of the bytes.
+            raise LinkDown(_held(self.port, holders))
+        self._serial = self._opened_at(device, timeout=_READ_S, exclusive=True)
         try:
-            self._serial = serial.serial_for_url(
-                self.port,
+            self._settle(self._serial.fileno(), machine.is_pty(device))
+        except (OSError, TermiosError) as error:
+            self.close()
+            raise LinkDown(_gone(self.port, error)) from error
+
+    def _found(self) -> str:
+        try:
+            found = resolve(self.port, self._there)
+        except ValueError as mistake:
+            raise LinkDown(f"{self.port}: 打不开, 请检查 windows.port / check windows.port: {mistake}") from mistake
+        if not isinstance(found, str):
+            raise LinkDown(f"{self.port}: {found}")
+        return found
+
+    def _opened_at(self, device: str, timeout: float, exclusive: bool | None) -> serial.Serial:
+        pty = machine.is_pty(device)  # always 8N; told of anything else, it fails when it is opened a second time
+        try:
+            port = serial.serial_for_url(
+                device,
+                do_not_open=True,
                 baudrate=self._baud,
-                timeout=_SOCKET_READ_S if socket else _READ_S,
-                write_timeout=_WRITE_S,
-                exclusive=None if socket else True,
+                bytesize=8 if pty else self._line.bytesize,
+                parity="N" if pty else self._line.parity,
+                stopbits=self._line.stopbits,
+                timeout=timeout,
+                # pyserial refuses a write timeout on rfc2217; the socket under it has five seconds of its own.
+                write_timeout=None if device.lower().startswith("rfc2217:") else _WRITE_S,
+                exclusive=exclusive,
             )
+            if self._line.dtr is not None:
+                port.dtr = self._line.dtr
+            if self._line.rts is not None:
+                port.rts = self._line.rts
+            port.open()
         except (OSError, TermiosError, ValueError) as error:
-            raise LinkDown(_why(self.port, error)) from error
+            raise LinkDown(_why(self.port, device, error)) from error
+        return port
+
+    def _settle(self, fd: int, pty: bool) -> None:
+        """What pyserial does not do; after its open, which sets the line anew. No setting may be changed after this."""
+        if sys.platform == "win32":
+            return
+        if not pty:
+            # The lock that pyserial takes stops only those who ask for it; this stops everybody but root. A port
+            # forgets it when the last program closes it. A pty keeps it as long as its far end lives: there an agent
+            # that is killed would lock out the next one.
+            fcntl.ioctl(fd, termios.TIOCEXCL)
+            self._exclusive = True
+        if self._line.mark_errors:
+            settings = termios.tcgetattr(fd)
+            # With INPCK and neither of the others the kernel hands over a damaged byte as 00 (termios(3)).
+            settings[0] = settings[0] & ~(termios.IGNPAR | termios.PARMRK) | termios.INPCK
+            termios.tcsetattr(fd, termios.TCSANOW, settings)
 
     def read(self) -> bytes:
         """What has come; empty after a while without, or when woken."""
@@ -92,11 +205,19 @@ class Link:
     def close(self) -> None:
         """Let go of the port."""
         port, self._serial = self._serial, None
-        if port is not None:
-            try:
-                port.close()
-            except (OSError, TermiosError):
-                pass  # it is gone already
+        if port is None:
+            return
+        try:
+            if sys.platform != "win32" and self._exclusive:
+                # Whoever else has opened it since, as only root can, would keep it shut for the next one.
+                fcntl.ioctl(port.fileno(), termios.TIOCNXCL)
+        except (OSError, TermiosError):
+            pass  # it is gone already
+        self._exclusive = False
+        try:
+            port.close()
+        except (OSError, TermiosError):
+            pass  # it is gone already
 
     def _opened(self) -> serial.Serial:
         if self._serial is None:
@@ -139,19 +260,34 @@ def carry(link: Link, window: Window, now: Callable[[], Moment], stop: threading
             link.close()
 
 
-def _why(port: str, error: Exception) -> str:
-    # Windows tells pyserial the reason in words only.
-    number, words = getattr(error, "errno", None), str(error)
+def _why(port: str, device: str, error: Exception) -> str:
+    # Windows tells pyserial the reason in words only; termios gives the number as an argument only.
+    number = error.args[0] if isinstance(error, TermiosError) and error.args else getattr(error, "errno", None)
+    words = str(error)
     if number == errno.ENOENT or "FileNotFoundError" in words:
         return f"{port}: 没有这个串口, 请检查线缆 / no such port, check the cable"
     if number == errno.EACCES:
         cure = "sudo usermod -aG dialout $USER"
         return f"{port}: 没有权限, 请执行后重新登录 / no permission, run this and sign in again: {cure}"
     if number in (errno.EBUSY, errno.EAGAIN) or "PermissionError" in words:
-        return f"{port}: 已被其它程序占用, 请关闭它 / held by another program, close that"
+        return _held(port, machine.holders(device))
+    if number == errno.EINVAL and isinstance(error, TermiosError):
+        return f"{port}: 串口不支持此校验位或数据位 / the port cannot do this parity or byte size"
     if "://" in port:
         return f"{port}: 连不上, 请检查网络和地址 / cannot be reached, check network and address: {error}"
     return f"{port}: 打不开, 请检查 windows.port / cannot be opened, check windows.port: {error}"
+
+
+def _held(port: str, holders: Sequence[machine.Holder]) -> str:
+    told = f"{port}: 已被其它程序占用, 请关闭它 / held by another program, close that"
+    if sys.platform == "win32":
+        return f"{told}: 例如排队叫号程序 / e.g. the queue client"
+    names = [
+        str(each) if each.pid != os.getpid() else "本代理的另一窗口 / another window of this agent"
+        for each in holders
+        if not each.far_end
+    ]
+    return f"{told}: {', '.join(names) or '只有 root 可见 / only root can see which'}"
 
 
 def _gone(port: str, error: Exception) -> str:

@@ -32,7 +32,7 @@ LIBRARIES = {
     "protocols": {"msgspec": ANYWHERE, "fastecdsa": ("sm2.py",)},
     "edge_agent": {
         "msgspec": ANYWHERE,
-        "click": ("cli.py",),
+        "click": ("cli.py", "doctor/commands.py"),
         "flask": ("door.py",),
         "paho": ("uplink.py",),
         "serial": ("link.py",),
@@ -99,6 +99,7 @@ LOADERS = {"edge_agent/__main__.py", "collector/__main__.py"}  # Flask where the
 OUTSIDE = re.compile(r"/(work|home|root|tmp|etc|var|usr|opt|mnt|srv|proc|dev|sys|run)/|\.\./")
 OUTSIDE_OF_THE_HOUSE = {
     "edge_agent/clock.py": {"/proc/sys/kernel/random/boot_id"},
+    "edge_agent/ports.py": {"/dev/serial/by-path/…, /dev/ttyS0, COM3"},  # what a port in the settings may look like
     "firmware_sim/demo.py": {":/usr/sbin"},  # where mosquitto is found
     "firmware_sim/sm2.py": {"/opt/homebrew/opt/openssl@3/lib/libcrypto.3.dylib"},
 }

@@ -1,1 +1,1 @@
-"""What hall IT staff find a device and its wire with. Findings are values; printing them is somebody else's matter."""
+"""What keeps the presses of this machine from arriving, each with the one command that cures it."""

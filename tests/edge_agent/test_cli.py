@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from edge_agent.cli import main
 from edge_agent.outbox import Outbox
+from edge_agent.ports import PortFacts
 
 from .hall import DEVICE, at, invitation, keep, look, press, until
 from .ledger import AGENT
@@ -46,6 +47,33 @@ def test_right_settings_are_told_so(file):
     assert 0 == result.exit_code
     assert f"窗口 / window 3: {DEVICE} @ /nowhere ← 现在没有这个串口, 请检查线缆" in result.output
     assert "agent.toml: 配置正确 / settings are right" in result.output
+
+
+def test_each_window_is_told_what_its_port_leads_to_now(file, tmp_path):
+    """The device behind a link."""
+    (tmp_path / "panel").symlink_to("/dev/null")
+    file.write_text(settings(window=str(tmp_path / "panel")), encoding="utf-8")
+
+    assert f"@ {tmp_path}/panel → /dev/null\n" in cli("check", "--config", file).output
+
+
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [
+        (["1-1"], "@ usb:1a86:7523 → /dev/null\n"),
+        (["1-1", "1-2"], "← 分不清是 /dev/null (usb:1-1) 或 /dev/null (usb:1-2), 请在 windows.port 中写明"),
+        ([], "← 现在没有这个串口, 请检查线缆 / not there now, check the cable"),
+    ],
+)
+def test_a_port_that_is_searched_is_told_as_found(file, monkeypatch, there, words):
+    """Or which two it could be, or that it is not there: no mistake of the settings."""
+    ports = [PortFacts("/dev/null", 0x1A86, 0x7523, location=socket) for socket in there]
+    monkeypatch.setattr("edge_agent.machine.serial_ports", lambda: ports)
+    file.write_text(settings(window="usb:1a86:7523"), encoding="utf-8")
+    result = cli("check", "--config", file)
+
+    assert 0 == result.exit_code
+    assert words in result.output
 
 
 @pytest.mark.parametrize("what", [["check"], ["run"], ["outbox", "status"], ["outbox", "export"]])

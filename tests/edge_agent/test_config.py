@@ -45,6 +45,14 @@ def mistakes(file: Path) -> list[str]:
     return bad.value.mistakes
 
 
+@pytest.mark.parametrize(
+    "port", ["usb:1-1.3", "usb:1a86:7523", "usb:0403:6001:A9", "rfc2217://h:23", "COM3", "./panel"]
+)
+def test_every_way_to_name_a_port_is_taken(written, port):
+    """What each means is in test_ports.py."""
+    assert port == load(written(GOOD.replace("socket://10.0.0.7:4001", port))).windows[1].port
+
+
 def test_the_shortest_settings_are_enough(written):
     """The rest has defaults that are safe: loopback, own outbox, no door."""
     settings = load(written(GOOD))
@@ -91,6 +99,9 @@ def test_the_shortest_settings_are_enough(written):
         ('"socket://10.0.0.7:4001"', '"socket://:4001"', "windows[2].port: ", "expected socket://host:number"),
         ('"socket://10.0.0.7:4001"', '"socket://10.0.0.7:x"', "windows[2].port: ", "expected socket://host:number"),
         ('"socket://10.0.0.7:4001"', '"socket://h:99999"', "windows[2].port: ", "expected socket://host:number"),
+        ('"socket://10.0.0.7:4001"', '"rfc2217://10.0.0.7"', "windows[2].port: ", "expected socket://host:number"),
+        ('"socket://10.0.0.7:4001"', '"usb:1a86"', "windows[2].port: ", "usb:1-1.3 (USB 口 / socket)"),
+        ('"socket://10.0.0.7:4001"', '"ttyUSB0"', "windows[2].port: 'ttyUSB0' 不对 / is wrong", "/dev/ttyS0"),
         ('"socket://10.0.0.7:4001"', '""', "windows[2].port: ", "at least 1 character"),
         ('id = "2"', "id = 2", "windows[2].id: ", "请加引号 / wrong value 2, put it in quotes"),
         ("[[windows]]", "[[window]]", "window: ", "windows"),
