@@ -32,7 +32,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Sign:
     """What the bytes look like, with what speaks for it."""
 
     kind: Kind
@@ -65,7 +65,7 @@ class Watch:
             for part in (data[at : at + LINE_BYTES] for at in range(0, len(data), LINE_BYTES))
         ]
 
-    def findings(self) -> list[Finding]:
+    def signs(self) -> list[Sign]:
         """What can be said by now; the gravest first."""
         heard = list(self._heard)
         found = [_too_slow(heard, self._faster()), _too_fast(heard, self._slower()), self._echo()]
@@ -85,14 +85,14 @@ class Watch:
             self._groups.append(data)
         self._last_ms = now_ms
 
-    def _echo(self) -> Finding | None:
+    def _echo(self) -> Sign | None:
         if self._came_back < 3:
             return None
         words = Words(
             f"我们自己的字节又回来了 ({self._came_back} 个): 线路有回声, 配置文件中应写 echo = true",
             f"our own bytes come back ({self._came_back}): the line echoes, its profile should say echo = true",
         )
-        return Finding("echo", words)
+        return Sign("echo", words)
 
     def _faster(self) -> tuple[int, ...]:
         return tuple(sorted(rate for rate in self._alt_bauds if rate > self._baud))
@@ -113,12 +113,14 @@ def _readable(data: bytes) -> str:
 # ---- a wrong rate, by what a UART makes of another's bits
 
 
-def _too_slow(heard: Sequence[int], faster: tuple[int, ...]) -> Finding | None:
+def _too_slow(heard: Sequence[int], faster: tuple[int, ...]) -> Sign | None:
     """We sample every second bit or fewer: what follows a byte, the idle line, fills its upper half with ones."""
-    return _wrong_rate("too-slow", heard, [byte for byte in heard if byte >= 0xF0 or byte in (0x00, 0x80, 0xC0, 0xE0)], faster)
+    return _wrong_rate(
+        "too-slow", heard, [byte for byte in heard if byte >= 0xF0 or byte in (0x00, 0x80, 0xC0, 0xE0)], faster
+    )
 
 
-def _too_fast(heard: Sequence[int], slower: tuple[int, ...]) -> Finding | None:
+def _too_fast(heard: Sequence[int], slower: tuple[int, ...]) -> Sign | None:
     """We sample each bit twice or more often: the start bit reaches into bit 0, and the others come in pairs."""
     return _wrong_rate("too-fast", heard, [byte for byte in heard if _is_doubled(byte)], slower)
 
@@ -130,7 +132,7 @@ def _is_doubled(byte: int) -> bool:
 
 def _wrong_rate(
     kind: Literal["too-slow", "too-fast"], heard: Sequence[int], odd: Sequence[int], rates: tuple[int, ...]
-) -> Finding | None:
+) -> Sign | None:
     if len(heard) < _ENOUGH or len(odd) < _SHARE * len(heard) or len(set(odd) - {0x00}) < 2:
         return None
     most = " ".join(f"{byte:02X}" for byte, _ in Counter(odd).most_common(6))
@@ -138,26 +140,27 @@ def _wrong_rate(
     tried_en = f"; try {', '.join(map(str, rates))}" if rates else ""
     slow = kind == "too-slow"
     words = Words(
-        f"像是波特率不对: {len(heard)} 个字节中 {len(odd)} 个是 {most} 之类, 设备可能更{'快' if slow else '慢'}{tried_zh}",
+        f"像是波特率不对: {len(heard)} 个字节中 {len(odd)} 个是 {most} 之类,"
+        f" 设备可能更{'快' if slow else '慢'}{tried_zh}",
         f"this looks like the wrong baud rate: {len(odd)} of {len(heard)} bytes are like {most},"
         f" the device may be {'faster' if slow else 'slower'}{tried_en}",
     )
-    return Finding(kind, words, rates)
+    return Sign(kind, words, rates)
 
 
 # ---- what the bytes are
 
 
-def _text_or_binary(heard: Sequence[int]) -> Finding | None:
+def _text_or_binary(heard: Sequence[int]) -> Sign | None:
     if len(heard) < _ENOUGH:
         return None
     readable = sum(0x20 <= byte <= 0x7E or byte in (0x0D, 0x0A) for byte in heard)
     if readable >= 0.95 * len(heard):
-        return Finding("text", Words("像是文字", "this looks like text"))
-    return Finding("binary", Words("像是二进制", "this looks binary"))
+        return Sign("text", Words("像是文字", "this looks like text"))
+    return Sign("binary", Words("像是二进制", "this looks binary"))
 
 
-def _framing(groups: Sequence[bytes]) -> Finding | None:
+def _framing(groups: Sequence[bytes]) -> Sign | None:
     starts = Counter(group[:2] for group in groups if len(group) > 2)
     if not starts:
         return None
@@ -167,6 +170,7 @@ def _framing(groups: Sequence[bytes]) -> Finding | None:
     sizes = sorted({len(group) for group in groups if group.startswith(start)})
     shown, some = start.hex(" ").upper(), ", ".join(map(str, sizes[:6]))
     words = Words(
-        f"像是帧: {times} 次以 {shown} 开头, 长 {some} 字节", f"these look like frames: {times} begin with {shown}, {some} bytes long"
+        f"像是帧: {times} 次以 {shown} 开头, 长 {some} 字节",
+        f"these look like frames: {times} begin with {shown}, {some} bytes long",
     )
-    return Finding("framing", words)
+    return Sign("framing", words)

@@ -25,6 +25,7 @@ from .toml import profile_text
 
 __all__ = ["Naming", "Proposal", "Unsure", "idle_label", "infer", "key_label", "with_meanings"]
 
+_TITLE = Title("现场学习的评价器", "Learnt at the desk")
 _GUESSES_MAX = 400  # each is tried on the whole recording
 
 
@@ -33,9 +34,12 @@ class Naming:
     """What a profile says of itself that no byte shows."""
 
     id: str = "learnt"
-    title: Title = Title("现场学习的评价器", "Learnt at the desk")
+    title: Title = _TITLE
     author: str = ""
     date: str = ""
+
+
+_NAMELESS = Naming()
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Proposal:
         return sorted(key for key in found if key is not None)
 
 
-def infer(recording: Recording, line: LineSettings, naming: Naming = Naming()) -> Proposal | Unsure:
+def infer(recording: Recording, line: LineSettings, naming: Naming = _NAMELESS) -> Proposal | Unsure:
     """The profile of the device that was recorded, with labels as `idle_label` and `key_label` write them."""
     samples = samples_of(recording)
     missing = enough(samples)
@@ -88,9 +92,7 @@ def _guesses(samples: Samples) -> Iterator[Guess | Unsure]:
     return chain(bare(samples), framed(samples))
 
 
-def _tried(
-    guess: Guess, samples: Samples, recording: Recording, line: LineSettings, naming: Naming
-) -> Proposal | None:
+def _tried(guess: Guess, samples: Samples, recording: Recording, line: LineSettings, naming: Naming) -> Proposal | None:
     """The guess as a profile, if it loads and reads the recording as it was pressed."""
     try:
         proposal = _loaded(_shape(guess, samples, line, naming), guess.notes)
@@ -107,7 +109,9 @@ def _loaded(shape: Shape, notes: tuple[Words, ...]) -> Proposal:
 def _shape(guess: Guess, samples: Samples, line: LineSettings, naming: Naming) -> Shape:
     notes = None
     if guess.notes:
-        notes = Title("; ".join(each.zh for each in guess.notes)[:200], "; ".join(each.en for each in guess.notes)[:400])
+        notes = Title(
+            "; ".join(each.zh for each in guess.notes)[:200], "; ".join(each.en for each in guess.notes)[:400]
+        )
     return Shape(
         id=naming.id,
         version=1,

@@ -92,7 +92,9 @@ def _keys(pushes: Sequence[tuple[Push, list[_Said]]], idle: set[bytes]) -> _Keys
     crossed = sorted(key for key, word in words.items() if word in others)
     if crossed:
         names = ", ".join(map(str, crossed))
-        why = Words(f"按键 {names} 的字节在按别的键时也出现", f"what key {names} says also came when another was pressed")
+        why = Words(
+            f"按键 {names} 的字节在按别的键时也出现", f"what key {names} says also came when another was pressed"
+        )
         return Unsure(_WHAT, why)
     return _Keys(words, others, frozenset(idle), moments)
 

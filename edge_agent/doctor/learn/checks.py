@@ -61,11 +61,15 @@ class Fit:
 
 def fits_of(frames: Sequence[bytes]) -> list[Fit]:
     """Every checksum that holds in all of these frames and is not the same in all; the likeliest first."""
-    return [fit for fit in _tried(min(map(len, frames))) if all(fit.holds(frame) for frame in frames) and _varies(fit, frames)]
+    return [
+        fit
+        for fit in _tried(min(map(len, frames)))
+        if all(fit.holds(frame) for frame in frames) and _varies(fit, frames)
+    ]
 
 
 def _tried(shortest: int) -> Iterator[Fit]:
-    checks = [Check(kind, []) for kind in ("xor", "sum8", "sum8-complement")]
+    checks: list[Check] = [Check("xor", []), Check("sum8", []), Check("sum8-complement", [])]
     checks += [_ordered(crc, order) for crc in _CRCS for order in ("little", "big")]
     for tail in range(TAIL_MAX + 1):
         for check in checks:

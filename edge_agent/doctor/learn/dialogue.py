@@ -34,6 +34,7 @@ LETTERS: Mapping[str, LevelName] = {
 """Letters, because a digit is a different level on every device."""
 _LEVELS_EN = {name: name.replace("_", " ") for name in LETTERS.values()}
 _REASON_MAX = 50
+_YES, _NO = ("y", "yes", "是"), ("n", "no", "否")
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,10 @@ Act = Tell | Ask | Reopen | Finish
 class Plan:
     """What is to be learnt, on which line."""
 
-    line: LineSettings = LineSettings()
+    line: LineSettings = field(default_factory=LineSettings)
     keys: int = 5
     port: str = ""
-    naming: Naming = Naming()
+    naming: Naming = field(default_factory=Naming)
     preset: Mapping[int, KeyMeaning] = field(default_factory=dict)
     """What the keys of such a device often mean; nobody is spared the question."""
 
@@ -99,7 +100,10 @@ class Beats:
         return group in seen or (
             len(seen) > 1
             and len(group) > 1
-            and all(byte in {each[at] for each in seen} or len({each[at] for each in seen}) > 1 for at, byte in enumerate(group))
+            and all(
+                byte in {each[at] for each in seen} or len({each[at] for each in seen}) > 1
+                for at, byte in enumerate(group)
+            )
         )
 
 
@@ -114,6 +118,11 @@ class Dialogue:
         self._hear: Callable[[str, int], list[Act]] = self._no_answer
         self._since_ms = 0
         self._key = self._press = 1
+        self._refused = False
+        self._group = b""
+        self._heard_ms = -GAP_MS
+        self._last_ms = 0
+        self._pressed_ms: int | None = None
         self._restart(0)
 
     @property
@@ -130,7 +139,9 @@ class Dialogue:
     def begin(self, now_ms: int) -> list[Act]:
         """The first words."""
         self._restart(now_ms)
-        return [Tell(Words("请先不要碰评价器, 听几秒钟 …", "please leave the device alone; listening for some seconds …"))]
+        return [
+            Tell(Words("请先不要碰评价器, 听几秒钟 …", "please leave the device alone; listening for some seconds …"))
+        ]
 
     def feed(self, data: bytes, now_ms: int) -> list[Act]:
         """Bytes from the device."""
@@ -144,7 +155,7 @@ class Dialogue:
 
     def answer(self, text: str, now_ms: int) -> list[Act]:
         """A line from the person."""
-        return self._hear(text.strip().lower(), now_ms)
+        return self._hear(text.strip(), now_ms)
 
     def tick(self, now_ms: int) -> list[Act]:
         """Time goes by; to be called several times a second."""
@@ -169,7 +180,7 @@ class Dialogue:
         self._beats = Beats()
         self._group = b""
         self._heard_ms = -GAP_MS
-        self._pressed_ms: int | None = None
+        self._pressed_ms = None
         self._last_ms = 0
         self._key = self._press = 1
         self._go(self._idle, self._no_answer, now_ms)
@@ -194,11 +205,18 @@ class Dialogue:
         self._recorder.label(key_label(self._key, self._press))
         self._pressed_ms = None
         self._go(self._pressing, self._while_pressing, now_ms)
-        once = Words(f"第 {self._press} 次, 共 {PRESSES_MIN} 次", f"{self._press} of {PRESSES_MIN}")
-        end = Words("; 没有这个键就输入 e", "; type e if there is no such key") if self._key > 2 and self._press == 1 else Words("", "")
-        return [
-            Ask(Words(f"请短按按键 {self._key} 一下 ({once.zh}){end.zh}", f"press key {self._key} briefly, once ({once.en}){end.en}"))
-        ]
+        return self._ask_press()
+
+    def _ask_press(self) -> list[Act]:
+        which = f"{self._press}/{PRESSES_MIN}"
+        words = Words(f"请短按按键 {self._key} 一下 ({which})", f"press key {self._key} briefly, once ({which})")
+        if self._may_end():
+            words = Words(f"{words.zh}; 没有这个键就输入 e", f"{words.en}; type e if there is no such key")
+        return [Ask(words)]
+
+    def _may_end(self) -> bool:
+        """Whether what was pressed is enough, should there be no more keys."""
+        return self._key > 2 and self._press == 1
 
     def _pressing(self, now_ms: int) -> list[Act]:
         if self._pressed_ms is None:
@@ -211,16 +229,19 @@ class Dialogue:
         if self._press < PRESSES_MIN:
             self._press += 1
             return self._next_press(now_ms)
-        wrong = next((found for found in self._watch.findings() if found.kind in ("too-slow", "too-fast")), None)
+        wrong = next((found for found in self._watch.signs() if found.kind in ("too-slow", "too-fast")), None)
         if wrong is not None and self._rates():
             return [Tell(wrong.words), *self._offer_rates(now_ms)]
+        return self._next_key(now_ms)
+
+    def _next_key(self, now_ms: int) -> list[Act]:
         if self._key < self._plan.keys:
             self._key, self._press = self._key + 1, 1
             return self._next_press(now_ms)
         return self._judge(now_ms)
 
     def _while_pressing(self, text: str, now_ms: int) -> list[Act]:
-        if text == "e" and self._key > 2 and self._press == 1:
+        if text.lower() == "e" and self._may_end():
             # What was asked for and never pressed is no part of the recording.
             self._recorder.entries.pop()
             return self._judge(now_ms)
@@ -236,7 +257,7 @@ class Dialogue:
     # ---- other rates
 
     def _rates(self) -> list[int]:
-        return [rate for rate in self._plan.line.alt_baud if rate != self._plan.line.baud]
+        return [] if self._refused else [rate for rate in self._plan.line.alt_baud if rate != self.baud]
 
     def _offer_rates(self, now_ms: int) -> list[Act]:
         self._go(self._wait, self._consent, now_ms)
@@ -249,18 +270,16 @@ class Dialogue:
         return []
 
     def _consent(self, text: str, now_ms: int) -> list[Act]:
-        if text in ("y", "yes", "是"):
+        if text.lower() in _YES:
             self._left = self._rates()
             return self._try_rate(now_ms)
-        if text in ("n", "no", "否"):
-            return self._next_press(now_ms) if self._pressed_ms is None else self._after_refusal(now_ms)
-        return []
-
-    def _after_refusal(self, now_ms: int) -> list[Act]:
-        if self._key < self._plan.keys:
-            self._key, self._press = self._key + 1, 1
-            return self._next_press(now_ms)
-        return self._judge(now_ms)
+        if text.lower() not in _NO:
+            return []
+        if self._pressed_ms is not None:
+            self._refused = True  # asked once is enough
+            return self._next_key(now_ms)
+        self._go(self._pressing, self._while_pressing, now_ms)
+        return self._ask_press()
 
     def _try_rate(self, now_ms: int) -> list[Act]:
         if not self._left:
@@ -281,16 +300,16 @@ class Dialogue:
     def _listening(self, now_ms: int) -> list[Act]:
         if now_ms - self._since_ms < RATE_MS:
             return []
-        wrong = any(found.kind in ("too-slow", "too-fast") for found in self._watch.findings())
+        wrong = any(found.kind in ("too-slow", "too-fast") for found in self._watch.signs())
         if self._pressed_ms is None or wrong:
             return self._try_rate(now_ms)
         self._go(self._wait, self._judge_rate, now_ms)
         return [Ask(Words(f"{self.baud} 收到了字节, 就用它吗? y/n", f"bytes came at {self.baud}: use it? y or n"))]
 
     def _judge_rate(self, text: str, now_ms: int) -> list[Act]:
-        if text in ("y", "yes", "是"):
+        if text.lower() in _YES:
             return self.begin(now_ms)
-        return self._try_rate(now_ms) if text in ("n", "no", "否") else []
+        return self._try_rate(now_ms) if text.lower() in _NO else []
 
     # ---- what it comes to
 
@@ -337,9 +356,9 @@ class Dialogue:
         key = self._left_keys[0]
         letter, _, reason = text.partition(" ")
         meaning: KeyMeaning | None = None
-        if letter in LETTERS:
-            meaning = KeyMeaning(LETTERS[letter], reason.strip()[:_REASON_MAX])
-        elif text == "y" and key in self._plan.preset:
+        if letter.lower() in LETTERS:
+            meaning = KeyMeaning(LETTERS[letter.lower()], reason.strip()[:_REASON_MAX])
+        elif text.lower() in _YES and key in self._plan.preset:
             meaning = self._plan.preset[key]
         elif text:
             return [Tell(Words("请输入 a 到 e, 或直接回车", "type a to e, or Enter alone")), *self._ask_meaning(now_ms)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from protocols.profiles.vocabulary import Check, Expected, Framing, Length, Rule, Vector
 
@@ -121,13 +122,18 @@ def _varying(presses: Kind, check: range) -> _Varying | Unsure:
         return Unsure(_WHAT, Words(f"按键 {names} 的字节一样", f"keys {names} say the same bytes"))
     wild = tuple(at for at in changing if at not in keyed)
     counts = [at for at in wild if _is_count(presses, at)]
-    if wild and len(counts) != 1 or len(wild) > 1:
+    if (wild and len(counts) != 1) or len(wild) > 1:
         places = ", ".join(str(at + 1) for at in wild)
         why = Words(
-            f"第 {places} 个字节会变, 既不随按键也不像序号", f"byte {places} changes, and is neither the key nor a number"
+            f"第 {places} 个字节会变, 既不随按键也不像序号",
+            f"byte {places} changes, and is neither the key nor a number",
         )
         return Unsure(_WHAT, why)
-    alone = all(len({frame.data[at] for frame in presses if frame.push == push}) == 1 for at in wild for push in _pushes(presses))
+    alone = all(
+        len({frame.data[at] for frame in presses if frame.push == push}) == 1
+        for at in wild
+        for push in _pushes(presses)
+    )
     return _Varying(keyed, wild, wild[0] if wild and alone else None)
 
 
@@ -148,8 +154,8 @@ def _is_count(presses: Kind, at: int) -> bool:
     values = [value for number, value in enumerate(values) if number == 0 or value != values[number - 1]]
     if len(values) < len(_pushes(presses)):
         return False  # two presses of the same number could not be told apart
-    steps = [(after - before) % 256 for before, after in zip(values, values[1:], strict=False)]
-    falls = [after < before for before, after in zip(values, values[1:], strict=False)]
+    steps = [(after - before) % 256 for before, after in pairwise(values)]
+    falls = [after < before for before, after in pairwise(values)]
     usual = Counter(steps).most_common(1)[0][0]
     if all(1 <= step <= _STEP_MAX for step in steps):
         return True
@@ -334,7 +340,9 @@ def _rules(parting: Parting, kinds: Sequence[Kind], varying: _Varying, layout: _
         event = "ignore" if kind in parting.releases else _event(kind)
         for pattern in _patterns(kind, layout, presses):
             if any(pattern.meets(press) for press in presses):
-                why = Words("有些不是按键的帧, 与按键的帧分不开", "frames that are no press cannot be told from presses")
+                why = Words(
+                    "有些不是按键的帧, 与按键的帧分不开", "frames that are no press cannot be told from presses"
+                )
                 return Unsure(_WHAT, why)
             rule = Rule(event=event, command=pattern.command, data=pattern.text)  # type: ignore[arg-type]
             mine = _pattern(parting.presses, layout, ())

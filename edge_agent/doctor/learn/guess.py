@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from protocols.profiles.rules import number_of
 from protocols.profiles.vocabulary import Bare, Expected, Form, Framing, Pressing, Rule, Vector
 
 from ..words import Words
@@ -21,7 +22,7 @@ class Guess:
     press: Pressing
     notes: tuple[Words, ...] = ()
     frame: Framing | None = None
-    bare: Bare = Bare()
+    bare: Bare = field(default_factory=Bare)
     noise: frozenset[bytes] = frozenset()
     """Bytes of the recording that this profile does not explain."""
 
@@ -32,13 +33,8 @@ def hexed(data: bytes) -> str:
 
 def key_rules(codes: Mapping[int, int]) -> tuple[str, str] | None:
     """The key form by which these bytes are their keys' numbers, and the bytes; None if they are not."""
-    forms = {
-        "number": lambda key: key,
-        "digit": lambda key: 0x30 + key if key <= 9 else -1,
-        "bit": lambda key: 1 << key - 1 if 1 <= key <= 8 else -1,
-    }
-    for form, code in forms.items():
-        if all(code(key) == byte for key, byte in codes.items()):
+    for form in ("number", "digit", "bit"):
+        if all(number_of(byte, form) == key for key, byte in codes.items()):
             return form, ranges(sorted(codes.values()))
     return None
 

@@ -109,7 +109,9 @@ def enough(samples: Samples) -> Unsure | None:
     silent = Counter(push.key for push in samples.pushes if not push.groups)
     if silent:
         keys = _listed(sorted(silent))
-        return Unsure(what, Words(f"按键 {keys} 按下时有时没有字节", f"key {keys} was pressed and at times said nothing"))
+        return Unsure(
+            what, Words(f"按键 {keys} 按下时有时没有字节", f"key {keys} was pressed and at times said nothing")
+        )
     few = [key for key, presses in Counter(push.key for push in samples.pushes).items() if presses < PRESSES_MIN]
     if few:
         keys = _listed(sorted(few))

@@ -15,7 +15,8 @@ from protocols.profiles.vocabulary import Shape, Title
 
 def profile_text(shape: Shape) -> str:
     """The file of this profile. Reading it gives the same profile back."""
-    plain, tables = [], []
+    plain: list[tuple[str, Any]] = []
+    tables: list[tuple[str, Any]] = []
     for name, value in _given(shape):
         (tables if _is_table(value) else plain).append((name, value))
     lines = [f"{name} = {_inline(value)}" for name, value in plain]

@@ -106,7 +106,11 @@ class OddPanel:
         body = self.address + command + data
         width = {"none": 0, "modbus": 2, "ccitt": 2, "xmodem": 2}.get(self.check, 1)
         if self.length:
-            size = {"data": len(body), "rest": len(body) + width, "all": len(head) + 1 + len(body) + width + len(self.tail)}
+            size = {
+                "data": len(body),
+                "rest": len(body) + width,
+                "all": len(head) + 1 + len(body) + width + len(self.tail),
+            }
             body = bytes([size[self.length]]) + body
         frame = head + body
         covered = frame[self.start :]
