@@ -53,9 +53,8 @@ class Fit:
         return at > self.start and frame[at : at + self.size] == self.of(frame)
 
     def __str__(self) -> str:
-        name = self.check.kind
-        if name == "crc16":
-            name = f"{_NAMES[self.check.poly, self.check.init]} {self.check.order}"
+        crc = self.check
+        name = crc.kind if crc.kind != "crc16" else f"{_NAMES[crc.poly, crc.init]} {crc.order}"
         return f"{name} [{self.start}:{-self.tail - self.size}]"
 
 
