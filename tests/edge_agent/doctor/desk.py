@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
 
 from edge_agent.doctor.learn import idle_label, key_label
+from edge_agent.doctor.learn.dialogue import Ask, Dialogue, Finish, Plan
 from edge_agent.doctor.recording import Label, Piece, Recorder, Recording, replayed
 from protocols.profiles.events import Noise, Pressed
 from protocols.profiles.profile import Profile
@@ -69,3 +71,29 @@ def _phantoms(profile: Profile, recording: Recording, rng: Random) -> str:
     pieces = tuple(Piece(at * 1000, False, data) for at, data in enumerate(noise))
     phantoms = [each.what.raw for each in replayed(Recording(pieces), profile) if isinstance(each.what, Pressed)]
     return f"{len(phantoms)} phantoms, {phantoms[0].hex(' ')}" if phantoms else ""
+
+
+def learnt(panel, rng: Random, plan: Plan | None = None, now_ms: int = 0) -> tuple[Dialogue, Finish]:
+    """The whole conversation with a person who presses what they are asked to, and confirms no meaning."""
+    dialogue = Dialogue(plan or Plan(keys=len(panel.buttons)))
+    acts, press_ms, key = dialogue.begin(now_ms), None, 0
+    while True:
+        for act in acts:
+            if isinstance(act, Finish):
+                return dialogue, act
+            if isinstance(act, Ask):
+                asked = re.match(r"press key (\d+)", act.words.en)
+                key = int(asked[1]) if asked else 0
+                press_ms = now_ms + rng.randrange(300, 1500)
+        if press_ms is not None and press_ms <= now_ms:
+            press_ms = None
+            if key:
+                panel.press(key, now_ms)
+            else:
+                acts = dialogue.answer("", now_ms)
+                continue
+        now_ms += 10
+        said = b""
+        while more := panel.poll(now_ms):
+            said += more
+        acts = dialogue.feed(said, now_ms) if said else dialogue.tick(now_ms) if now_ms % 100 == 0 else []
