@@ -19,6 +19,7 @@ from . import clock
 from .__main__ import run as run_agent
 from .config import Settings, load
 from .doctor.commands import doctor, ports
+from .doctor.desk import learn, monitor, record, replay
 from .link import resolve
 from .outbox import Outbox
 from .outbox_file import OutboxMismatch
@@ -131,6 +132,10 @@ def export(path: Path, form: str) -> None:
 
 main.add_command(ports)
 main.add_command(doctor)
+main.add_command(monitor)
+main.add_command(learn)
+main.add_command(record)
+main.add_command(replay)
 
 
 class _Opened:

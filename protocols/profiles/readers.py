@@ -233,6 +233,8 @@ class BurstReader:
         words = burst.replace(b"\r", b"\n").split(b"\n") if self._text else [bytes([byte]) for byte in set(burst)]
         said = [self._rules.word(word) for word in {word for word in words if word}]
         meant = [heard for heard in said if heard is not None]
+        # A sign of life comes when it comes, also beside a key.
+        meant = [heard for heard in meant if type(heard.event) is not Beat] or meant[:1]
         if len(meant) > 1:
             reason = "several keys at once" if all(type(each.event) is Pressed for each in meant) else "a key in noise"
             return Heard(Noise(burst[:NOISE_MAX], reason))

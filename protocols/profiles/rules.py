@@ -94,9 +94,11 @@ def _fits(rule: Rule, parts: Parts) -> bool:
 
 
 def _key(rule: Rule, data: bytes) -> int | None:
-    for at in (rule.key_at, rule.count_at):
+    for at in (rule.key_at if rule.key is None else None, rule.count_at):
         if at is not None and not -len(data) <= at < len(data):
             return None
+    if rule.key is not None:
+        return rule.key
     value = data[rule.key_at]
     if rule.keys is not None and value not in bytes_of(rule.keys):
         return None
@@ -160,7 +162,7 @@ def bare_rules(shape: Shape) -> BareRules:
 
 def _of_byte(rule: Rule, byte: int) -> Heard | None:
     raw = bytes([byte])
-    key = number_of(byte, rule.key_form)
+    key = number_of(byte, rule.key_form) if rule.key is None else rule.key
     if rule.event == "key" and key is None:
         raise ValueError(f"bytes: {byte:02X} 不是按键 / is no key by key_form {rule.key_form!r}")
     match rule.event:
@@ -181,7 +183,7 @@ def _said(rule: Rule, found: re.Match[str], raw: bytes) -> Heard | None:
     device = groups.get("device") or ""
     match rule.event:
         case "key":
-            return Heard(Pressed(device, int(groups["key"]), 0, raw))
+            return Heard(Pressed(device, int(groups["key"]) if rule.key is None else rule.key, 0, raw))
         case "nobody":
             return Heard(NobodyPressed(device, raw))
         case "beat":

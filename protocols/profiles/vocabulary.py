@@ -172,6 +172,8 @@ class Rule(_Part, frozen=True):
     """Its value, an ASCII digit, or the one bit that is set (bit 0 is key 1)."""
     keys: Bytes | None = None
     """Frames: the values that may stand there; others are noise."""
+    key: Annotated[int, Meta(ge=0, le=999)] | None = None
+    """The key itself, where its bytes are a code and no number: one rule for each key."""
     count_at: Annotated[int, Meta(ge=-64, le=63)] | None = None
     """Frames: a byte of the data that differs from press to press, and is the same when one is repeated."""
     answer: Literal["ack", "echo", "none"] = "none"

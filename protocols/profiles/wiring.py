@@ -59,8 +59,10 @@ def _rule(rule: Rule, shape: Shape) -> Iterator[str]:
     elif shape.form == "text":
         if rule.pattern is None:
             yield "pattern: 缺少 / missing"
-        elif rule.event == "key" and "(?P<key>" not in rule.pattern:
-            yield "pattern: 缺少 (?P<key>…) / has no (?P<key>…)"
+        elif rule.event == "key" and ("(?P<key>" in rule.pattern) != (rule.key is None):
+            yield "pattern: 要么有 (?P<key>…), 要么有 key / has (?P<key>…), or the rule has key"
+    if rule.key is not None and (rule.event != "key" or rule.keys is not None or rule.key_form != "number"):
+        yield "key: 只用于 key 规则, 且不与 keys、key_form 同用 / for rules of keys only, without keys and key_form"
     if rule.event == "answer" and rule.name is None:
         yield "name: 缺少 / missing"
     if rule.answer != "none" and shape.form != "frame":

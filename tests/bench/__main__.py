@@ -11,7 +11,15 @@ from pathlib import Path
 
 import click
 
-from tests.bench import bench_agent, bench_collector, bench_devices, bench_evaluators, bench_press, bench_small
+from tests.bench import (
+    bench_agent,
+    bench_collector,
+    bench_devices,
+    bench_evaluators,
+    bench_learn,
+    bench_press,
+    bench_small,
+)
 from tests.bench.table import Bench, Figures, Measured, as_json, as_page, as_text, machine, of_runs
 
 BENCHES = (
@@ -19,6 +27,7 @@ BENCHES = (
     *bench_agent.BENCHES,
     *bench_devices.BENCHES,
     *bench_evaluators.BENCHES,
+    *bench_learn.BENCHES,
     *bench_collector.BENCHES,
     *bench_small.BENCHES,
 )

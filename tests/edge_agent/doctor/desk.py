@@ -1,0 +1,99 @@
+"""A person at the desk who presses what they are asked to, in virtual time, and the judge of what was learnt."""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+from edge_agent.doctor.learn import idle_label, key_label
+from edge_agent.doctor.learn.dialogue import Ask, Dialogue, Finish, Plan
+from edge_agent.doctor.recording import Label, Piece, Recorder, Recording, replayed
+from protocols.profiles.events import Noise, Pressed
+from protocols.profiles.profile import Profile
+
+QUIET_MS = 1500
+
+
+def recorded(panel, keys, rng: Random, presses: int = 3, idle_ms: int = 8_000, now_ms: int = 0) -> Recording:
+    """Idle first, then each key so often."""
+    recorder = Recorder()
+    recorder.label(idle_label())
+    now_ms = run(panel, recorder, now_ms, now_ms + idle_ms)
+    for key in keys:
+        for press in range(1, presses + 1):
+            recorder.label(key_label(key, press))
+            now_ms = run(panel, recorder, now_ms, now_ms + rng.randrange(400, 1500))
+            panel.press(key, now_ms)
+            now_ms = run(panel, recorder, now_ms, now_ms + QUIET_MS)
+    return Recording(tuple(recorder.entries))
+
+
+def run(panel, recorder: Recorder, now_ms: int, end_ms: int) -> int:
+    """Time goes by until then."""
+    while (due_ms := panel.next_ms(now_ms)) is not None and due_ms < end_ms:
+        now_ms = max(now_ms, due_ms)
+        while said := panel.poll(now_ms):
+            recorder.heard(said, now_ms)
+    return end_ms
+
+
+def equivalent(profile: Profile, panel, rng: Random, now_ms: int) -> str:
+    """Why this profile does not read fresh presses of the panel; empty if it does."""
+    keys = [rng.choice(panel.buttons) for _ in range(30)]
+    recording = recorded(panel, keys, rng, presses=1, now_ms=now_ms)
+    heard: list[Pressed] = []
+    wanted = None
+    entries = [*recording.entries, Label("end")]
+    for understood in replayed(Recording(tuple(entries)), profile):
+        match understood.what:
+            case Label(text):
+                got = list(dict.fromkeys((press.key, press.count) for press in heard))
+                if [key for key, _ in got] != ([] if wanted is None else [wanted]):
+                    return f"key {wanted} read as {got}"
+                wanted, heard = int(text.split()[1]) if text.startswith("key") else None, []
+            case Pressed() as press:
+                heard.append(press)
+            case Noise():
+                pass
+    return _phantoms(profile, recording, rng)
+
+
+def _phantoms(profile: Profile, recording: Recording, rng: Random) -> str:
+    """Presses that were none: in noise, and in frames with one bit wrong where the profile knows a checksum."""
+    if profile.shape.frame is None or profile.shape.frame.check is None:
+        return ""
+    noise = [rng.randbytes(rng.randrange(1, 12)) for _ in range(200)]
+    for piece in list(recording.pieces())[:20]:
+        for bit in range(8 * len(piece.data)):
+            wrong = bytearray(piece.data)
+            wrong[bit // 8] ^= 1 << bit % 8
+            noise.append(bytes(wrong))
+    pieces = tuple(Piece(at * 1000, False, data) for at, data in enumerate(noise))
+    phantoms = [each.what.raw for each in replayed(Recording(pieces), profile) if isinstance(each.what, Pressed)]
+    return f"{len(phantoms)} phantoms, {phantoms[0].hex(' ')}" if phantoms else ""
+
+
+def learnt(panel, rng: Random, plan: Plan | None = None, now_ms: int = 0) -> tuple[Dialogue, Finish]:
+    """The whole conversation with a person who presses what they are asked to, and confirms no meaning."""
+    dialogue = Dialogue(plan or Plan(keys=len(panel.buttons)))
+    acts, press_ms, key = dialogue.begin(now_ms), None, 0
+    while True:
+        for act in acts:
+            if isinstance(act, Finish):
+                return dialogue, act
+            if isinstance(act, Ask):
+                asked = re.match(r"press key (\d+)", act.words.en)
+                key = int(asked[1]) if asked else 0
+                press_ms = now_ms + rng.randrange(300, 1500)
+        if press_ms is not None and press_ms <= now_ms:
+            press_ms = None
+            if key:
+                panel.press(key, now_ms)
+            else:
+                acts = dialogue.answer("", now_ms)
+                continue
+        now_ms += 10
+        said = b""
+        while more := panel.poll(now_ms):
+            said += more
+        acts = dialogue.feed(said, now_ms) if said else dialogue.tick(now_ms) if now_ms % 100 == 0 else []
