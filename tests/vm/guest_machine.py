@@ -251,7 +251,9 @@ class Program:
         )
         found = [line for line in self.said(mark) if match(line)]
         if not found:
-            self._guest._fail(f"program {self.pid} ended with {self.returncode}: {self.lines[mark:]} {self.errors[-20:]}")
+            self._guest._fail(
+                f"program {self.pid} ended with {self.returncode}: {self.lines[mark:]} {self.errors[-20:]}"
+            )
         return found[0]
 
     def said(self, mark: int = 0) -> list[Words]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
 import pytest
 
-from .conftest import say
 from .desk import Agent, Panel, agent, appears, elapsed_ms, marks, opens
 from .guest_machine import Guest
 
@@ -64,7 +64,7 @@ BOTH = Return("another port and name", OTHER_PORT, True)
     ids=["by-path", "by-id"],
 )
 def test_an_adapter_that_was_pulled_out_is_back_in_two_seconds(
-    guest: Guest, panel: Panel, pytestconfig: pytest.Config, bound: str, returns: tuple[Return, ...]
+    guest: Guest, panel: Panel, say: Callable[[str], None], bound: str, returns: tuple[Return, ...]
 ) -> None:
     """Presses before, during and after each outage: every one is thanked in the end and kept once.
 
@@ -80,9 +80,8 @@ def test_an_adapter_that_was_pulled_out_is_back_in_two_seconds(
 
     back, outage = sorted(each[0] for each in measured), sorted(each[1] for each in measured)
     say(
-        pytestconfig,
         f"{CYCLES} × 拔插 / pulled and put back, VM_SEED={SEED}: 重新读取 / read again after {_spread(back)} ms; "
-        f"到致谢 / from plug to thanks {_spread(outage)} ms",
+        f"到致谢 / from plug to thanks {_spread(outage)} ms"
     )
     assert 2 * CYCLES == len(panel.pressed())
     assert [(made.boot, made.count, made.button) for made in panel.pressed()] == kept

@@ -53,7 +53,9 @@ class Orderly:
 
     def _do_start(self, order: Order) -> Order:
         pipe = subprocess.PIPE
-        program = subprocess.Popen(order["argv"], stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, cwd=PLACE)
+        program = subprocess.Popen(
+            order["argv"], stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, cwd=PLACE
+        )
         self._programs[program.pid] = program
         threading.Thread(target=self._follow, args=(program,), daemon=True).start()
         return {"pid": program.pid}
