@@ -1,5 +1,5 @@
 # 两条命令 / two commands:  make demo   make test
-# 其余 / others:            make bench  make lint  make clean
+# 其余 / others:            make bench  make vm-test  make lint  make clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -14,7 +14,7 @@ JSON    ?=
 KEEP    ?=
 PYTEST_ARGS ?=
 
-.PHONY: demo test bench mutations lint format setup mosquitto clean
+.PHONY: demo test bench mutations vm-test lint format setup mosquitto qemu clean
 
 # 一次繁忙的上午, 全部为独立进程 / a busy morning, every part a process of its own
 demo: $(READY)
@@ -23,6 +23,12 @@ demo: $(READY)
 
 test: $(READY) mosquitto
 	@$(BIN)/pytest $(PYTEST_ARGS)
+
+# 真实驱动、真实插拔: 在小虚拟机里运行代理 / real drivers and real unplugging: the agent in a small guest machine.
+# VM_CYCLES=200 拔插两百次 / pulls the adapter two hundred times
+vm-test: $(READY) qemu
+	@$(BIN)/python -m tests.vm.prepare
+	@$(BIN)/pytest -m vm tests/vm $(PYTEST_ARGS)
 
 bench: $(READY) mosquitto
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
@@ -58,6 +64,14 @@ mosquitto:
 		{ $$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq mosquitto >/dev/null; } || \
 		echo "装不上 mosquitto, 需要它的测试将跳过 / mosquitto could not be installed, its tests will be skipped"; }
 
+# 软件模拟的虚拟机与内核包 / a machine in software, and the lists that its kernel is fetched by
+qemu:
+	@[ -d .vm/kernel ] && command -v qemu-system-x86_64 >/dev/null && [ -x /bin/busybox ] || { \
+		echo "安装 qemu 和 busybox / installing qemu and busybox …"; \
+		if [ "$$(id -u)" = 0 ]; then SUDO=; else SUDO=sudo; fi; \
+		$$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq --no-install-recommends \
+			qemu-system-x86 busybox-static >/dev/null; }
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-run
+	rm -rf .vm $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-run
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
@@ -11,15 +11,22 @@ from .guest_machine import CONSOLE_SHOWN, Guest
 from .prepare import prepare
 
 _booted: list[Guest] = []
+_figures: list[str] = []
 
 
 @pytest.fixture(scope="session")
-def guest(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Guest]:
+def say() -> Callable[[str], None]:
+    """Takes a line for the end of the run, whatever pytest keeps of what tests print."""
+    return _figures.append
+
+
+@pytest.fixture(scope="session")
+def guest(tmp_path_factory: pytest.TempPathFactory, say: Callable[[str], None]) -> Iterator[Guest]:
     guest = Guest(prepare(), tmp_path_factory.mktemp("guest"))
     _booted.append(guest)
     try:
         guest.start()
-        say(pytestconfig, f"虚拟机启动用时 / the guest booted in {guest.booted_s:.1f} s")
+        say(f"虚拟机启动用时 / the guest booted in {guest.booted_s:.1f} s")
         yield guest
     finally:
         guest.stop()
@@ -40,11 +47,9 @@ def empty_ports(request: pytest.FixtureRequest) -> Iterator[None]:
         request.getfixturevalue("guest").unplug_all()
 
 
-def say(config: pytest.Config, words: str) -> None:
-    """A line for the person who watches, also when pytest keeps what tests print."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
-        reporter.write_line(f"\n{words}")
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for figure in _figures:
+        terminalreporter.write_line(figure)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,6 +1,6 @@
-"""Opens a port for itself alone, tries to open it once more, and says how that went as a JSON line.
+"""Holds a port in each way there is, has it opened once more in each way, and says how that went as JSON lines.
 
-Arguments: the node; how it is held (pyserial, ioctl, link); how the second one tries (pyserial, open); as which user id.
+Argument: the node. "nobody" may open it as a member of dialout may: what is asked is who holds it, not whose it is.
 """
 
 from __future__ import annotations
@@ -9,44 +9,83 @@ import errno
 import fcntl
 import json
 import os
-import subprocess
 import sys
 import termios
+from collections.abc import Callable
+from contextlib import suppress
 
 import serial
 
 from edge_agent.link import Link
 
-PYSERIAL = "import serial, sys; serial.Serial(sys.argv[1], exclusive=True)"
-PLAIN = "import os, sys; os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY)"
-ASKED = "import sys\ntry:\n    {}\nexcept OSError as error:\n    print(error.errno)"
+USERS = {"root": 0, "nobody": 65_534}
 
 
 def main() -> None:
-    node, how, second, user = sys.argv[1:]
-    os.chmod(node, 0o666)  # as for a member of dialout: what is asked is who holds it, not who may
-    held = _held(node, how)
-    code = ASKED.format({"pyserial": PYSERIAL, "open": PLAIN}[second])
-    asked = subprocess.run(
-        [sys.executable, "-I", "-c", code, node], user=int(user), capture_output=True, text=True, check=True
-    )
-    refused = errno.errorcode[int(asked.stdout)] if asked.stdout else None
-    print(json.dumps({"held": how, "second": second, "user": int(user), "refused": refused}), flush=True)
-    del held
+    (node,) = sys.argv[1:]
+    os.chmod(node, 0o666)
+    for held, (hold, let_go) in HOLDS.items():
+        for second, way in OPENS.items():
+            for who, user in USERS.items():
+                port = hold(node)
+                answer = {"held": held, "second": second, "who": who, "refused": _asked(way, node, user)}
+                print(json.dumps(answer), flush=True)
+                let_go(port)
 
 
-def _held(node: str, how: str) -> object:
-    """Something that holds the port as long as it is there."""
-    match how:
-        case "link":
-            link = Link(node, 9600)
-            link.open()
-            return link
-        case "ioctl":
-            number = os.open(node, os.O_RDWR | os.O_NOCTTY)
-            fcntl.ioctl(number, termios.TIOCEXCL)
-            return number
+def _asked(way: Callable[[str], object], node: str, user: int) -> str | None:
+    """Why another process of this user may not open the node; None if it may."""
+    child = os.fork()
+    if child == 0:
+        os.setuid(user)
+        os._exit(_error(way, node))
+    number = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return errno.errorcode[number] if number else None
+
+
+def _error(way: Callable[[str], object], node: str) -> int:
+    try:
+        way(node)
+    except OSError as error:
+        return error.errno or 255
+    return 0
+
+
+# ---- ways to hold it, and to open it
+
+
+def _by_pyserial(node: str) -> serial.Serial:
     return serial.Serial(node, exclusive=True)
+
+
+def _by_link(node: str) -> Link:
+    link = Link(node, 9600)
+    link.open()
+    return link
+
+
+def _plainly(node: str) -> int:
+    return os.open(node, os.O_RDWR | os.O_NOCTTY)
+
+
+def _by_ioctl(node: str) -> int:
+    port = _plainly(node)
+    fcntl.ioctl(port, termios.TIOCEXCL)
+    return port
+
+
+def _close(port: int) -> None:
+    with suppress(OSError):
+        fcntl.ioctl(port, termios.TIOCNXCL)
+    os.close(port)
+
+
+HOLDS: dict[str, tuple[Callable[[str], object], Callable[..., None]]] = {
+    "pyserial": (_by_pyserial, lambda port: port.close()),
+    "link": (_by_link, lambda port: port.close()),
+    "ioctl": (_by_ioctl, _close),
+}
+OPENS: dict[str, Callable[[str], object]] = {"pyserial": _by_pyserial, "plain": _plainly}
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def main() -> None:
     PLACE.mkdir()
     root = Path(__file__).parent.parent.parent.parent
     os.environ.update(PATH="/usr/sbin:/usr/bin:/sbin:/bin", PYTHONPATH=str(root), PYTHONUTF8="1", TMPDIR="/run/guest")
-    os.environ.update(PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1", HOME="/run/guest")
+    os.environ.update(PYTHONUNBUFFERED="1", HOME="/run/guest")
     Orderly(_channel()).serve()
 
 

@@ -1,6 +1,6 @@
 """Says each plug and unplug that the kernel tells of, as JSON lines, and keeps the links under /dev that udev would.
 
-Links as in systemd's 60-serial.rules and 60-persistent-input.rules: /dev/serial/by-id, by-path, /dev/input/by-id, by-path.
+Links as in systemd's 60-serial.rules and 60-persistent-input.rules: by-id and by-path, in /dev/serial and /dev/input.
 """
 
 from __future__ import annotations
