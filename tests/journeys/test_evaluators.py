@@ -1,9 +1,8 @@
 """Every evaluator through every group of faults: nothing is ever booked that was not meant, and each gap has a reason.
 
-A few seeds here; `make bench BENCH_ARGS=evaluators` runs them by the hundred. The rules that this proves, each seen to turn it red:
-without `same_ms` in the window a repeated press is booked for the next citizen (qs4, group 8); without `unsure_ms` in
-the outbox a stray press that a line held back is (key-byte, group 3); without the deaf time and the company rule in the
-burst reader an echo is a press (pj06, group 6); without INPCK on bare bytes a wrong baud rate forges keys (group 7).
+A few seeds here; `make bench BENCH_ARGS="--only evaluators"` runs them by the hundred. The rules that this proves, each
+of which `make mutations` breaks and sees red: one press for what is repeated until it is answered; no rating of what may
+be from before its invitation; nothing close to our own words is a key; a bare key stands alone.
 """
 
 from __future__ import annotations
