@@ -15,9 +15,9 @@ import click
 
 from protocols.errors import BadSettings
 
-from . import clock
+from . import clock, keypad
 from .__main__ import run as run_agent
-from .config import Settings, load
+from .config import Settings, load, profile_of
 from .doctor.commands import doctor, ports
 from .doctor.desk import learn, monitor, record, replay
 from .link import resolve
@@ -64,11 +64,18 @@ def check(path: Path) -> None:
     if not os.access(folder, os.W_OK):
         _give_up(f"{path.name}: outbox.path: 不能写入文件夹 / folder cannot be written: {folder}")
     for window in settings.windows:
-        click.echo(f"窗口 / window {window.id}: {window.device} @ {window.port}{_leads_to(window.port)}")
+        profile = profile_of(window.profile, path.parent)
+        where = window.port or "页面 / page"
+        click.echo(
+            f"窗口 / window {window.id}: {window.device} @ {where}{_leads_to(window.port)}"
+            f" · {profile.id} ({profile.shape.title.zh} / {profile.shape.title.en}; {profile.shape.evidence})"
+        )
     click.echo(f"{path.name}: 配置正确 / settings are right")
 
 
 def _leads_to(port: str) -> str:
+    if not port or keypad.is_keypad(port) or port.startswith("udp:"):
+        return ""
     found = resolve(port)
     if not isinstance(found, str):
         return f" ← {found}"

@@ -217,3 +217,11 @@ def group(gid: int, roots: Roots = HERE) -> tuple[str, list[str]]:
         if number == str(gid):
             return name, members.split(",")
     return str(gid), []
+
+
+def may(status: os.stat_result, account: Account, how: int) -> bool:
+    """Whether this account may use a file of this status, by its mode alone; `how` is os.R_OK, os.W_OK or both."""
+    if account.uid == 0:
+        return True
+    shift = 6 if status.st_uid == account.uid else 3 if status.st_gid in account.gids else 0
+    return status.st_mode >> shift & how == how

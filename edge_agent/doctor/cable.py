@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_agent import machine, ports
+from edge_agent import keypad, machine, ports
 from edge_agent.config import WindowSettings
 from edge_agent.machine import Account, Roots
 from edge_agent.ports import Ambiguous, Matcher, PortFacts
@@ -47,7 +46,8 @@ def examine(
     there: Sequence[PortFacts], windows: Sequence[WindowSettings], account: Account, roots: Roots
 ) -> list[Finding]:
     """All of it. Without windows, what can be said of every adapter."""
-    bound = [_bound(window, there) for window in windows if "://" not in window.port]
+    serial = [each for each in windows if each.port and "://" not in each.port and not keypad.is_keypad(each.port)]
+    bound = [_bound(window, there) for window in serial]
     devices = [each.device for each in bound if isinstance(each.device, str)]
     return [
         *(_windows(bound, there, account, roots) if bound else ()),
@@ -141,7 +141,7 @@ def _forbidden(device: str, account: Account, roots: Roots) -> Finding | None:
         status = Path(device).stat()
     except OSError:
         return None  # gone since it was listed, or a name of Windows
-    if account.uid == 0 or _may(status, account):
+    if account.uid == 0 or machine.may(status, account, os.R_OK | os.W_OK):
         return None
     name, members = machine.group(status.st_gid, roots)
     words = Words(f"{device}: {account.name} 没有权限", f"{device}: {account.name} may not use it")
@@ -153,16 +153,6 @@ def _forbidden(device: str, account: Account, roots: Roots) -> Finding | None:
         return Finding("port-permission", "bad", words, cure, f"newgrp {name}")
     cure = Words(f"加入 {name} 组, 然后重新登录", f"join the group {name}, then sign in again")
     return Finding("port-permission", "bad", words, cure, f"sudo usermod -aG {name} {account.name}")
-
-
-def _may(status: os.stat_result, account: Account) -> bool:
-    if status.st_uid == account.uid:
-        wanted = stat.S_IRUSR | stat.S_IWUSR
-    elif status.st_gid in account.gids:
-        wanted = stat.S_IRGRP | stat.S_IWGRP
-    else:
-        wanted = stat.S_IROTH | stat.S_IWOTH
-    return status.st_mode & wanted == wanted
 
 
 def _busy(bound: Sequence[Bound], roots: Roots) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from edge_agent.ports import PortFacts
 from protocols.errors import BadSettings
 from protocols.ratings import Moment
 
-from . import cable, host
+from . import cable, host, keypads
 from .findings import Finding
 from .words import Words
 
@@ -23,9 +23,11 @@ def examine(
     """All that is found, with the settings of `file`; without a file, what can be said of the machine alone."""
     settings, trouble = _settings(file) if file is not None else (None, [])
     windows = settings.windows if settings is not None else []
+    account = account or machine.account(roots)
     return [
         *trouble,
-        *cable.examine(there, windows, account or machine.account(roots), roots),
+        *cable.examine(there, windows, account, roots),
+        *keypads.examine(windows, account, roots),
         *(host.examine(settings, file, moment) if settings and file else host.clock(moment.synced)),
     ]
 

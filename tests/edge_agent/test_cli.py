@@ -54,13 +54,13 @@ def test_each_window_is_told_what_its_port_leads_to_now(file, tmp_path):
     (tmp_path / "panel").symlink_to("/dev/null")
     file.write_text(settings(window=str(tmp_path / "panel")), encoding="utf-8")
 
-    assert f"@ {tmp_path}/panel → /dev/null\n" in cli("check", "--config", file).output
+    assert f"@ {tmp_path}/panel → /dev/null · house" in cli("check", "--config", file).output
 
 
 @pytest.mark.parametrize(
     ("there", "words"),
     [
-        (["1-1"], "@ usb:1a86:7523 → /dev/null\n"),
+        (["1-1"], "@ usb:1a86:7523 → /dev/null · house"),
         (["1-1", "1-2"], "← 分不清是 /dev/null (usb:1-1) 或 /dev/null (usb:1-2), 请在 windows.port 中写明"),
         ([], "← 现在没有这个串口, 请检查线缆 / not there now, check the cable"),
     ],

@@ -1,8 +1,8 @@
 """Every evaluator through every group of faults: nothing is ever booked that was not meant, and each gap has a reason.
 
 A few seeds here; `make bench BENCH_ARGS="--only evaluators"` runs them by the hundred. The rules that this proves, each
-of which `make mutations` breaks and sees red: one press for what is repeated until it is answered; no rating of what may
-be from before its invitation; nothing close to our own words is a key; a bare key stands alone.
+of which `make mutations` breaks and sees red: what is repeated until it is answered is one press; what may be from
+before its invitation is no rating of it; nothing close to our own words is a key; a bare key stands alone.
 """
 
 from __future__ import annotations
