@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -196,9 +196,9 @@ class Guest:
         return answer
 
     def _listen(self) -> None:
-        for line in self._orders.makefile("rb"):
+        for words in _lines(self._orders):
             with self._heard:
-                self._take(json.loads(line))
+                self._take(words)
                 self._heard.notify_all()
 
     def _take(self, words: Words) -> None:
@@ -320,14 +320,23 @@ class Monitor:
         self._channel.close()
 
     def _listen(self) -> None:
-        for line in self._channel.makefile("rb"):
-            words = json.loads(line)
+        for words in _lines(self._channel):
             with self._heard:
                 if "event" in words:
                     self._events.append(words)
                 elif "QMP" not in words:
                     self._answers.append(words)
                 self._heard.notify_all()
+
+
+def _lines(channel: socket.socket) -> Iterator[Words]:
+    """Each JSON line that comes, until the machine is switched off."""
+    with channel.makefile("rb") as lines:
+        try:
+            for line in lines:
+                yield json.loads(line)
+        except ConnectionResetError:
+            return  # it was switched off with words of ours unread
 
 
 def _argv(argv: Sequence[object]) -> list[str]:
