@@ -1,6 +1,7 @@
 """The panels on real cables: a real pty and a real socket, with pyserial at the other end."""
 
 import os
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import pytest
 import serial
 
 from firmware_sim.bench import Change, Replugged, Unplugged
-from firmware_sim.faults import Faults
+from firmware_sim.faults import Faults, Happening
 from firmware_sim.line import (
     Commands,
     PtyLine,
@@ -23,6 +24,7 @@ from firmware_sim.line import (
     steady_clock,
 )
 from firmware_sim.panel import HousePanel, PressMade, PressThanked, Rebooted, frame
+from firmware_sim.panels.keys import KeyBytePanel
 
 PATIENCE_S = 5  # for a busy machine; what is expected comes within milliseconds
 
@@ -166,6 +168,34 @@ def test_nothing_blocks_if_nobody_reads_a_pty(tmp_path):
             assert b"now" == host.read(3)
         assert took_s < PATIENCE_S
         assert 900_000 < line.dropped < 1_000_000
+
+
+def test_a_cable_may_come_back_under_another_name_and_under_its_first_again(tmp_path):
+    """Never under both."""
+    with pty(tmp_path) as line:
+        names = []
+        for _ in range(2):
+            line.unplug()
+            line.rename()
+            line.replug()
+            names.append([name for name in os.listdir(tmp_path) if not name.startswith(".")])
+
+        assert [["panel0-other"], ["panel0"]] == names
+
+
+def test_a_pty_knows_what_the_host_has_set(tmp_path):
+    """Its rate, and whether it wants to see framing errors as 00: INPCK without IGNPAR and PARMRK."""
+    with pty(tmp_path) as line, serial.Serial(str(line.link), 19_200) as host:
+        rate, usual = line.host_baud(), line.error_as_zero()
+        settings = termios.tcgetattr(host.fileno())
+        seen = []
+        for flags in (termios.INPCK, termios.INPCK | termios.IGNPAR, termios.INPCK | termios.PARMRK):
+            settings[0] = flags
+            termios.tcsetattr(host.fileno(), termios.TCSANOW, settings)
+            seen.append(line.error_as_zero())
+
+        assert (19_200, False) == (rate, usual)
+        assert [True, False, False] == seen
 
 
 # ---- the socket
@@ -372,6 +402,34 @@ def test_a_reboot_is_written_down_and_told_before_it_is_said(tmp_path):
 
         assert [2] == [event.boot for event in hall.heard(Rebooted)]
         assert 3 == next_boot(path)
+
+
+def test_two_devices_swapped_are_heard_at_each_others_window(tmp_path):
+    """By fault: what the first says comes out of the second's port."""
+    stations = [station(PtyLine(tmp_path / f"panel{n}"), f"A{n}", f"D{n:04d}") for n in (0, 1)]
+    with Hall(stations):
+        stations[0].plan([Happening(0, "swap")])
+        swapped = until(lambda: stations[0].line.link.name == "panel1" and stations[0].line.plugged)
+        with serial.Serial(str(tmp_path / "panel1"), timeout=PATIENCE_S) as host:
+            host.write(frame("QUERY", "D0000"))
+
+            assert swapped
+            assert read_frame(host, b"BEAT").startswith(b"$BEAT,D0000,")
+
+
+def test_a_framing_error_is_read_as_the_hosts_terminal_wants_it(tmp_path):
+    """01 at 9600, read at 19200: 06, or 00 if it checks its input."""
+    line = PtyLine(tmp_path / "panel0")
+    wrong = Station("A1", KeyBytePanel("", steady_clock()()), line, Faults(baud_9600_19200=1))
+    with Hall([wrong]) as hall, serial.Serial(str(line.link), timeout=PATIENCE_S) as host:
+        hall.commands.press("A1", 1)
+        as_it_is = host.read(1)
+        settings = termios.tcgetattr(host.fileno())
+        settings[0] |= termios.INPCK
+        termios.tcsetattr(host.fileno(), termios.TCSANOW, settings)
+        hall.commands.press("A1", 2)
+
+        assert (b"\x06", b"\x00") == (as_it_is, host.read(1))
 
 
 def test_many_panels_share_a_thread(tmp_path):
