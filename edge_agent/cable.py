@@ -116,7 +116,7 @@ class Cable:
                 case Noise():
                     # Nobody can say whose it was: it is the line's.
                     for window in self.windows:
-                        window.noise += 1
+                        window.disturbed(moment)
                 case Pressed():
                     window_of = self._window(event.device)
                     if window_of is not None:

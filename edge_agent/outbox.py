@@ -244,6 +244,8 @@ class Outbox:
         begun = next((row for row in rows if _since_opened_ms(row, moment) >= press.age_ms), None)
         if begun is None or not _was_open(begun, press.age_ms, moment):
             return None, None
+        if _since_opened_ms(begun, moment) < press.age_ms + press.soon_ms:
+            return None, begun
         if _since_opened_ms(begun, moment) >= press.age_ms + press.unsure_ms:
             return begun, None
         if press.solicited and not self._was_asked_before(begun, press, moment):

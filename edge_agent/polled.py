@@ -80,7 +80,7 @@ class PolledCable:
             if isinstance(event, Pressed):
                 self._unkept[window.id] = (event, moment.mono_ms)
             else:
-                window.noise += 1
+                window.disturbed(moment)
         if window.id in self._unkept:
             event, seen_ms = self._unkept[window.id]
             # Some time since the last look: how long ago is not known, and said so.

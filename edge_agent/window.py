@@ -136,6 +136,11 @@ class Window:
         # The lines above have put them on the disk: only now may the device say thank you.
         return Taken(tuple(pressed for pressed, press in made if press is not None or self._again(pressed)), ())
 
+    def disturbed(self, moment: Moment) -> None:
+        """Noise on its line: a press that is being repeated may be in it."""
+        self.noise += 1
+        self._numbers.disturbed(moment.mono_ms)
+
     def heard(self, moment: Moment) -> None:
         """A sign of life of a device that has no name of its own."""
         self._heard_ms = moment.mono_ms
@@ -187,8 +192,8 @@ class Window:
             unsure_ms = max(unsure_ms, made_ms - self._deaf_since_ms)
         if not self._numbers.boot:
             self._numbers.boot = self._outbox.next_boot(self.device, moment.wall_ms)
-        press_id = PressId(self.device, self._numbers.boot, self._numbers.next())
-        return Press(press_id, pressed.key, pressed.age_ms, pressed.raw, unsure_ms, self.profile.shape.press.solicited)
+        press_id, how = PressId(self.device, self._numbers.boot, self._numbers.next()), self.profile.shape.press
+        return Press(press_id, pressed.key, pressed.age_ms, pressed.raw, unsure_ms, how.soon_ms, how.solicited)
 
     def _again(self, pressed: Pressed) -> bool:
         """Whether this key was the press before it said again: its answer was lost, so it is answered again."""
@@ -303,6 +308,10 @@ class Window:
         return f"另一台设备 / another device: {self._stranger}" if self._stranger else ""
 
 
+_Said = tuple[str, int, int | None]
+"""What a device says of a press: itself, the key, and a sequence number where it has one."""
+
+
 class _Numbers:
     """What stands in for a count where a device has none: which keys are presses of their own, and their numbers."""
 
@@ -310,8 +319,10 @@ class _Numbers:
         self._press = profile.shape.press
         self.boot = 0
         self._count = 0
-        self._made_ms: dict[tuple[str, int, int | None], int] = {}
+        self._made_ms: dict[_Said, int] = {}
+        self._last: _Said | None = None
         self._last_ms: int | None = None
+        """When the last key came that was taken, or taken for one that had been."""
 
     def next(self) -> int:
         self._count += 1
@@ -322,18 +333,28 @@ class _Numbers:
         said = _said(pressed)
         before_ms = self._made_ms.get(said)
         if before_ms is not None and made_ms - before_ms <= self._press.same_ms:
-            self._made_ms[said] = self._last_ms = made_ms
+            self._hear(said, made_ms)
             return "repeated"
-        held = before_ms is not None and before_ms == self._last_ms
+        held = before_ms is not None and self._last == said
         if self._last_ms is not None and made_ms - self._last_ms < self._press.min_gap_ms:
             if held:
                 # A key that is held goes on and on; one that bounces onto another key says no more than the first did.
-                self._made_ms[said] = self._last_ms = made_ms
+                self._hear(said, made_ms)
             return "too soon"
         if len(self._made_ms) >= _KEYS_MAX:
             self._made_ms.clear()
-        self._made_ms[said] = self._last_ms = made_ms
+        self._hear(said, made_ms)
         return ""
+
+    def _hear(self, said: _Said, made_ms: int) -> None:
+        self._made_ms[said] = self._last_ms = made_ms
+        self._last = said
+
+    def disturbed(self, now_ms: int) -> None:
+        """Something was said that could not be read: a press that was being repeated may still be."""
+        for said, made_ms in self._made_ms.items():
+            if now_ms - made_ms <= self._press.same_ms:
+                self._made_ms[said] = now_ms
 
     def is_again(self, pressed: Pressed) -> bool:
         """Whether a press that said the same has been kept."""
@@ -343,10 +364,10 @@ class _Numbers:
         """These are not on disk: said again, they are presses."""
         for pressed in presses:
             self._made_ms.pop(_said(pressed), None)
-        self._last_ms = max(self._made_ms.values(), default=None)
+        self._last, self._last_ms = None, max(self._made_ms.values(), default=None)
 
 
-def _said(pressed: Pressed) -> tuple[str, int, int | None]:
+def _said(pressed: Pressed) -> _Said:
     return pressed.device, pressed.key, pressed.count
 
 

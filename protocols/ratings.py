@@ -72,6 +72,8 @@ class Press:
     """The frame as it came."""
     unsure_ms: int = 0
     """How much older it may be than that: 0 from a device that says how old its presses are."""
+    soon_ms: int = 0
+    """Sooner after its invitation opened nobody can have made it: it answers an older one."""
     solicited: bool = False
     """Whether its device takes a key only after it was asked to."""
 

@@ -353,3 +353,25 @@ def test_health_says_what_the_device_is_taken_for(bare):
     health = bare.health(at(12_000))
 
     assert ("key-byte", "generic", 0) == (health.profile, health.evidence, health.not_taken)
+
+
+def test_a_repeat_that_was_damaged_on_its_way_is_still_one(qs4, box):
+    """Six seconds of noise between two sayings of one press. Red if noise counts as silence."""
+    hears(qs4, QS4_KEY_2, 12_000)
+    for ms in range(12_600, 18_600, 600):
+        hears(qs4, QS4_KEY_2[:-2] + b"\x00\x16", ms)
+    hears(qs4, QS4_KEY_2, 18_600)
+
+    assert 1 == len(presses(box))
+
+
+def test_an_answer_that_comes_before_anybody_can_have_read_the_question_is_an_old_one(box):
+    """A tablet's answers carry no id. Red without `soon_ms`."""
+    line = alone(box, "sundyn-udp")
+    for number, opened_ms, answer_ms in ((1, 12_000, 12_800), (2, 60_000, 62_000)):
+        line.feed(b"", at(opened_ms))
+        box.open_invitation(invitation(number, at(opened_ms), seconds=15))
+        line.feed(b"", at(answer_ms - 1))
+        line.feed(b'{"appriseresult":"%d","tagId":""}' % number, at(answer_ms))
+
+    assert [(None, an_id(1)), (an_id(2), "")] == [(record.invitation, record.doubt) for record in presses(box)]
