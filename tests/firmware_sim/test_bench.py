@@ -109,6 +109,14 @@ def test_a_pulled_cable_carries_nothing_and_comes_back(seed):
     assert 1 == line.renamed
 
 
+def test_what_was_on_its_way_is_gone_with_the_cable():
+    """A key that was held back for 50 ms does not come out of the cable that is put back."""
+    line = VirtualLine(KeyBytePanel(), Faults(glue=1), 1)
+    line.plan([Happening(0, "closure", 1), Happening(10, "unplug"), Happening(20, "replug")])
+
+    assert [] == heard(line, 1_000)
+
+
 def test_a_device_that_gets_its_power_may_say_something_first():
     """00 and FF, at the start and after each reboot."""
     line = VirtualLine(KeyBytePanel(), Faults(power_on=1), 1)
