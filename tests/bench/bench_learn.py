@@ -34,10 +34,9 @@ def learning(_folder: Path) -> dict[str, float]:
 BENCHES = (
     Bench(
         name="learn",
-        how="100 个无人认识的面板 (形状由种子定), 每键按三次; 学到的配置"
-        "再读同一面板的新按键、心跳、噪声和错一位的帧。\n\n"
-        "100 panels that no profile knows, shape chosen by seed, each key pressed three times; what is learnt then"
-        " reads fresh presses of the same panel, its signs of life, noise, and frames with one bit wrong.",
+        how="100 个无人认识的面板 (形状由种子定), 每键按三次; 再用学到的配置读新的按键、心跳、噪声和错一位的帧。\n\n"
+        "100 panels that no profile knows, shape chosen by seed, each key pressed three times; what is learnt reads"
+        " fresh presses, signs of life, noise, and frames one bit wrong.",
         bounded_by="三次按键里看得见的东西 what three presses of each key show",
         lines=(
             Line("right", "配置正确 profile right", "%", at_least=95),

@@ -7,7 +7,7 @@ from random import Random
 
 from edge_agent.doctor.learn import idle_label, key_label
 from edge_agent.doctor.learn.dialogue import Ask, Dialogue, Finish, Plan
-from edge_agent.doctor.recording import Label, Piece, Recorder, Recording, replayed
+from edge_agent.doctor.recording import Label, Piece, Recorder, Recording, replayed, write
 from protocols.profiles.events import Noise, Pressed
 from protocols.profiles.profile import Profile
 
@@ -78,6 +78,7 @@ def learnt(panel, rng: Random, plan: Plan | None = None, now_ms: int = 0) -> tup
     dialogue = Dialogue(plan or Plan(keys=len(panel.buttons)))
     acts, press_ms, key = dialogue.begin(now_ms), None, 0
     while True:
+        assert now_ms < 600_000, f"never ends: {write(dialogue.recording)[-2000:]}"
         for act in acts:
             if isinstance(act, Finish):
                 return dialogue, act

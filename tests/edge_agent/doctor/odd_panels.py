@@ -69,7 +69,7 @@ class OddPanel:
         while self._out and self._out[0][0] <= now_ms:
             at_ms, data = self._out.pop(0)
             if data == b"beat":
-                insort(self._out, (at_ms + self.beat_ms, b"beat"))
+                insort(self._out, (max(at_ms, now_ms - self.beat_ms) + self.beat_ms, b"beat"))
                 data = self._beat()
             said += data
         return said
