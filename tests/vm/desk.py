@@ -17,6 +17,8 @@ from .guest_machine import PYTHON, Guest, Program
 DEVICE = "D0217"
 WINDOW = "3"
 THANKED_S = 30  # a press that is not thanked by then never will be
+HELD = {"house": "/dev/ttyUSB", "hid-keypad": "/dev/input/event"}
+"""How the nodes begin that a device of this profile has."""
 _numbers = itertools.count(1)
 
 
@@ -71,13 +73,13 @@ class Panel:
 class Agent:
     """The agent, running in the guest with an outbox in memory and no broker within reach."""
 
-    def __init__(self, guest: Guest, port: str):
+    def __init__(self, guest: Guest, port: str, profile: str = "house"):
         self._guest = guest
         self._number = next(_numbers)
         self.file = f"agent-{self._number}.toml"
-        guest.write(self.file, _settings(f"outbox-{self._number}.db", port))
+        guest.write(self.file, _settings(f"outbox-{self._number}.db", port, profile))
         self.program = guest.start_program([PYTHON, "-m", "edge_agent", "run", "--config", self.file])
-        self.holds = guest.start_program(["holds.py", self.program.pid, "/dev/ttyUSB"])
+        self.holds = guest.start_program(["holds.py", self.program.pid, HELD[profile]])
         """From when to when it holds which port, by the guest's own clock."""
 
     def stop(self) -> None:
@@ -93,9 +95,9 @@ class Agent:
 
 
 @contextmanager
-def agent(guest: Guest, port: str) -> Iterator[Agent]:
+def agent(guest: Guest, port: str, profile: str = "house") -> Iterator[Agent]:
     """A running agent; it is stopped when this is left, whatever happened."""
-    agent = Agent(guest, port)
+    agent = Agent(guest, port, profile)
     try:
         yield agent
     finally:
@@ -123,7 +125,7 @@ def elapsed_ms(since_s: float) -> int:
     return round((time.monotonic() - since_s) * 1000)
 
 
-def _settings(outbox: str, port: str) -> str:
+def _settings(outbox: str, port: str, profile: str) -> str:
     return f"""
 agent = "hall-pc-1"
 [outbox]
@@ -136,4 +138,5 @@ password = "x"
 id = "{WINDOW}"
 device = "{DEVICE}"
 port = "{port}"
+profile = "{profile}"
 """

@@ -25,14 +25,19 @@ SERIAL = "A50285BI"
 PORT, OTHER_PORT, STRANGERS_PORT = "1", "4.3", "2"
 
 BY_NAME = "/dev/ttyUSB0"
+EVENT = "/dev/input/event"
 BY_PATH = "/dev/serial/by-path/pci-0000:00:04.0-usb-0:1:1.0-port0"
+BY_SOCKET = "usb:1-1"
+BY_SERIAL = f"usb:0403:6001:{SERIAL}"
+BY_MAKE = "usb:0403:6001"
 BY_ID = f"/dev/serial/by-id/usb-QEMU_QEMU_USB_SERIAL_{SERIAL}-if00-port0"
 
 
-def test_a_press_on_a_real_adapter_is_kept_and_thanked(guest: Guest, panel: Panel) -> None:
+@pytest.mark.parametrize("bound", [BY_NAME, BY_PATH, BY_ID, BY_MAKE])
+def test_a_press_on_a_real_adapter_is_kept_and_thanked(guest: Guest, panel: Panel, bound: str) -> None:
     """Panel, TCP, QEMU's adapter, ftdi_sio, tty, agent, outbox, and the thanks all the way back."""
     guest.plug("adapter", PORT, panel.line.port, SERIAL)
-    with agent(guest, BY_NAME) as running:
+    with agent(guest, bound) as running:
         opens(running, BY_NAME, 0)
         for button in (1, 5, 3):
             panel.press(button)
@@ -60,8 +65,8 @@ BOTH = Return("another port and name", OTHER_PORT, True)
 
 @pytest.mark.parametrize(
     ("bound", "returns"),
-    [(BY_PATH, (RENAMED, SAME)), (BY_ID, (OTHER, RENAMED, BOTH, SAME))],
-    ids=["by-path", "by-id"],
+    [(BY_SOCKET, (RENAMED, SAME)), (BY_SERIAL, (OTHER, RENAMED, BOTH, SAME))],
+    ids=["usb socket", "serial number"],
 )
 def test_an_adapter_that_was_pulled_out_is_back_in_two_seconds(
     guest: Guest, panel: Panel, say: Callable[[str], None], bound: str, returns: tuple[Return, ...]
@@ -86,6 +91,52 @@ def test_an_adapter_that_was_pulled_out_is_back_in_two_seconds(
     assert 2 * CYCLES == len(panel.pressed())
     assert [(made.boot, made.count, made.button) for made in panel.pressed()] == kept
     assert max(back) <= BACK_MS
+
+
+def test_of_two_adapters_alike_none_is_taken_until_somebody_says_which(guest: Guest, panel: Panel) -> None:
+    """Same make, same serial number: both are named with their sockets, none is opened. Red if the first is."""
+    guest.plug("adapter", PORT, panel.line.port, "0001")
+    seen = marks(guest.plugs)
+    guest.plug_stranger("stranger", STRANGERS_PORT, serial="0001")
+    appears(guest, *seen)
+    with agent(guest, BY_MAKE) as running:
+        assert until_said(running, "usb:1-1", "usb:1-2", "say which in windows.port"), running.program.errors
+        assert [] == [line for line in running.holds.said() if line.get("did") == "open"]
+        running.stop()
+
+
+def test_a_key_of_a_real_keypad_is_kept_and_types_nowhere(guest: Guest) -> None:
+    """Found by its make, grabbed, pulled out and put into another socket: back under whatever number it has."""
+    mark = len(guest.plugs.lines)
+    guest.plug_any("usb-kbd", "keypad", "4.1")
+    node = appears(guest, mark, EVENT)["node"]
+    with agent(guest, "hid:0627:0001", "hid-keypad") as running:
+        opens(running, node, 0)
+        assert until_said(running, "cable in")  # grabbed by now: what is typed before that is forgotten
+        guest.send_key("kp_5")
+        assert until_said(running, "press kept"), running.program.errors
+        guest.unplug_any("keypad")
+        mark, held = len(guest.plugs.lines), len(running.holds.lines)
+        guest.plug_any("usb-kbd", "keypad", "3")
+        there = appears(guest, mark, EVENT)
+        again = opens(running, there["node"], held)
+        assert until_said(running, "cable in", times=2)
+        guest.send_key("kp_2")
+        assert until_said(running, "-2 无邀请")
+        running.stop()
+
+        assert [5, 2] == [button for _, _, button in running.kept()]
+        assert again["at_ms"] - there["at_ms"] <= BACK_MS
+
+
+def until_said(running: Agent, *words: str, times: int = 1, within_s: float = 60.0) -> bool:
+    """Whether so many lines of its log have all of these words before the time is over."""
+    deadline_s = time.monotonic() + within_s
+    while sum(all(word in line for word in words) for line in running.program.errors) < times:
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _cycle(guest: Guest, panel: Panel, running: Agent, back: Return, rng: Random) -> tuple[int, int]:
