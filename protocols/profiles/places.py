@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 _TOKEN = re.compile(
@@ -24,7 +25,7 @@ class _Token(NamedTuple):
 
 def line_of(text: str, path: str) -> int:
     """The line of `rules[2].event` (counted from 1), or of the nearest thing around it that the text names."""
-    lines = _Scan(text).lines
+    lines = _lines(text)
     while path and path not in lines:
         path = path[: max(path.rfind("."), path.rfind("["), 0)]
     return lines.get(path, 1)
@@ -34,6 +35,11 @@ def with_line(text: str, mistake: str) -> str:
     """`rules[2].event: …` with its line in front, in both languages."""
     line = line_of(text, mistake.partition(": ")[0])
     return f"第 {line} 行 / line {line}: {mistake}"
+
+
+@lru_cache(maxsize=1)  # a file full of mistakes is gone through once
+def _lines(text: str) -> dict[str, int]:
+    return _Scan(text).lines
 
 
 class _Scan:
