@@ -71,4 +71,17 @@ def shipped(id: str) -> Profile:
 
 def json_schema() -> dict[str, Any]:
     """What a profile may say, as JSON Schema."""
-    return msgspec.json.schema(Shape)
+    schema: dict[str, Any] = _ended(msgspec.json.schema(Shape))
+    return schema
+
+
+def _ended(part: Any) -> Any:
+    """The same with every pattern's end as JSON Schema writes it: there `\\Z` is the letter."""
+    if isinstance(part, dict):
+        return {
+            key: each.removesuffix("\\Z") + "$" * each.endswith("\\Z")
+            if key == "pattern" and isinstance(each, str)
+            else _ended(each)
+            for key, each in part.items()
+        }
+    return [_ended(each) for each in part] if isinstance(part, list) else part

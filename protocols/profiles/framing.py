@@ -9,7 +9,7 @@ from functools import reduce
 from operator import xor
 from typing import NamedTuple
 
-from .vocabulary import Check, Framing, Length
+from .vocabulary import Check, Escape, Framing, Length
 
 NOISE_MAX = 64  # bytes of noise that are kept to be looked at; a line can make megabytes of it
 _CACHE_MAX = 4096  # a device says few different things: its keys, its states, a counter byte or two
@@ -51,6 +51,8 @@ class Frames:
             raise ValueError(f"{len(data)} bytes of data, expected {framing.data_min} to {framing.data_max}")
         if len(command) != (framing.command_bytes if self.has("command") else 0):
             raise ValueError(f"command {command.hex(' ')!r} has the wrong size")
+        if not 0 <= address < 1 << 8 * framing.address_bytes:
+            raise ValueError(f"address {address} does not fit into {framing.address_bytes} bytes")
         parts = {
             "address": address.to_bytes(framing.address_bytes, "big"),
             "command": command,
@@ -73,12 +75,13 @@ class Frames:
         head = self.head
         wanted = re.compile(re.escape(head), re.DOTALL)
         least = len(head)
-        if self.framing.length is not None:
+        if self.framing.length is not None and self.framing.escape is None:
             # A line may be nothing but heads: one whose length cannot be is passed over without a look from Python.
+            # Where bytes are escaped nobody knows yet where the length stands.
             least = self._length_at() + self.framing.length.bytes
-            plus = self.framing.length.plus + self._counted_without_data()
-            numbers = range(self.framing.data_min + plus, self.framing.data_max + plus + 1)
-            fitting = (number.to_bytes(self.framing.length.bytes, self.framing.length.order) for number in numbers)
+            fitting = (
+                number.to_bytes(self.framing.length.bytes, self.framing.length.order) for number in self._sizes()
+            )
             gap = b".{%d}" % (self._length_at() - len(head))
             wanted = re.compile(re.escape(head) + gap + b"(?:" + b"|".join(map(re.escape, fitting)) + b")", re.DOTALL)
         return _beginner(head, wanted, least)
@@ -91,9 +94,7 @@ class Frames:
             return self._end_at_tail
         if framing.length is None:
             return _ender_of_one_size(self.overhead + framing.data_max)
-        plus = framing.length.plus + self._counted_without_data()
-        sizes = {data + plus: self.overhead + data for data in range(framing.data_min, framing.data_max + 1)}
-        return _ender_by_length(self._length_at(), framing.length, sizes)
+        return _ender_by_length(self._length_at(), framing.length, self._sizes())
 
     def open(self, frame: bytes) -> Parts | str:
         """What stands in this whole frame, or why it is none."""
@@ -153,10 +154,18 @@ class Frames:
             at += piece.size
         return at
 
-    def _counted_without_data(self) -> int:
-        counts = self.framing.length.counts if self.framing.length is not None else []
+    def _sizes(self) -> dict[int, int]:
+        """Each number that the length may be, and how long the frame is then."""
+        length = self.framing.length
+        if length is None:
+            return {}
         sizes = {piece.name: piece.size for piece in self.pieces}
-        return sum(sizes.get(name, 0) for name in counts if name != "data")
+        without_data = length.plus + sum(sizes[name] for name in length.counts if name != "data")
+        counted = "data" in length.counts
+        return {
+            without_data + data * counted: self.overhead + data
+            for data in range(self.framing.data_min, self.framing.data_max + 1)
+        }
 
     def _size(self, name: str, parts: dict[str, bytes]) -> int:
         if name == "length" and self.framing.length is not None:
@@ -246,7 +255,7 @@ def _ender_by_length(length_at: int, length: Length, sizes: dict[int, int]) -> C
 
 
 def frames_of(framing: Framing) -> Frames:
-    """The frames of this description; ValueError says what contradicts itself in it."""
+    """The frames of this description; ValueError says what contradicts itself in it, with the key below `frame`."""
     pieces = tuple(_pieces(framing))
     names = [piece.name for piece in pieces]
     for name in ("address", "command", "data", "check"):
@@ -261,16 +270,54 @@ def frames_of(framing: Framing) -> Frames:
     if "data" not in names and framing.data_max:
         raise ValueError("layout: 没有 data 时 data_max 应为 0 / without data, data_max has to be 0")
     if framing.data_min > framing.data_max:
-        raise ValueError("data_min 大于 data_max / is larger than data_max")
+        raise ValueError("data_min: 大于 data_max / is larger than data_max")
     if "length" in names and "data" in names and names.index("data") < names.index("length"):
         raise ValueError("layout: length 要在 data 之前 / length has to come before data")
     if framing.length is None and framing.data_min != framing.data_max and framing.tail is None:
-        raise ValueError("frame: 看不出在哪里结束 / no end: give length, tail or data of one size")
-    if framing.escape is not None and framing.tail is None:
-        raise ValueError("escape: 需要 tail / needs a tail")
+        raise ValueError("tail: 看不出在哪里结束 / no end: give length, tail or data of one size")
     tail = bytes.fromhex(framing.tail or "")
+    if framing.escape is not None:
+        _check_escape(framing.escape, tail)
     overhead = len(bytes.fromhex(framing.head)) + sum(piece.size for piece in pieces) + len(tail)
-    return Frames(bytes.fromhex(framing.head), pieces, tail, framing, overhead)
+    frames = Frames(bytes.fromhex(framing.head), pieces, tail, framing, overhead)
+    if framing.length is not None:
+        _check_length(framing.length, frames)
+    if framing.check is not None:
+        _check_covered(framing.check, frames)
+    return frames
+
+
+def _check_escape(escape: Escape, tail: bytes) -> None:
+    mark, by, of = (bytes.fromhex(text) for text in (escape.byte, escape.xor, escape.of))
+    if not tail:
+        raise ValueError("escape: 需要 tail / needs a tail")
+    if len(mark) != 1 or len(by) != 1:
+        raise ValueError("escape: byte 和 xor 各一个字节 / byte and xor are one byte each")
+    if mark[0] not in of or tail[0] not in of:
+        raise ValueError("escape.of: 要含 byte 自身和 tail 首字节 / has to contain byte itself and the tail's first")
+    if any(byte ^ by[0] in of for byte in of):
+        raise ValueError("escape.xor: 转义后又成了要转义的字节 / makes a byte that would have to be escaped itself")
+
+
+def _check_length(length: Length, frames: Frames) -> None:
+    for name in length.counts:
+        if not frames.has(name) or length.counts.count(name) > 1:
+            raise ValueError(f"length.counts: {name} 在布局里没有, 或写了两次 / is not in the layout, or counted twice")
+    framing = frames.framing
+    if "data" not in length.counts and framing.data_min != framing.data_max:
+        raise ValueError("length.counts: 应含 data, 它的长短不一 / has to count data, which differs in size")
+    numbers = frames._sizes()
+    if min(numbers) < 0 or max(numbers) >= 1 << 8 * length.bytes:
+        raise ValueError(f"length: {min(numbers)} 到 / to {max(numbers)} 写不进 / does not fit {length.bytes} bytes")
+
+
+def _check_covered(check: Check, frames: Frames) -> None:
+    for name in check.over:
+        there = any(piece.fixed for piece in frames.pieces) if name == "fixed" else frames.has(name)
+        if name != "head" and not there:
+            raise ValueError(f"check.over: {name} 在布局里没有 / is not in the layout")
+    if not check.over:
+        raise ValueError("check.over: 什么也没有覆盖 / covers nothing")
 
 
 def _pieces(framing: Framing) -> Iterator[Piece]:

@@ -22,7 +22,7 @@ from .readers import (
     Reader,
     ScreenReader,
 )
-from .rules import BareRules, FrameRules, Heard, bare_rules
+from .rules import BareRules, FrameRules, Heard, bare_rules, check_answers
 from .saying import Values, Voice, voice_of
 from .vocabulary import CommandName, Shape
 
@@ -68,7 +68,8 @@ class Profile:
         return (
             self.shape.form == "house"
             or self.shape.modbus is not None
-            or bool(self._frames and self._frames.frames.has("address"))
+            or bool(self._frames and self.shape.form == "frame" and self._frames.frames.has("address"))
+            or bool(self._bare and self._bare.names_devices)
         )
 
     @property
@@ -157,9 +158,14 @@ class Profile:
 
 def profile_of(shape: Shape) -> Profile:
     """The profile of this shape; ValueError says what contradicts itself in it. Its vectors are not run here."""
-    frames = frames_of(shape.frame) if shape.frame is not None else None
+    try:
+        frames = frames_of(shape.frame) if shape.frame is not None else None
+    except ValueError as error:
+        raise ValueError(f"frame.{error}") from error
     bare = bare_rules(shape) if shape.form in ("byte", "text") else None
     rules = FrameRules(tuple(shape.rules), frames, shape.ack, shape.nak) if frames is not None else None
+    if rules is not None and shape.form == "frame":
+        check_answers(rules)
     return Profile(shape, rules, bare, voice_of(shape, frames))
 
 

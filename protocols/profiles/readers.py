@@ -20,10 +20,12 @@ from .framing import NOISE_MAX
 from .rules import NOT_FRAMED, BareRules, FrameRules, Heard, aged
 from .vocabulary import Shape
 
-_MEANINGS_MAX = 4096  # frames whose meaning is remembered: a device has few keys, and a counter byte makes 256 of each
+_MEANINGS_MAX = 1024  # frames whose meaning is remembered: a device has few keys, and a counter byte makes 256 of each
 _SENT_MAX = 16  # frames of ours that may still come back; an echo is there within the time of a few frames
 _ECHO_MS = 500  # a line server in between adds its own delay
 _BURST_MAX = 256  # bytes without a pause; whoever says more than that is not pressing a key
+_SCREEN_MAX = 1024  # bytes; a press of our own page is under 100
+_NUMBER_END = 10**10  # as on our own line: larger is no number of anything here
 _STUCK_MS = 30_000  # a key that is held so long is a book lying on it
 
 
@@ -88,6 +90,8 @@ class FrameReader:
 
     def feed(self, data: bytes, now_ms: int) -> list[Heard]:
         given_up = self.quiet(now_ms)
+        if not data:
+            return given_up
         self._fed_ms = now_ms
         return given_up + self._read(self._held + data, now_ms)
 
@@ -249,7 +253,6 @@ class LineReader:
     def __init__(self, shape: Shape, rules: BareRules):
         self._rules = rules
         self._longest = shape.bare.longest
-        self._lf_ends = any(end in ("LF", "CRLF") for end in shape.bare.ends)
         self._cr_ends = "CR" in shape.bare.ends
         self._held = b""
         self._meanings: dict[bytes, Heard | None] = {}
@@ -263,16 +266,16 @@ class LineReader:
         self._held = lines.pop()
         heard: list[Heard] = []
         for line in lines:
+            line = line.removesuffix(b"\r")
             if self._too_long or len(line) > self._longest:
                 heard.append(Heard(Noise(line[:NOISE_MAX], "a line that is too long")))
                 self._too_long = False
                 continue
-            line = line.removesuffix(b"\r")
             if line:
                 meaning = self._meanings[line] if line in self._meanings else self._learn(line)
                 if meaning is not None:
                     heard.append(meaning)
-        if len(self._held) > self._longest:
+        if len(self._held) > self._longest + self._held.endswith(b"\r"):
             # Its end may be far off: nothing of it is kept, and what comes until then belongs to it.
             if not self._too_long:
                 heard.append(Heard(Noise(self._held[:NOISE_MAX], "a line that is too long")))
@@ -330,11 +333,14 @@ class ScreenReader:
     """Presses on our own page, which counts them: each is one JSON object."""
 
     def feed(self, data: bytes, now_ms: int) -> list[Heard]:
+        if len(data) > _SCREEN_MAX:
+            return [Heard(Noise(data[:NOISE_MAX], "no press of a page"))]
         try:
             said = msgspec.json.decode(data, type=_Screen)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return [Heard(Noise(data[:NOISE_MAX], "no press of a page"))]
-        if not (house.DEVICE.fullmatch(said.device) and min(said.boot, said.count, said.button, said.age_ms) >= 0):
+        numbers = (said.boot, said.count, said.button, said.age_ms)
+        if not (house.DEVICE.fullmatch(said.device) and min(numbers) >= 0 and max(numbers) < _NUMBER_END):
             return [Heard(Noise(data[:NOISE_MAX], "no press of a page"))]
         return [Heard(Pressed(said.device, said.button, said.age_ms, data, said.boot, said.count))]
 

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from protocols.frames import DEVICE
+
 from .events import Answered, Beat, Event, NobodyPressed, Noise, Pressed
 from .framing import NOISE_MAX, Frames, Parts
 from .vocabulary import Ack, Rule, Shape
@@ -14,6 +16,9 @@ NOT_FRAMED = frozenset(
     {"wrong trailer", "wrong escape", "wrong length", "wrong fixed byte", "two lengths", "wrong checksum"}
 )
 """Why bytes between a head and where its frame would end are no frame."""
+
+
+_KEY_DIGITS = 3  # a key's number, as in a profile's key map
 
 
 class Heard(NamedTuple):
@@ -57,14 +62,16 @@ class FrameRules:
 
     def _heard(self, rule: Rule, parts: Parts, raw: bytes) -> Heard | None:
         device = str(parts.address) if self.frames.has("address") else ""
-        answer = {"ack": self._reply(self.acks, parts), "echo": raw, "none": b""}[rule.answer]
+        answer = raw if rule.answer == "echo" else b""
+        if rule.answer == "ack" and rule.event != "key":
+            answer = self._reply(self.acks, parts)
         match rule.event:
             case "key":
                 key = _key(rule, parts.data)
                 if key is None:
-                    return Heard(Noise(raw, "no key of this device"))
+                    return Heard(Noise(raw[:NOISE_MAX], "no key of this device"))
                 count = None if rule.count_at is None else parts.data[rule.count_at]
-                return Heard(Pressed(device, key, 0, raw, None, count), b"" if rule.answer == "ack" else answer)
+                return Heard(Pressed(device, key, 0, raw, None, count), answer)
             case "nobody":
                 return Heard(NobodyPressed(device, raw), answer)
             case "beat":
@@ -80,6 +87,21 @@ class FrameRules:
         command = parts.command if how.command is None else bytes.fromhex(how.command)
         data = parts.data if how.data is None else bytes.fromhex(how.data)
         return self.frames.build(command, data, parts.address)
+
+
+def check_answers(rules: FrameRules) -> None:
+    """ValueError if an ack or a nak could not be built: the wrong size must not show itself at the first press."""
+    frames = rules.frames
+    for name, how in (("ack", rules.acks), ("nak", rules.naks)):
+        if how is None:
+            continue
+        command = bytes(frames.framing.command_bytes if frames.has("command") else 0)
+        command = command if how.command is None else bytes.fromhex(how.command)
+        data = bytes(frames.framing.data_min) if how.data is None else bytes.fromhex(how.data)
+        try:
+            frames.build(command, data, 0)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
 
 
 def _fits(rule: Rule, parts: Parts) -> bool:
@@ -135,6 +157,11 @@ class BareRules:
     patterns: tuple[tuple[re.Pattern[str], Rule], ...]
     encoding: str
 
+    @property
+    def names_devices(self) -> bool:
+        """Whether a line of text says whose it is."""
+        return any("device" in pattern.groupindex for pattern, _ in self.patterns)
+
     def word(self, raw: bytes) -> Heard | None:
         """What this byte, or this line of text, says."""
         if not self.patterns:
@@ -153,11 +180,16 @@ class BareRules:
 def bare_rules(shape: Shape) -> BareRules:
     """The rules of this profile; ValueError says what is wrong with a pattern."""
     keys: dict[int, Heard | None] = {}
-    for rule in shape.rules:
-        for byte in sorted(bytes_of(rule.bytes)) if rule.bytes is not None else ():
-            keys.setdefault(byte, _of_byte(rule, byte))
-    patterns = tuple((_compiled(rule.pattern), rule) for rule in shape.rules if rule.pattern is not None)
-    return BareRules(keys, patterns, shape.bare.encoding)
+    patterns = []
+    for number, rule in enumerate(shape.rules, 1):
+        try:
+            for byte in sorted(bytes_of(rule.bytes)) if rule.bytes is not None else ():
+                keys.setdefault(byte, _of_byte(rule, byte))
+            if rule.pattern is not None:
+                patterns.append((_compiled(rule.pattern, shape.bare.longest), rule))
+        except ValueError as error:
+            raise ValueError(f"rules[{number}].{error}") from error
+    return BareRules(keys, tuple(patterns), shape.bare.encoding)
 
 
 def _of_byte(rule: Rule, byte: int) -> Heard | None:
@@ -181,9 +213,18 @@ def _of_byte(rule: Rule, byte: int) -> Heard | None:
 def _said(rule: Rule, found: re.Match[str], raw: bytes) -> Heard | None:
     groups = found.groupdict()
     device = groups.get("device") or ""
+    if device.isdecimal() and device.isascii():
+        device = str(int(device))  # bus address 011 is 11
+    if device and not DEVICE.fullmatch(device):
+        return _noise(raw, "no name of a device")
     match rule.event:
         case "key":
-            return Heard(Pressed(device, int(groups["key"]) if rule.key is None else rule.key, 0, raw))
+            if rule.key is not None:
+                return Heard(Pressed(device, rule.key, 0, raw))
+            key = groups["key"] or ""
+            if not (len(key) <= _KEY_DIGITS and key.isdecimal()):
+                return _noise(raw, "no key of this device")
+            return Heard(Pressed(device, int(key), 0, raw))
         case "nobody":
             return Heard(NobodyPressed(device, raw))
         case "beat":
@@ -198,24 +239,62 @@ def _noise(raw: bytes, reason: str) -> Heard:
     return Heard(Noise(raw[:NOISE_MAX], reason))
 
 
-_OPEN_ENDED = re.compile(r"(?<!\\)(?:[*+]|\{\d*,\})")
-_FORBIDDEN = re.compile(r"(?<!\\)(?:\(\?(?!P<(?:key|device)>|:)|\((?!\?))|\\[1-9]|(?<!\\)\|")
+_TOKENS = re.compile(
+    r"(?P<set>\[\^?\]?(?:\\.|[^\\\]])*\])"
+    r"|(?P<repeat>(?:[*+?]|\{(?P<low>\d*)(?P<comma>,?)(?P<high>\d*)\})(?P<how>[?+]?))"
+    r"|(?P<group>\(\?P<(?:key|device)>|\(\?:)|(?P<close>\))"
+    r"|(?P<wrong>\\[1-9]|[(|\[])|(?P<plain>\\.|.)",
+    re.DOTALL,
+)
+_ODD_SET = re.compile(r"(?<!\\)\[.*(?<!\\)\[|--|&&|~~|\|\|")  # Python warns that it may mean something else one day
+_STEPS_MAX = 1 << 23  # ways to read one line; the worst takes a fraction of a second
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
-    # A profile comes from anywhere, and an expression can be made to take hours over a line. Two repeats without an end
-    # over a line of 512 characters are a quarter of a million steps at the worst; groups cannot be repeated at all.
-    if _FORBIDDEN.search(pattern):
+def _compiled(pattern: str, longest: int) -> re.Pattern[str]:
+    """The expression, if no line of at most `longest` bytes can keep it busy; ValueError says what is wrong with it."""
+    # A profile comes from anywhere, and an expression can be made to take hours over a line. Every repeat multiplies
+    # the ways to read a line; groups cannot be repeated at all.
+    ways, before = 1.0, ""
+    opened = 0
+    for found in _TOKENS.finditer(pattern):
+        kind = found.lastgroup or ""
+        kind = "repeat" if found["repeat"] else kind
+        if kind == "wrong" or (kind == "set" and _ODD_SET.search(found[0])):
+            raise ValueError(
+                "pattern: 只可用 (?P<key>…) (?P<device>…) (?:…) 和简单的 […], 不可用 | "
+                "/ only these groups and plain […], no |, no back-references"
+            )
+        if kind == "repeat":
+            if before == "close":
+                raise ValueError("pattern: 括号之后不可重复 / no repeat after a bracket")
+            ways *= _choices(found, longest)
+            opened += found[0][0] in "*+" or (found["comma"] == "," and not found["high"])
+        before = kind
+    if opened > 2:
+        raise ValueError("pattern: 至多两个 * 或 + / at most two * or +")
+    if opened == 2:
+        ways /= 2  # what one takes, the other cannot
+    if ways > _STEPS_MAX:
         raise ValueError(
-            "pattern: 只可用 (?P<key>…) (?P<device>…) (?:…), 不可用 | / only these groups, no |, no back-references"
+            f"pattern: {longest} 字节的一行可能算得太久, 请少用 * + ? {{m,n}} 或减小 bare.longest "
+            f"/ may take too long on a line of {longest} bytes: fewer * + ? {{m,n}}, or a smaller bare.longest"
         )
-    if len(_OPEN_ENDED.findall(pattern)) > 2 or re.search(r"\)(?:[*+?]|\{)", pattern):
-        raise ValueError("pattern: 至多两个 * 或 +, 括号之后不可重复 / at most two * or +, and none after a bracket")
     try:
-        compiled = re.compile(pattern, re.ASCII)
+        return re.compile(pattern, re.ASCII)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"pattern: 不是正则表达式 / is no regular expression: {error}") from error
-    return compiled
+
+
+def _choices(repeat: re.Match[str], longest: int) -> int:
+    """How many lengths this repeat may have on a line."""
+    if repeat[0][0] in "*+":
+        return longest
+    if repeat[0][0] == "?":
+        return 2
+    low = min(int(repeat["low"][:6] or 0), longest)
+    if not repeat["comma"]:
+        return 1
+    return max(min(int(repeat["high"][:6] or longest), longest) - low + 1, 1)
 
 
 def aged(heard: Heard, age_ms: int, raw: bytes) -> Heard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from .framing import Frames
@@ -65,6 +66,10 @@ def voice_of(shape: Shape, frames: Frames | None) -> Voice:
         ways = [way for way in (how.command, how.bytes, how.text, how.register) if way is not None]
         if len(ways) != 1:
             raise ValueError(f"commands.{name}: 应填其中一个 / give one of: command, bytes, text, register")
+        if how.data is not None and how.command is None:
+            raise ValueError(f"commands.{name}: data 只与 command 同用 / data goes with command")
+        if "{text}" in (how.data or "") and not shape.text.width:
+            raise ValueError(f"commands.{name}: 帧里的 {{text}} 要有 text.width / {{text}} in a frame needs text.width")
         if how.command is not None and frames is None:
             raise ValueError(f"commands.{name}: command 需要 [frame] / needs [frame]")
         if how.register is not None and shape.modbus is None:
@@ -76,11 +81,12 @@ def voice_of(shape: Shape, frames: Frames | None) -> Voice:
     return voice
 
 
+_PLACES = re.compile(r"\{(seconds|stars|volume|text|id)\}")
+
+
 def _text(template: str, values: Values) -> str:
     # Not str.format: a profile comes from anywhere, and format reaches into attributes.
-    for name in ("seconds", "stars", "volume", "text", "id"):
-        template = template.replace("{" + name + "}", str(getattr(values, name)))
-    return template
+    return _PLACES.sub(lambda found: str(getattr(values, found[1])), template)
 
 
 def _fixed(text: str, form: TextForm) -> bytes:

@@ -24,7 +24,10 @@ def check_vectors(profile: Profile) -> Iterator[str]:
 
 
 def _check(profile: Profile, vector: Vector) -> Iterator[str]:
-    if vector.say is not None:
+    given = [key for key in ("read", "readings", "say") if getattr(vector, key) is not None]
+    if len(given) > 1:
+        yield f"{given[1]}: 只填其中一个 / give one of: read, readings, say"
+    elif vector.say is not None:
         yield from _check_said(profile, vector)
     elif vector.read is not None or vector.readings is not None:
         try:
@@ -41,7 +44,11 @@ def _check_said(profile: Profile, vector: Vector) -> Iterator[str]:
         yield f"say: 没有命令 / no such command: {vector.say}"
         return
     values = Values(vector.seconds, vector.stars, vector.volume, vector.text)
-    said = profile.say(vector.say, vector.text, vector.address or 0, values)
+    try:
+        said = profile.say(vector.say, vector.text, vector.address or 0, values)
+    except ValueError as error:
+        yield f"say: 说不出来 / cannot be said: {error}"
+        return
     try:
         wanted = _bytes(vector.bytes or "")
     except ValueError:
@@ -62,7 +69,12 @@ def _check_read(profile: Profile, vector: Vector) -> Iterator[str]:
     if len(events) != len(wanted) or any(not _same(event, want) for event, want in zip(events, wanted, strict=True)):
         yield f"expect: 读到的是 / what is read is {events or 'nothing'}"
     answer = b"".join(profile.ack(each.event) if isinstance(each.event, Pressed) else each.answer for each in heard)
-    if vector.answer is not None and answer != _bytes(vector.answer):
+    try:
+        wanted_answer = answer if vector.answer is None else _bytes(vector.answer)
+    except ValueError:
+        yield "answer: 不是十六进制字节 / not bytes in hex"
+        return
+    if answer != wanted_answer:
         yield f"answer: 回答的是 / what is answered is {answer.hex(' ').upper()!r}"
 
 
@@ -81,8 +93,8 @@ def _bytes(text: str) -> bytes:
 
 def _described(event: Event) -> dict[str, object]:
     match event:
-        case Pressed(device, key, _, _, boot, count):
-            return {"event": "key", "device": device, "key": key, "boot": boot, "count": count}
+        case Pressed(device, key, age_ms, _, boot, count):
+            return {"event": "key", "device": device, "key": key, "boot": boot, "count": count, "age_ms": age_ms}
         case NobodyPressed(device):
             return {"event": "nobody", "device": device}
         case Beat(device, boot, _, _, count):
@@ -94,7 +106,7 @@ def _described(event: Event) -> dict[str, object]:
 
 
 def _wanted(expected: Expected) -> dict[str, object]:
-    given = {name: getattr(expected, name) for name in ("key", "name", "boot", "count")}
+    given = {name: getattr(expected, name) for name in ("key", "name", "boot", "count", "age_ms")}
     return {"event": expected.event, "device": expected.device} | {
         name: value for name, value in given.items() if value is not None
     }

@@ -190,7 +190,9 @@ class Ack(_Part, frozen=True):
 class Bare(_Part, frozen=True):
     """Bare bytes and text: how they stand on the line."""
 
-    ends: list[Literal["CR", "LF", "CRLF", "none"]] = msgspec.field(default_factory=lambda: ["none"])
+    ends: Annotated[list[Literal["CR", "LF", "CRLF", "none"]], Meta(min_length=1)] = msgspec.field(
+        default_factory=lambda: ["none"]
+    )
     """Text: what ends a line. Any of these."""
     longest: Annotated[int, Meta(ge=1, le=512)] = 128
     """Text: bytes of the longest line."""

@@ -30,6 +30,10 @@ def check_wiring(shape: Shape) -> Iterator[str]:
     ):
         if wanted and not there:
             yield f"{key}: 缺少 / missing: form {shape.form!r}, transport {shape.transport!r}"
+        if there and not wanted and key != "frame":  # bare bytes may be answered by frames
+            yield f"{key}: 与此不合 / does not go with form {shape.form!r}, transport {shape.transport!r}"
+    if shape.rules and shape.form not in _OF_A_RULE:
+        yield f"rules: 与此不合 / do not go with form {shape.form!r}"
     for number, rule in enumerate(shape.rules, 1):
         yield from (f"rules[{number}].{mistake}" for mistake in _rule(rule, shape))
     if shape.form in ("frame", "byte", "text") and not any(rule.event == "key" for rule in shape.rules):
@@ -38,6 +42,11 @@ def check_wiring(shape: Shape) -> Iterator[str]:
         yield 'ack: 缺少, 有规则写了 answer = "ack" / missing, a rule says answer = "ack"'
     if shape.press.repeats and not shape.press.same_ms and shape.form not in ("house", "screen"):
         yield "press.same_ms: 设备会重发, 重发多久仍算同一次? / it repeats: for how long is it the same press?"
+    if shape.modbus is not None and shape.modbus.mode == "counter":
+        if shape.modbus.function == 2:
+            yield "modbus.mode: 输入点不能计数 / inputs cannot count"
+        elif shape.modbus.shows == "number" and shape.modbus.count < 2:
+            yield "modbus.count: 计数和键号要读两个寄存器 / a count and a key's number are two registers"
     if shape.poll is not None and "poll" not in shape.commands and shape.modbus is None:
         yield "commands.poll: 缺少, 有 [poll] / missing, there is [poll]"
     if shape.transport == "udp":
@@ -49,12 +58,29 @@ def check_wiring(shape: Shape) -> Iterator[str]:
             yield f"init[{number}].say: 没有命令 / no such command: {step.say}"
 
 
+_OF_A_RULE = {
+    "frame": {"command", "data", "keys", "count_at"},
+    "byte": {"bytes"},
+    "text": {"pattern"},
+}
+"""Which keys say what a rule of a form fits."""
+
+
 def _rule(rule: Rule, shape: Shape) -> Iterator[str]:
-    if shape.form == "frame":
-        for key in ("bytes", "pattern"):
-            if getattr(rule, key) is not None:
-                yield f"{key}: 帧的规则用 command 和 data / rules of frames have command and data"
-    elif shape.form == "byte" and rule.bytes is None:
+    for key in ("command", "data", "keys", "count_at", "bytes", "pattern"):
+        if shape.form in _OF_A_RULE and key not in _OF_A_RULE[shape.form] and getattr(rule, key) is not None:
+            fitting = ", ".join(sorted(_OF_A_RULE[shape.form]))
+            yield f"{key}: 与此不合, 可用 / does not go with form {shape.form!r}, which has: {fitting}"
+    for key in ("bytes", "keys"):
+        for part in (getattr(rule, key) or "").split(" "):
+            low, _, high = part.partition("..")
+            if high and int(low, 16) > int(high, 16):
+                yield f"{key}: 范围写反了 / this range runs backwards: {part}"
+    if rule.command is not None and shape.frame is not None:
+        size = shape.frame.command_bytes if "command" in shape.frame.layout else 0
+        if len(bytes.fromhex(rule.command)) != size:
+            yield f"command: 应为 {size} 个字节 / has to be {size} bytes, as in the layout"
+    if shape.form == "byte" and rule.bytes is None:
         yield "bytes: 缺少 / missing"
     elif shape.form == "text":
         if rule.pattern is None:
