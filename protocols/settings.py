@@ -136,6 +136,9 @@ def _not_toml(error: str, text: str) -> _Words:
 
 def _wrong(value: Any, kind: Any, where: str, homes: _Homes) -> list[str]:
     bare = _bare(kind)
+    if get_origin(bare) in (Union, UnionType):
+        kind = _tried(value, bare)
+        bare = _bare(kind)
     item = _item(bare)
     mistakes: list[str] = []
     if isinstance(value, dict) and _is_struct(bare):
@@ -150,6 +153,12 @@ def _wrong(value: Any, kind: Any, where: str, homes: _Homes) -> list[str]:
             mistakes += _wrong(each, item, f"{where}[{number}]", homes)
     # Only what has no mistake inside can be wrong as a whole.
     return mistakes or _unfit(value, kind, where)
+
+
+def _tried(value: Any, either: Any) -> Any:
+    """Of a plain value or a table in its place, the one that was tried: what is wrong is told of that one alone."""
+    tried = [each for each in get_args(either) if _is_struct(_bare(each)) == isinstance(value, dict)]
+    return tried[0] if len(tried) == 1 else either
 
 
 def _wrong_table(table: dict[str, Any], shape: type[msgspec.Struct], where: str, homes: _Homes) -> list[str]:

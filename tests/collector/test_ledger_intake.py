@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collector.ledger.store import LedgerMismatch, Store
+from collector.ledger.store import VERSION, LedgerMismatch, Store
 from protocols import chain
 from protocols.messages import AgentStatus, Batch, Health, Receipt, WindowHealth, encode_record
 from protocols.ratings import Accepted
@@ -41,7 +41,7 @@ def test_what_is_receipted_survives_a_power_cut(ledger):
         for name in ("journal_mode", "synchronous", "foreign_keys", "user_version")
     ]
 
-    assert ["wal", 2, 0, 1] == pragmas
+    assert ["wal", 2, 0, VERSION] == pragmas
 
 
 @pytest.mark.parametrize(
