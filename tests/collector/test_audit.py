@@ -170,6 +170,7 @@ MEANINGS: dict[str, str] = {
     "a call forgotten": "DELETE FROM attempt",
     "a press removed": "DELETE FROM press WHERE seq = 7",
     "a bad press and its rating removed": "DELETE FROM press WHERE seq = 3 AND epoch_id = 1",
+    "called undatable": "UPDATE press SET fate = 'undatable' WHERE seq = 10",
     "called unsolicited": "UPDATE press SET fate = 'unsolicited' WHERE seq = 10",
     "called repeat": "UPDATE press SET fate = 'repeat' WHERE seq = 10",
     "called duplicate": "UPDATE press SET fate = 'duplicate' WHERE seq = 10",

@@ -617,3 +617,28 @@ def test_nobodys_details_are_in_the_records(ledger):
     kept = b"".join(ledger.records()).decode()
 
     assert [] == [detail for detail in PERSON.values() if detail in kept]
+
+
+# ---- presses that may be from before
+
+
+def test_a_press_that_may_be_from_before_is_kept_and_never_rated(ledger):
+    """Neither at once nor when the closing comes nor when everything is asked again. Red if it waits for a closing."""
+    agent = Agent()
+    ledger.take(agent, agent.write(press(1, doubt="i1")))
+    ledger.take(agent, agent.write(closing("i1", "C1")))
+    row = ledger.store.row("SELECT fate, detail FROM press")
+
+    assert ("undatable", "i1") == tuple(row)
+    assert 0 == ledger.intake.cure(NOW_MS)
+    assert ["undatable"] == ledger.fates()
+    assert 0 == ledger.count("rating")
+
+
+def test_a_press_from_before_leaves_its_invitation_to_the_next(ledger):
+    """It takes no one's place: the press that was made for this invitation is its rating."""
+    agent = Agent()
+    ledger.take(agent, agent.write(press(1, doubt="i2", button=3), *rated(2)))
+
+    assert ["undatable", "rated"] == ledger.fates()
+    assert ["very_satisfied"] == [row["level"] for row in ledger.store.rows("SELECT level FROM rating")]
