@@ -16,11 +16,12 @@ import click
 
 from protocols.errors import BadSettings
 from protocols.ratings import Level
+from protocols.tags import TAGS
 
 from . import directory as directories
 from .__main__ import run as run_collector
 from .config import Settings, file_bytes, load
-from .directory import Directory
+from .directory import Directory, Key
 from .ledger import audit
 from .ledger.overview import Overview
 from .ledger.store import LedgerMismatch, Store
@@ -79,15 +80,21 @@ def check(path: Path) -> None:
     click.echo(f"{path.name}, {settings.directory}: 配置正确 / settings are right")
 
 
-def _key_map(keys: dict[int, Level]) -> str:
+def _key_map(keys: dict[int, Key]) -> str:
     """A device's keys as a person confirms them, and what looks odd about them."""
     if not keys:
         return "← 按键含义未确认, 其按键只保存不评价 / keys not confirmed: kept, not rated"
-    shown = " ".join(f"{button}={level.zh}" for button, level in sorted(keys.items()))
-    missing = [level.zh for level in Level if level not in keys.values()]
+    shown = " ".join(f"{button}={_meaning(key)}" for button, key in sorted(keys.items()))
+    levels = {key.level for key in keys.values()}
+    missing = [level.zh for level in Level if level not in levels]
     odd = [f"没有 / none for {', '.join(missing)}"] if missing else []
     odd += ["两键同义 / two keys mean the same"] if len(set(keys.values())) < len(keys) else []
     return f"{shown}{' ← 请核对 / please confirm: ' + '; '.join(odd) if odd else ''}"
+
+
+def _meaning(key: Key) -> str:
+    reason = ", ".join([f"{code} {TAGS[code].text}" for code in key.tags] + ([key.text] if key.text else []))
+    return f"{key.level.zh} ({reason})" if reason else key.level.zh
 
 
 @main.command()

@@ -9,12 +9,25 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from protocols import settings
+from protocols import settings, tags
 from protocols.errors import BadSettings
 from protocols.ratings import Channel, Level
 from protocols.settings import DeviceId, Name
 
 LevelName = Literal["very_satisfied", "satisfied", "basically_satisfied", "dissatisfied", "very_dissatisfied"]
+Reason = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]{0,48}[^\s\x00-\x1f\x7f])?\Z",
+        description="加引号的评价标签编号或最多 50 个字的原话, 首尾无空格"
+        " / a tag's code in quotes, or at most 50 characters of words without blanks around them",
+    ),
+]
+
+
+class _Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    level: LevelName
+    reason: Reason | None = None
 
 
 class _Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,7 +36,7 @@ class _Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hall: Annotated[str, Meta(min_length=1, max_length=64)]
     number: Annotated[str, Meta(min_length=1, max_length=32)]
     device: DeviceId
-    keys: dict[Annotated[str, Meta(pattern=r"^[0-9]{1,2}\Z")], LevelName] = {}
+    keys: dict[Annotated[str, Meta(pattern=r"^[0-9]{1,3}\Z")], LevelName | _Key] = {}
     channel: Channel = "window_keypad"
     walk_in: bool = False
 
@@ -48,11 +61,22 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Key:
+    """What a button of a device stands for: a level, and on some devices the reason too."""
+
+    level: Level
+    tags: tuple[str, ...] = ()
+    """Codes of the national rating tags."""
+    text: str = ""
+    """The words on the button, where they are no tag."""
+
+
+@dataclass(frozen=True)
 class Directory:
     """Everything that is placed. `places` by agent and window, `keys` by device and button."""
 
     places: dict[tuple[str, str], Place] = field(default_factory=dict)
-    keys: dict[str, dict[int, Level]] = field(default_factory=dict)
+    keys: dict[str, dict[int, Key]] = field(default_factory=dict)
 
     @property
     def agents(self) -> set[str]:
@@ -68,7 +92,7 @@ def read(raw: bytes, file: str) -> Directory:
         raise BadSettings([f"{file}: {mistake}" for mistake in mistakes])
     return Directory(
         {(each.agent, each.window): _place(each) for each in found},
-        {each.device: {int(button): Level(level) for button, level in each.keys.items()} for each in found},
+        {each.device: {int(button): _key(said) for button, said in each.keys.items()} for each in found},
     )
 
 
@@ -87,6 +111,41 @@ def _mistakes(windows: list[_Window]) -> Iterator[str]:
             yield f"{where}.agent: collector 是汇聚器自己的名字 / is the collector's own name"
         if len({int(button) for button in each.keys}) < len(each.keys):
             yield f"{where}.keys: 同一按键写了两次 / a button is given twice: {', '.join(each.keys)}"
+        for button, said in each.keys.items():
+            wrong = _reason_mistake(said) if isinstance(said, _Key) else ""
+            if wrong:
+                yield f"{where}.keys.{button}.reason: {wrong}"
+
+
+def _reason_mistake(key: _Key) -> str:
+    if key.reason is None or not tags.is_code(key.reason):
+        return ""
+    tag = tags.TAGS.get(key.reason)
+    if tag is None:
+        return (
+            f"{key.reason!r} 不在第 {tags.VERSION} 版评价标签中 / is no rating tag of version {tags.VERSION};"
+            f" {Level(key.level).zh}: {_tags_of(Level(key.level))}"
+        )
+    if tag.level is not Level(key.level):
+        return (
+            f"{key.reason!r} {tag.text} 属于{tag.level.zh}, 不属于{Level(key.level).zh}"
+            f" / belongs to {tag.level.value}, not to {key.level}"
+        )
+    return ""
+
+
+def _tags_of(level: Level) -> str:
+    return ", ".join(f"{tag.code} {tag.text}" for tag in tags.TAGS.values() if tag.level is level)
+
+
+def _key(said: LevelName | _Key) -> Key:
+    if not isinstance(said, _Key):
+        return Key(Level(said))
+    if said.reason is None:
+        return Key(Level(said.level))
+    if tags.is_code(said.reason):
+        return Key(Level(said.level), tags=(said.reason,))
+    return Key(Level(said.level), text=said.reason)
 
 
 def _place(window: _Window) -> Place:

@@ -24,12 +24,12 @@ def normalize(
     keys = directory.keys.get(press.device)
     if not keys:
         return Unratable(press.press, "keys_not_confirmed", press.device)
-    level = keys.get(press.button)
-    if level is None:
+    key = keys.get(press.button)
+    if key is None:
         return Unratable(press.press, "button_not_mapped", str(press.button))
     return Rating(
         press=press.press,
-        level=level,
+        level=key.level,
         hall=place.hall,
         window=place.number,
         pressed_ms=press.pressed_ms,
@@ -38,4 +38,6 @@ def normalize(
         case_no=closing.case_no if closing else None,
         service_number=closing.service_number if closing else 1,
         clerk=closing.clerk if closing else None,
+        tags=key.tags,
+        text=key.text,
     )

@@ -18,9 +18,10 @@ KEYS = (
     "unsolicited",
     "repeat",
     "duplicate",
+    "undatable",
     "unratable",
 )
-_NAMED = ("rated", "unsolicited", "repeat", "duplicate")
+_NAMED = ("rated", "unsolicited", "repeat", "duplicate", "undatable")
 
 
 def reconcile(overview: Overview, directory: Directory) -> dict[str, Any]:
@@ -28,7 +29,8 @@ def reconcile(overview: Overview, directory: Directory) -> dict[str, Any]:
 
     `pressed` is what the devices count (all presses, with or without an invitation; of a device that lost power also
     those that it never got rid of); `in_outbox` is what the agents said last. `in_ledger` counts press records, and
-    `ratings` = accepted + parked + waiting.
+    `ratings` = accepted + parked + waiting. `undatable` may be from before the invitation that was open when their
+    bytes came and are never rated; `unratable` have no meaning yet.
     """
     with overview.moment():
         found = overview.per_window()
@@ -64,6 +66,7 @@ def _line(found: dict[str, int], in_outbox: int) -> dict[str, int]:
         "unsolicited": fates.get("unsolicited", 0),
         "repeat": fates.get("repeat", 0),
         "duplicate": fates.get("duplicate", 0),
+        "undatable": fates.get("undatable", 0),
         "unratable": sum(count for fate, count in fates.items() if fate not in _NAMED),
     }
 

@@ -13,6 +13,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import lru_cache
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
@@ -136,6 +137,9 @@ def _not_toml(error: str, text: str) -> _Words:
 
 def _wrong(value: Any, kind: Any, where: str, homes: _Homes) -> list[str]:
     bare = _bare(kind)
+    if get_origin(bare) in (Union, UnionType):
+        kind = _tried(value, bare)
+        bare = _bare(kind)
     item = _item(bare)
     mistakes: list[str] = []
     if isinstance(value, dict) and _is_struct(bare):
@@ -152,8 +156,14 @@ def _wrong(value: Any, kind: Any, where: str, homes: _Homes) -> list[str]:
     return mistakes or _unfit(value, kind, where)
 
 
+def _tried(value: Any, either: Any) -> Any:
+    """Of a plain value or a table in its place, the one that was tried: what is wrong is told of that one alone."""
+    tried = [each for each in get_args(either) if _is_struct(_bare(each)) == isinstance(value, dict)]
+    return tried[0] if len(tried) == 1 else either
+
+
 def _wrong_table(table: dict[str, Any], shape: type[msgspec.Struct], where: str, homes: _Homes) -> list[str]:
-    known = {field.encode_name: field for field in msgspec.structs.fields(shape)}
+    known = {field.encode_name: field for field in _fields(shape)}
     mistakes = [_unknown(_join(where, key), key, list(known), homes) for key in table if key not in known]
     for name, field in known.items():
         path = _join(where, name)
@@ -270,7 +280,7 @@ def _expected(kind: Any, where: str) -> _Words:
 
 
 def _expected_table(shape: type[msgspec.Struct], title: str) -> _Words:
-    required = ", ".join(field.encode_name for field in msgspec.structs.fields(shape) if field.required)
+    required = ", ".join(field.encode_name for field in _fields(shape) if field.required)
     if not required:
         return _Words(f" {title} 一节", f"a table {title}")
     return _Words(f" {title} 一节, 其中必填 {required}", f"a table {title}, with at least {required}")
@@ -334,6 +344,11 @@ def _item(bare: Any) -> Any:
     return None
 
 
+@lru_cache(maxsize=200)  # a file of ten thousand windows asks ten thousand times, and msgspec evaluates each anew
+def _fields(shape: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(shape)
+
+
 def _is_struct(bare: Any) -> bool:
     return isinstance(bare, type) and issubclass(bare, msgspec.Struct)
 
@@ -352,7 +367,7 @@ def _homes(kind: Any, where: str = "", brackets: str = "[]") -> Iterator[tuple[s
     elif _is_struct(bare):
         title = _title(where, brackets)
         home = _Words(f" {title} 一节", f"in {title}") if where else _TOP
-        for field in msgspec.structs.fields(bare):
+        for field in _fields(bare):
             yield field.encode_name, home
             yield from _homes(field.type, _join(where, field.encode_name))
 

@@ -196,6 +196,8 @@ def _wrong_press(body: bytes, fate: str, *kept: Any) -> str:
         return "按键与其记录不符 / a press differs from its record"
     if fate == "unsolicited" and record.invitation is not None:
         return "邀请内的按键标为邀请外 / a press of an invitation called unsolicited"
+    if fate == "undatable" and not record.doubt:
+        return "有准确时间的按键标为时间不明 / a press that can be dated called undatable"
     return ""
 
 
@@ -225,13 +227,25 @@ def _ratings(db: sqlite3.Connection) -> tuple[int, list[Finding]]:
         for number, device, keys in db.execute("SELECT id, device, keys FROM key_map")
     }
 
-    def wrong(body: bytes | None, said: bytes | None, level: str, bad: int, key_map: int, *kept: Any) -> str:
+    def wrong(
+        body: bytes | None,
+        said: bytes | None,
+        level: str,
+        bad: int,
+        tags: str,
+        text: str,
+        key_map: int,
+        *kept: Any,
+    ) -> str:
         press, closing = _record(body), _record(said)
         if not isinstance(press, PressRecord):
             return "评价没有对应的记录 / a rating without a record"
         device, keys = maps.get(key_map, ("", {}))
-        if (device, keys.get(str(press.button)), level in _BAD) != (press.device, level, bool(bad)):
+        meant, *reason = _meant(keys.get(str(press.button)))
+        if (device, meant, level in _BAD) != (press.device, level, bool(bad)):
             return "评价的满意度与按键不符 / a rating's level is not what its button meant"
+        if reason != [tags, text]:
+            return "评价的原因与按键不符 / a rating's reason is not what its button meant"
         case: tuple[str | None, int] = (None, 1)
         if isinstance(closing, ClosingRecord) and closing.invitation == press.invitation:
             case = (closing.case_no, closing.service_number)
@@ -246,11 +260,21 @@ def _ratings(db: sqlite3.Connection) -> tuple[int, list[Finding]]:
     return count, [Finding(each.agent, names.get(each.epoch, "?"), each.seq, each.what) for each in found]
 
 
+def _meant(key: Any) -> tuple[Any, str, str]:
+    """Level, tags and words of one key of a key map, as the ledger keeps them; it stands there as a level alone too."""
+    if not isinstance(key, dict):
+        return key, "", ""
+    return key.get("level"), ",".join(map(str, key.get("tags", ()))), str(key.get("text", ""))
+
+
 def _rating_rows(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
+    # A ledger that only an older program has opened has no reasons yet.
+    reason = "tags, text" if db.execute("PRAGMA user_version").fetchone()[0] > 1 else "'', ''"
     # The epoch's number, not its name: one look-up less for every rating.
     return db.execute(
         "SELECT rating.agent, press.epoch_id, coalesce(record.seq, 0),"
-        " CAST(record.body AS BLOB), CAST(said.body AS BLOB), level, bad, key_map, rating.device, rating.boot,"
+        " CAST(record.body AS BLOB), CAST(said.body AS BLOB), level, bad,"
+        f" {reason}, key_map, rating.device, rating.boot,"
         " rating.count, rating.pressed_ms, rating.invitation, rating.window, rating.case_no, rating.service_number,"
         " (press.device, press.boot, press.count, press.pressed_ms, press.window) ="
         " (rating.device, rating.boot, rating.count, rating.pressed_ms, rating.window)"

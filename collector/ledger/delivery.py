@@ -145,6 +145,8 @@ def _due(row: sqlite3.Row) -> Due:
         case_no=row["case_no"],
         service_number=row["service_number"],
         clerk=row["clerk"],
+        tags=tuple(row["tags"].split(",")) if row["tags"] else (),
+        text=row["text"],
     )
     case = msgspec.json.decode(row["body"], type=Case)
     return Due(row["id"], rating, case, row["body"], row["delivered_ms"] is not None, row["tries"])

@@ -10,7 +10,7 @@ import msgspec
 from protocols.messages import ClosingRecord, PressRecord
 from protocols.ratings import Rating, Unratable
 
-from ..directory import Directory
+from ..directory import Directory, Key
 from ..normalize import normalize
 
 _SAME_PRESS_MS = 600_000  # two reports of one press, by the clocks of an agent before and after it was set up anew
@@ -106,8 +106,8 @@ class Meaning:
         state, reason = _first_state(db, rating)
         db.execute(
             "INSERT INTO rating(press, once, level, bad, device, boot, count, hall, number, agent, window, pressed_ms,"
-            " channel, invitation, case_no, service_number, clerk, state, reason, next_ms, key_map, made_ms)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            " channel, invitation, case_no, service_number, clerk, tags, text, state, reason, next_ms, key_map,"
+            " made_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             (
                 press_row,
                 _once(rating),
@@ -126,6 +126,8 @@ class Meaning:
                 rating.case_no,
                 rating.service_number,
                 rating.clerk,
+                ",".join(rating.tags),
+                rating.text,
                 state,
                 reason,
                 now_ms,
@@ -138,7 +140,7 @@ class Meaning:
         """The number of what this device's buttons mean now; a new one whenever the directory says otherwise."""
         number = self._key_maps.get(device)
         if number is None:
-            keys = _json({str(button): level.value for button, level in sorted(self._directory.keys[device].items())})
+            keys = _json({str(button): _said(key) for button, key in sorted(self._directory.keys[device].items())})
             last = db.execute("SELECT id, keys FROM key_map WHERE device = ? ORDER BY id DESC", (device,)).fetchone()
             if last is not None and last["keys"] == keys:
                 number = int(last["id"])
@@ -150,6 +152,13 @@ class Meaning:
                 )
             self._key_maps[device] = number
         return number
+
+
+def _said(key: Key) -> str | dict[str, object]:
+    # A level alone stands as it always did: the map of a device without reasons keeps its number.
+    if not key.tags and not key.text:
+        return key.level.value
+    return {"level": key.level.value, "tags": key.tags, "text": key.text}
 
 
 def _closing(db: sqlite3.Connection, invitation: str | None) -> ClosingRecord | None:

@@ -9,9 +9,12 @@ from typing import Any
 
 import msgspec
 
+from protocols.messages import PressRecord
+
 from .store import Store
 
 WAITING = ("due", "awaiting_case")
+_LATELY = 200  # presses: whoever confirms a device presses each of its keys once, and a look must stay short
 # Grouped as their indexes are sorted: millions of rows are counted in one pass without looking at any.
 _PRESSES = "SELECT agent, window, fate, count(*) AS n FROM press GROUP BY 1, 2, 3"
 _RATINGS = (
@@ -91,13 +94,31 @@ class Overview:
         return [dict(row) for row in rows]
 
     def unratable(self) -> list[dict[str, Any]]:
-        """Presses without a meaning yet, by window, device and reason."""
+        """Presses without a meaning, by window, device and reason.
+
+        `detail` of undatable ones is the invitation that the last of them may be from before: each has its own, and a
+        line for each would bury the rest.
+        """
         rows = self._store.rows(
-            "SELECT agent, window, device, fate AS reason, detail, count(*) AS presses FROM press"
+            # SQLite takes a bare column from the row that max() was found in.
+            "SELECT agent, window, device, fate AS reason, detail, count(*) AS presses, max(id) FROM press"
             " INDEXED BY press_curable WHERE fate NOT IN ('rated', 'repeat', 'duplicate', 'unsolicited')"
-            " GROUP BY 1, 2, 3, 4, 5"
+            " GROUP BY 1, 2, 3, 4, CASE fate WHEN 'undatable' THEN '' ELSE detail END"
         )
-        return [dict(row) for row in rows]
+        names = ("agent", "window", "device", "reason", "detail", "presses")
+        return [{name: row[name] for name in names} for row in rows]
+
+    def buttons(self, agent: str, window: str, device: str) -> list[int]:
+        """Which buttons of a device without a key map have been pressed lately at this window."""
+        found: set[int] = set()
+        for fate in ("keys_not_confirmed", "unsolicited"):
+            rows = self._store.rows(
+                "SELECT record.body FROM press JOIN record USING (epoch_id, seq) WHERE agent = ? AND window = ?"
+                " AND fate = ? AND device = ? ORDER BY press.id DESC LIMIT ?",
+                (agent, window, fate, device, _LATELY),
+            )
+            found |= {msgspec.json.decode(row["body"], type=PressRecord).button for row in rows}
+        return sorted(found)
 
     def quarantined(self, most: int = 20) -> list[dict[str, Any]]:
         """The newest messages that were not ours; the first bytes of each as hex."""

@@ -14,7 +14,7 @@ import sqlite_utils
 Values = tuple[Any, ...] | dict[str, Any]
 
 APPLICATION = 0x68637031  # "hcp1": tells a ledger from any other SQLite file
-_VERSION = 1
+VERSION = 2
 _SCHEMA = f"""
 CREATE TABLE epoch(
     id INTEGER PRIMARY KEY, agent TEXT NOT NULL, epoch TEXT NOT NULL UNIQUE, upto INTEGER NOT NULL, head BLOB NOT NULL,
@@ -56,7 +56,8 @@ CREATE TABLE rating(
     channel TEXT NOT NULL, invitation TEXT, case_no TEXT, service_number INTEGER NOT NULL, clerk TEXT,
     state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', words TEXT NOT NULL DEFAULT '',
     tries INTEGER NOT NULL DEFAULT 0, next_ms INTEGER NOT NULL, duplicate INTEGER NOT NULL DEFAULT 0,
-    flagged INTEGER NOT NULL DEFAULT 0, key_map INTEGER NOT NULL, made_ms INTEGER NOT NULL, settled_ms INTEGER);
+    flagged INTEGER NOT NULL DEFAULT 0, key_map INTEGER NOT NULL, made_ms INTEGER NOT NULL, settled_ms INTEGER,
+    tags TEXT NOT NULL DEFAULT '', text TEXT NOT NULL DEFAULT '');
 -- One service, one rating (一次一评).
 CREATE UNIQUE INDEX rating_service ON rating(case_no, service_number) WHERE case_no IS NOT NULL;
 -- Bad ratings first, then in order of arrival.
@@ -84,8 +85,16 @@ CREATE TABLE device_count(
 CREATE TABLE province(id INTEGER PRIMARY KEY CHECK(id = 1), away_since_ms INTEGER, words TEXT NOT NULL DEFAULT '');
 INSERT INTO province(id) VALUES (1);
 PRAGMA application_id = {APPLICATION};
-PRAGMA user_version = {_VERSION};
+PRAGMA user_version = {VERSION};
 """
+# What makes a file of one version one of the next. Only columns with a default are added: a program of before, that has
+# the file open meanwhile, goes on writing to it.
+_STEPS = {
+    1: (
+        "ALTER TABLE rating ADD COLUMN tags TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE rating ADD COLUMN text TEXT NOT NULL DEFAULT ''",
+    ),
+}
 
 
 class LedgerMismatch(Exception):
@@ -114,6 +123,8 @@ class Store:
         self._db.execute("PRAGMA wal_autocheckpoint = 10000")
         if new:
             self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        else:
+            _bring_up(self._db)
         self._mine = threading.local()
         self._readers: list[sqlite3.Connection] = []
 
@@ -212,7 +223,28 @@ def _is_new(db: sqlite3.Connection, path: Path) -> bool:
         return True
     if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
         raise LedgerMismatch(f"{path}: 不是账本, 是别的数据库 / is another database and no ledger")
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version != _VERSION:
+    version = _version(db)
+    if version > VERSION:
         raise LedgerMismatch(f"{path}: 由更新的程序写成 / written by a newer program (version {version})")
     return False
+
+
+def _bring_up(db: sqlite3.Connection) -> None:
+    """Make a ledger of an older program one of this program: all of it or nothing."""
+    if _version(db) == VERSION:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for version in range(_version(db), VERSION):  # read again: another program may have been first
+            for statement in _STEPS[version]:
+                db.execute(statement)
+        db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+
+
+def _version(db: sqlite3.Connection) -> int:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    return version

@@ -21,6 +21,8 @@ from ..directory import Directory
 from ..ledger.intake import Intake
 from ..ledger.overview import Overview
 from ..reconcile import reconcile
+from .keyless import unconfirmed
+from .words import EVIDENCE, REASONS, WORDS, said
 
 THREADS = 16
 _CASES_MAX = 500
@@ -88,7 +90,7 @@ def create_app(
         found = shown.lately()
         listed = _listed(found["windows"])
         return render_template(
-            "board.html", **(found | {"windows": listed}), unlisted=len(found["windows"]) - len(listed), words=_WORDS
+            "board.html", **(found | {"windows": listed}), unlisted=len(found["windows"]) - len(listed), words=WORDS
         )
 
     @app.get("/api/v1/summary")
@@ -111,7 +113,7 @@ def create_app(
 
     @app.get("/api/v1/unratable")
     def api_unratable() -> dict[str, Any]:
-        return {"unratable": overview.unratable()}
+        return {"unratable": _in_words(overview.unratable())}
 
     @app.get("/api/v1/agents")
     def api_agents() -> dict[str, Any]:
@@ -187,7 +189,8 @@ class _Shown:
             agents = self._overview.agents()
             found = reconcile(self._overview, self._directory)
             health = _health(agents)
-            unknown = {"state": "unknown", "detail": "", "since_ms": None}
+            unratable = _in_words(self._overview.unratable())
+            keyless = unconfirmed(found["windows"], unratable, self._overview, self._directory)
             return {
                 "summary": {
                     "at_ms": at_ms,
@@ -196,11 +199,13 @@ class _Shown:
                     "backlog": _backlog(agents),
                 },
                 "windows": [
-                    {**line, **health.get((line["agent"], line["window"]), unknown)} for line in found["windows"]
+                    {**line, **health.get(at, _UNKNOWN), "unconfirmed": keyless.get(at, [])}
+                    for line in found["windows"]
+                    for at in [(line["agent"], line["window"])]
                 ],
                 "ratings": self._overview.last_ratings(12),
                 "parked": self._overview.parked(12),
-                "unratable": self._overview.unratable(),
+                "unratable": unratable,
             }
 
 
@@ -263,12 +268,31 @@ def _listed(windows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return needing[:_WINDOWS_MAX]
 
 
+def _in_words(unratable: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**row, "words": said(REASONS, row["reason"])} for row in unratable]
+
+
+_UNKNOWN: dict[str, Any] = {
+    "state": "unknown",
+    "detail": "",
+    "since_ms": None,
+    "profile": "",
+    "evidence": "",
+    "evidence_words": "",
+    "not_taken": 0,
+}
+
+
 def _health(agents: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
     return {
         (agent["agent"], window["window"]): {
             "state": window["state"] if (agent["status"] or {}).get("online") else "agent_away",
             "detail": window.get("detail", ""),
             "since_ms": window.get("since_ms"),
+            "profile": window.get("profile", ""),
+            "evidence": window.get("evidence", ""),
+            "evidence_words": said(EVIDENCE, window.get("evidence", "")),
+            "not_taken": window.get("not_taken", 0),
         }
         for agent in agents
         if agent["health"]
@@ -284,33 +308,3 @@ def _backlog(agents: list[dict[str, Any]]) -> dict[str, Any]:
         "oldest_ms": min(oldest) if oldest else None,
         "alarms": [health["alarm"] for health in healths if health.get("alarm")],
     }
-
-
-_WORDS = {
-    "very_satisfied": "非常满意",
-    "satisfied": "满意",
-    "basically_satisfied": "基本满意",
-    "dissatisfied": "不满意",
-    "very_dissatisfied": "非常不满意",
-    "due": "待发送",
-    "awaiting_case": "等待办件信息",
-    "accepted": "省平台已接收",
-    "parked": "待处理",
-    "ready": "就绪",
-    "inviting": "正在评价",
-    "cable_out": "线缆断开",
-    "device_silent": "设备无应答",
-    "refusing": "无法保存",
-    "agent_away": "代理离线",
-    "unknown": "尚无消息",
-    "refused": "省平台拒收",
-    "case_refused": "办件被拒收",
-    "case_unknown": "省平台无此办件",
-    "lacking": "缺少字段",
-    "no_case": "无办件编号",
-    "window_not_placed": "窗口未登记",
-    "keys_not_confirmed": "按键含义未确认",
-    "button_not_mapped": "按键无含义",
-    "awaiting_closing": "等待邀请终结",
-    "": "",
-}

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from collector import directory
-from collector.directory import Place
+from collector.directory import Key, Place
 from protocols.errors import BadSettings
 from protocols.ratings import Level
 from tests.collector.ledgers import directory_of, window
@@ -25,7 +25,49 @@ def test_windows_are_found_by_agent_and_keys_by_device():
 
     assert {"hall-a", "hall-b"} == read.agents
     assert Place("hall-b", "w2", "市民中心", "2号", "D2", "kiosk", True) == read.places["hall-b", "w2"]
-    assert {1: Level.VERY_SATISFIED, 2: Level.DISSATISFIED, 3: Level.VERY_DISSATISFIED} == read.keys["D1"]
+    assert {
+        1: Key(Level.VERY_SATISFIED),
+        2: Key(Level.DISSATISFIED),
+        3: Key(Level.VERY_DISSATISFIED),
+    } == read.keys["D1"]
+
+
+def test_a_key_may_be_a_reason_too():
+    """A number is a tag of the national list, anything else the words that stand on the button."""
+    keys = (
+        '{2 = {level = "dissatisfied", reason = "214"}, 3 = {level = "dissatisfied", reason = "态度不好"},'
+        ' 999 = {level = "satisfied"}}'
+    )
+
+    assert {
+        2: Key(Level.DISSATISFIED, tags=("214",)),
+        3: Key(Level.DISSATISFIED, text="态度不好"),
+        999: Key(Level.SATISFIED),
+    } == directory_of(window(keys=keys)).keys["D1"]
+
+
+@pytest.mark.parametrize(
+    ("key", "parts"),
+    [
+        ('{level = "dissatisfied", reason = "299"}', ["keys.3.reason", "299", "214 服务态度生硬"]),
+        ('{level = "dissatisfied", reason = "２１４"}', ["keys.3.reason", "is no rating tag"]),
+        ('{level = "very_dissatisfied", reason = "214"}', ["keys.3.reason", "214", "属于不满意", "very_dissatisfied"]),
+        ('{level = "dissatisfied", reason = 214}', ["keys.3.reason", "214", "加引号"]),
+        ('{level = "dissatisfied", reason = ""}', ["keys.3.reason"]),
+        ('{level = "dissatisfied", reason = " 214"}', ["keys.3.reason", "首尾无空格"]),
+        ('{level = "dissatisfied", reason = "%s"}' % ("字" * 51), ["keys.3.reason", "50"]),
+        ('{level = "dissatisfied", reason = "a\\u0007b"}', ["keys.3.reason"]),
+        ('{level = "bad"}', ["keys.3.level", "very_satisfied"]),
+        ('{reason = "214"}', ["keys.3.level"]),
+        ('{level = "dissatisfied", tag = "214"}', ["keys.3.tag", "reason"]),
+        ('["dissatisfied"]', ["keys.3", "very_satisfied"]),
+    ],
+)
+def test_a_wrong_reason_is_named_with_its_key(key, parts):
+    """Red if a tag is taken that the country does not have, or that belongs to another level."""
+    (mistake,) = mistakes(window(keys=f"{{3 = {key}}}"))
+
+    assert [] == [part for part in ["directory.toml", "windows[1]", *parts] if part not in mistake]
 
 
 def test_there_is_no_default_key_map():
@@ -53,7 +95,7 @@ def test_a_level_is_a_name_and_never_a_digit(level):
         ([window("no/slash")], ["windows[1].agent"]),
         ([window(device="")], ["windows[1].device"]),
         ([window(device="x" * 33)], ["windows[1].device"]),
-        ([window(keys='{100 = "satisfied"}')], ["windows[1].keys"]),
+        ([window(keys='{1000 = "satisfied"}')], ["windows[1].keys"]),
         ([window(keys='{one = "satisfied"}')], ["windows[1].keys"]),
         ([window(keys='{1 = "satisfied", 01 = "dissatisfied"}')], ["windows[1].keys", "01"]),
         ([window(more='chanel = "qr"')], ["windows[1]", "chanel", "channel"]),

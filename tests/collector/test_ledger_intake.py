@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collector.ledger.store import LedgerMismatch, Store
+from collector.ledger.store import VERSION, LedgerMismatch, Store
 from protocols import chain
 from protocols.messages import AgentStatus, Batch, Health, Receipt, WindowHealth, encode_record
 from protocols.ratings import Accepted
@@ -41,7 +41,7 @@ def test_what_is_receipted_survives_a_power_cut(ledger):
         for name in ("journal_mode", "synchronous", "foreign_keys", "user_version")
     ]
 
-    assert ["wal", 2, 0, 1] == pragmas
+    assert ["wal", 2, 0, VERSION] == pragmas
 
 
 @pytest.mark.parametrize(
@@ -617,3 +617,28 @@ def test_nobodys_details_are_in_the_records(ledger):
     kept = b"".join(ledger.records()).decode()
 
     assert [] == [detail for detail in PERSON.values() if detail in kept]
+
+
+# ---- presses that may be from before
+
+
+def test_a_press_that_may_be_from_before_is_kept_and_never_rated(ledger):
+    """Neither at once nor when the closing comes nor when everything is asked again. Red if it waits for a closing."""
+    agent = Agent()
+    ledger.take(agent, agent.write(press(1, doubt="i1")))
+    ledger.take(agent, agent.write(closing("i1", "C1")))
+    row = ledger.store.row("SELECT fate, detail FROM press")
+
+    assert ("undatable", "i1") == tuple(row)
+    assert 0 == ledger.intake.cure(NOW_MS)
+    assert ["undatable"] == ledger.fates()
+    assert 0 == ledger.count("rating")
+
+
+def test_a_press_from_before_leaves_its_invitation_to_the_next(ledger):
+    """It takes no one's place: the press that was made for this invitation is its rating."""
+    agent = Agent()
+    ledger.take(agent, agent.write(press(1, doubt="i2", button=3), *rated(2)))
+
+    assert ["undatable", "rated"] == ledger.fates()
+    assert ["very_satisfied"] == [row["level"] for row in ledger.store.rows("SELECT level FROM rating")]

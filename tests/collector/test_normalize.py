@@ -44,6 +44,8 @@ def test_a_confirmed_button_at_a_placed_window_is_a_rating_of_its_case():
         (press(1, "i1", device="D2"), closing("i1"), "hall-a", PLACED, "keys_not_confirmed"),
         (press(1, "i1"), closing("i1"), "hall-a", directory_of(window(keys="{}")), "keys_not_confirmed"),
         (press(1, "i1", button=9), closing("i1"), "hall-a", PLACED, "button_not_mapped"),
+        (press(1, doubt="i1"), closing("i1"), "hall-a", PLACED, "undatable"),
+        (press(1, doubt="i1"), None, "hall-a", directory_of(window(keys="{}")), "undatable"),
         (press(1, "i1"), closing("i1"), "hall-a", Directory(), "window_not_placed"),
     ],
 )
@@ -53,6 +55,30 @@ def test_what_means_nothing_yet_says_why(pressed, ended, agent, directory, reaso
 
     assert isinstance(meaning, Unratable)
     assert (pressed.press, reason) == (meaning.press, meaning.reason)
+
+
+def test_a_press_that_may_be_from_before_names_the_invitation():
+    """Whoever asks finds which citizen it may have been meant for. Red if the doubt is passed over."""
+    meaning = normalize(press(1, doubt="i7"), closing("i7", "C7"), "hall-a", PLACED)
+
+    assert Unratable(press(1).press, "undatable", "i7") == meaning
+
+
+def test_a_walk_in_press_needs_no_date_against_an_invitation():
+    """Where nobody invites, there is no invitation that it could be from before."""
+    walk_in = directory_of(window(more="walk_in = true"))
+
+    assert isinstance(normalize(press(1, doubt="i1"), None, "hall-a", walk_in), Rating)
+
+
+@pytest.mark.parametrize(("reason", "tags", "text"), [("214", ("214",), ""), ("态度不好", (), "态度不好")])
+def test_a_button_with_a_reason_gives_it_to_the_rating(reason, tags, text):
+    """As a tag where it is one, as its own words where not."""
+    keys = f'{{2 = {{level = "dissatisfied", reason = "{reason}"}}}}'
+    meaning = normalize(press(1, "i1", button=2), closing("i1"), "hall-a", directory_of(window(keys=keys)))
+
+    assert isinstance(meaning, Rating)
+    assert (Level.DISSATISFIED, tags, text) == (meaning.level, meaning.tags, meaning.text)
 
 
 def test_a_walk_in_window_takes_presses_without_an_invitation():
@@ -96,4 +122,4 @@ def test_every_press_has_an_answer(button, window_name, device, agent, invited, 
     meaning = normalize(pressed, closing("i1") if closed else None, agent, PLACED)
 
     assert isinstance(meaning, Rating | Unratable)
-    assert not isinstance(meaning, Rating) or meaning.level is PLACED.keys["D1"][button]
+    assert not isinstance(meaning, Rating) or meaning.level is PLACED.keys["D1"][button].level

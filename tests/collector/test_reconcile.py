@@ -13,7 +13,7 @@ from tests.collector.agents import NOW_MS, Agent, closing, press, rated
 from tests.collector.ledgers import case, directory_of, window
 
 TWO = directory_of(window(), window(window="w2", device="D2"), window(window="w3", device="D3", keys="{}"))
-FATES = ("ratings", "unsolicited", "repeat", "duplicate", "unratable")
+FATES = ("ratings", "unsolicited", "repeat", "duplicate", "undatable", "unratable")
 
 
 def balances(line: dict) -> bool:
@@ -40,6 +40,7 @@ def test_each_press_is_counted_by_its_fate(opened):
             press(6, "i6", button=9, **w2),
             closing("i6", "C6", window="w2"),  # unratable
             press(7, "i7", **w2),  # awaiting its closing
+            press(8, doubt="i7", **w2),  # undatable
         ),
     )
     ledger.intake.take_cases([case("C1"), case("C2")], NOW_MS)
@@ -58,7 +59,7 @@ def test_each_press_is_counted_by_its_fate(opened):
         "number": "2号",
         "pressed": 9,
         "in_outbox": 2,
-        "in_ledger": 8,
+        "in_ledger": 9,
         "ratings": 3,
         "accepted": 1,
         "parked": 1,
@@ -66,6 +67,7 @@ def test_each_press_is_counted_by_its_fate(opened):
         "unsolicited": 1,
         "repeat": 1,
         "duplicate": 1,
+        "undatable": 1,
         "unratable": 2,
     } == found["windows"][1]
     assert all(balances(line) for line in (*found["windows"], found["all"]))

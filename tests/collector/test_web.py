@@ -101,7 +101,7 @@ def test_the_board_says_what_is_wrong(ledger, site):
         "隔离消息",
         "线缆断开",
         "代理离线",
-        "按键含义未确认",
+        "按键未确认",
         "省平台拒收",
     ]
     before = site.page()

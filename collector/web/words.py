@@ -1,0 +1,52 @@
+"""What the pages and the API call things, in the words of the hall."""
+
+from __future__ import annotations
+
+WORDS = {
+    "very_satisfied": "非常满意",
+    "satisfied": "满意",
+    "basically_satisfied": "基本满意",
+    "dissatisfied": "不满意",
+    "very_dissatisfied": "非常不满意",
+    "due": "待发送",
+    "awaiting_case": "等待办件信息",
+    "accepted": "省平台已接收",
+    "parked": "待处理",
+    "ready": "就绪",
+    "inviting": "正在评价",
+    "cable_out": "线缆断开",
+    "device_silent": "设备无应答",
+    "refusing": "无法保存",
+    "agent_away": "代理离线",
+    "unknown": "尚无消息",
+    "refused": "省平台拒收",
+    "case_refused": "办件被拒收",
+    "case_unknown": "省平台无此办件",
+    "lacking": "缺少字段",
+    "no_case": "无办件编号",
+    "": "",
+}
+
+REASONS = {
+    "undatable": "可能按在邀请之前, 只保存, 不评价 / may be from before the invitation: kept, never rated",
+    "window_not_placed": "窗口未登记 / the directory does not have this window",
+    "keys_not_confirmed": "按键未确认 / keys not confirmed",
+    "button_not_mapped": "按键无含义 / the key map gives this button no level",
+    "awaiting_closing": "等待邀请终结 / the invitation's closing has not arrived yet",
+}
+"""Why a press has no meaning."""
+
+EVIDENCE = {
+    "own": "自有协议 / our own",
+    "vendor-doc": "厂商文档 / vendor's document",
+    "field-observed": "现场观察 / seen in a hall",
+    "generic": "通用方式 / a common way",
+    "learnt": "现场学习 / learnt at the desk",
+    "unverified": "未经核实 / not verified",
+}
+"""How far what a device is taken for is to be trusted."""
+
+
+def said(words: dict[str, str], word: str) -> str:
+    """In words; as it stands where a newer program says what this one does not know."""
+    return words.get(word, word)

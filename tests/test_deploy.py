@@ -1,0 +1,88 @@
+"""What deploy/ gives a hall fits together: every commented example is right, and the service may read what it names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import edge_agent.config
+from protocols import profiles
+from tests.brokers import make_certificates
+
+DEPLOY = Path(__file__).parent.parent / "deploy"
+AGENT = (DEPLOY / "agent.toml").read_text(encoding="utf-8")
+RULES = (DEPLOY / "udev" / "60-hall-rating.rules").read_text(encoding="utf-8")
+SERVICE = (DEPLOY / "systemd" / "edge-agent.service").read_text(encoding="utf-8")
+ADAPTERS = ("1a86:7523", "067b:2303", "0403:6001", "10c4:ea60")
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Path:
+    """A folder with everything that the example settings name."""
+    for secret in ("broker.password", "door.token"):
+        (tmp_path / secret).write_text("secret")
+    make_certificates(tmp_path)
+    learnt = Path(profiles.__file__).with_name("key-byte.toml").read_text(encoding="utf-8")
+    (tmp_path / "learnt-a07.toml").write_text(learnt.replace('"generic"', '"learnt"'), encoding="utf-8")
+    return tmp_path
+
+
+def uncommented(text: str) -> str:
+    """The settings with all that stands behind a # and looks like TOML."""
+    return re.sub(r"^# ?(?=\[\[|[a-z_]+ = |$)", "", text, flags=re.MULTILINE)
+
+
+def test_every_commented_example_is_right(beside):
+    """All of them at once, beside the first window. Red if one names a profile, a port or a key that does not exist."""
+    file = beside / "agent.toml"
+    file.write_text(uncommented(AGENT), encoding="utf-8")
+    windows = edge_agent.config.load(file).windows
+
+    assert AGENT.count("[[windows]]") == len(windows) == 7
+    assert ["house", "qs4", "qs4", "pj06", "hid-keypad", "screen", "learnt-a07.toml"] == [
+        window.profile for window in windows
+    ]
+    assert (1, 2) == tuple(window.address for window in windows if window.profile == "qs4")
+    assert 1 == len({window.port for window in windows if window.profile == "qs4"})
+
+
+def test_the_settings_as_they_lie_there_have_one_window(beside):
+    """Nobody gets a device that they did not ask for."""
+    file = beside / "agent.toml"
+    file.write_text(AGENT, encoding="utf-8")
+
+    assert ["1"] == [window.id for window in edge_agent.config.load(file).windows]
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_no_modem_manager_speaks_to_an_evaluator(adapter):
+    """Each adapter that evaluators come with is marked. Red if one is left out."""
+    vendor, product = adapter.split(":")
+    (line,) = [line for line in RULES.splitlines() if f'=="{product}"' in line]
+
+    assert f'ATTRS{{idVendor}}=="{vendor}"' in line
+    assert 'ENV{ID_MM_DEVICE_IGNORE}="1"' in line
+
+
+def test_the_service_is_in_the_groups_that_the_rules_give_the_nodes_to():
+    """A group in the one file only would be a port that cannot be opened."""
+    (groups,) = re.findall(r"^SupplementaryGroups=(.+)$", SERVICE, flags=re.MULTILINE)
+
+    assert {"dialout", "input"} == set(groups.split()) == set(re.findall(r'GROUP="(\w+)"', RULES))
+
+
+def test_every_rule_is_one_that_udev_understands():
+    """Key, operator, value in quotes, with commas between. Red after a slip of the pen."""
+    part = r'[A-Z]+(\{\w+\})?(==|=)"[^"]+"'
+    rules = [line for line in RULES.splitlines() if line and not line.startswith("#")]
+
+    assert len(rules) >= 8
+    assert [] == [rule for rule in rules if not re.fullmatch(rf"{part}(, {part})*", rule)]
+
+
+def test_the_rules_say_how_to_be_rid_of_brltty():
+    """It holds the port before anything of ours sees it."""
+    assert "apt purge brltty" in RULES
+    assert "/dev/null" in RULES
