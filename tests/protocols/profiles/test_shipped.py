@@ -34,7 +34,7 @@ def answered(name: str, text: str) -> bytes:
 def test_every_file_is_listed_and_loads():
     """No more and no fewer than the list says."""
 
-    assert sorted(profiles.SHIPPED) == sorted(file.stem for file in FILES.glob("*.toml"))
+    assert sorted(profiles.SHIPPED) == sorted(file.stem for file in FILES.glob("*.toml") if file.stem != "presets")
     assert list(profiles.SHIPPED) == [profiles.shipped(name).id for name in profiles.SHIPPED]
 
 
