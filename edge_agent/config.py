@@ -69,7 +69,8 @@ class WindowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: str = ""
     baud: Annotated[int, Meta(ge=110, le=4_000_000)] | None = None
     profile: Annotated[str, Meta(min_length=1, max_length=200)] = "house"
-    address: Annotated[int, Meta(ge=0, le=65_535)] = 0
+    address: Annotated[int, Meta(ge=0, le=65_535)] | None = None
+    """Of a device on a line of several."""
     invite_s: Annotated[int, Meta(ge=5, le=600)] = 30
     silent_after_s: Annotated[int, Meta(ge=5, le=3600)] = 30
 
@@ -144,6 +145,16 @@ def _window_mistakes(windows: list[WindowSettings], folder: Path) -> list[str]:
         wrong = _port_mistake(window, known[number])
         if wrong:
             mistakes.append(f"windows[{number}].port: {wrong}")
+        if known[number].by_address and window.address is None:
+            mistakes.append(
+                f"windows[{number}].address: 缺少, {known[number].id} 的设备按地址区分 / missing: devices of profile"
+                f" {known[number].id} are told apart by address"
+            )
+        if window.address is not None and not known[number].addressed:
+            mistakes.append(
+                f"windows[{number}].address: 多余, 协议 {known[number].id} 没有地址 / is too much: profile"
+                f" {known[number].id} has no addresses"
+            )
     return mistakes + _line_mistakes(windows, known)
 
 
@@ -178,13 +189,15 @@ def _line_mistakes(windows: list[WindowSettings], known: dict[int, Profile]) -> 
         for number in numbers[1:]:
             window, first = windows[number - 1], windows[numbers[0] - 1]
             same = [each for each in numbers if each < number and windows[each - 1].address == window.address]
-            if same or not known[number].addressed:
-                mistakes += _taken(number, "port", window.port, (same or numbers)[0])
+            if not known[number].addressed or (same and window.address is None):
+                mistakes += _taken(number, "port", window.port, numbers[0])
             elif (window.profile, window.baud) != (first.profile, first.baud):
                 mistakes.append(
                     f"windows[{number}].profile: 与窗口 {numbers[0]} 同线, 协议和波特率须相同 / shares a line with"
                     f" windows[{numbers[0]}]: profile and baud have to be the same"
                 )
+            elif same:
+                mistakes += _taken(number, "address", window.address, same[0])
     return mistakes
 
 
@@ -206,7 +219,12 @@ def profile_of(name: str, folder: Path) -> Profile:
             f"是否指 {near[0]}? / did you mean {near[0]}?" if near else f"可用 / known: {', '.join(profiles.SHIPPED)}"
         )
         raise BadSettings([f"{name!r}: 没有这个协议 / no such profile; {hint}; 或填 .toml 文件 / or a .toml file"])
-    return profiles.read(_bytes(file), name)
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        told = f"{name!r}: 读不了这个协议文件 / this profile's file cannot be read: {file}: {error.strerror}"
+        raise BadSettings([told]) from error
+    return profiles.read(raw, name)
 
 
 def _tls_mistakes(tls: TlsSettings, folder: Path) -> list[str]:

@@ -56,7 +56,7 @@ def _line(settings: list[WindowSettings], folder: Path, outbox: Outbox, moment: 
     profile = profile_of(first.profile, folder)
     late_ms = _NETWORK_LATE_MS if "://" in first.port and profile.shape.transport != "udp" else 0
     windows = tuple(
-        Window(each.id, each.device, outbox, moment, each.silent_after_s, profile, each.address, late_ms)
+        Window(each.id, each.device, outbox, moment, each.silent_after_s, profile, each.address or 0, late_ms)
         for each in settings
     )
     name = f"line-{first.id}"

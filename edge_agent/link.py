@@ -344,4 +344,6 @@ def _held(port: str, holders: Sequence[machine.Holder]) -> str:
 
 
 def _gone(port: str, error: Exception) -> str:
-    return f"{port}: 线缆已断开 / cable out ({error})"
+    # What pyserial says of a port that was pulled out is long, and guesses at more than one reason.
+    detail = "" if "readiness to read" in str(error) else f" ({error})"
+    return f"{port}: 线缆已断开 / cable out{detail}"

@@ -565,6 +565,8 @@ def _note(window: str, kept: list[PressRecord]) -> None:
         return
     for press in kept:
         where = "评价中 / inside an invitation" if press.invitation else "无邀请 / no invitation"
+        if press.doubt:
+            where = "太早, 可能属于上一位, 不评 / too early, may be the one before's: rated for nobody"
         log.info(
             "按键已存 / press kept: window=%s %s %s", window, PressId(press.device, press.boot, press.count), where
         )

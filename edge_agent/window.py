@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 _ASK_AGAIN_MS = 1000  # a device that has not confirmed an invitation is asked again, no faster than a person notices
 _ASK_SILENT_MS = 5000  # a network line that died without a word only shows it when something is written to it
+_SAY_AGAIN_MS = 60_000
+_UNREAD_MAX = 3  # pieces of noise one after the other, with nothing understood between: no chance any more
+_UNREADABLE = "收到字节但读不懂, 波特率或协议对吗? / bytes come that cannot be read: are baud rate and profile right?"
 _KEYS_MAX = 1024  # a device has a dozen keys; one that numbers its presses by a byte makes 256 of each
 _UNKNOWN_MS = 10**12  # thirty years: a press that was made at nobody knows what time
 
@@ -89,6 +92,9 @@ class Window:
         self._deaf_since_ms: int | None = moment.mono_ms - _UNKNOWN_MS
         self._plugged_ms = moment.mono_ms
         self._kept = 0
+        self._unread = 0
+        self._flapping = False
+        self._told = ("", moment.mono_ms - _SAY_AGAIN_MS)
         self.not_taken: Counter[str] = Counter()
         """Keys that were no press of their own, by reason."""
         self._health_lock = threading.Lock()
@@ -97,7 +103,8 @@ class Window:
 
     def plugged(self, moment: Moment) -> list[Say]:
         """The cable is there: ask the device who it is, and invite again if a citizen is waiting."""
-        log.info("线缆已接通 / cable in: window=%s", self.id)
+        if moment.mono_ms - self._told[1] >= _SAY_AGAIN_MS or not self._flapping:
+            log.info("线缆已接通 / cable in: window=%s", self.id)
         self._down = ""
         self._heard_ms = self._plugged_ms = moment.mono_ms
         self._invited, self._timeout_s = None, 0
@@ -106,8 +113,11 @@ class Window:
 
     def unplugged(self, why: str, moment: Moment) -> None:
         """The cable is not there, and `why` in words."""
-        if why != self._down:
+        # A tablet that is off is there at each try, and gone at the next word: told once a minute, not twice a second.
+        self._flapping = not self._down and why == self._told[0]
+        if why != self._down and (why != self._told[0] or moment.mono_ms - self._told[1] >= _SAY_AGAIN_MS):
             log.warning("串口不可用 / line not usable: window=%s %s", self.id, why)
+            self._told = (why, moment.mono_ms)
         if not self._down and self._deaf_since_ms is None:
             self._deaf_since_ms = moment.mono_ms
         self._down = why
@@ -126,7 +136,7 @@ class Window:
         if self.profile.counts:
             made = [(pressed, _counted(pressed)) for pressed in presses if self.met(pressed.device, moment)]
         else:
-            self._heard_ms = moment.mono_ms
+            self._heard_ms, self._unread = moment.mono_ms, 0
             known = ANY_INVITATION  # a device that does not count has said all that it knows: its repeat says no more
             made = [(pressed, self._number(pressed, waited_ms, moment)) for pressed in presses]
         fresh = [press for _, press in made if press is not None]
@@ -139,11 +149,14 @@ class Window:
     def disturbed(self, moment: Moment) -> None:
         """Noise on its line: a press that is being repeated may be in it."""
         self.noise += 1
+        self._unread += 1
+        if self._unread == _UNREAD_MAX:
+            log.warning("%s: window=%s", _UNREADABLE, self.id)
         self._numbers.disturbed(moment.mono_ms)
 
     def heard(self, moment: Moment) -> None:
         """A sign of life of a device that has no name of its own."""
-        self._heard_ms = moment.mono_ms
+        self._heard_ms, self._unread = moment.mono_ms, 0
 
     def tick(self, moment: Moment) -> list[Say]:
         """End an invitation whose time is over; tell the device of one that was opened or ended."""
@@ -243,7 +256,7 @@ class Window:
     def met(self, device: str, moment: Moment) -> bool:
         """Whether to believe that what was said under this name is that device's."""
         if device == self.device:
-            self._heard_ms, self._stranger = moment.mono_ms, ""
+            self._heard_ms, self._stranger, self._unread = moment.mono_ms, "", 0
             return True
         if device == self._stranger:
             return True
@@ -305,7 +318,9 @@ class Window:
             return self._down
         if state == "refusing":
             return "磁盘已满 / disk full"
-        return f"另一台设备 / another device: {self._stranger}" if self._stranger else ""
+        if self._stranger:
+            return f"另一台设备 / another device: {self._stranger}"
+        return _UNREADABLE if self._unread >= _UNREAD_MAX else ""
 
 
 _Said = tuple[str, int, int | None]

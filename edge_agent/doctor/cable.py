@@ -80,7 +80,7 @@ def _bound(window: WindowSettings, there: Sequence[PortFacts]) -> Bound:
     if isinstance(found, Ambiguous):
         return Bound(window.id, matcher, found)
     # The names of Windows are no files.
-    present = isinstance(found, str) and ("/" not in found or Path(found).exists())
+    present = isinstance(found, str) and (os.name == "nt" or Path(found).exists())
     return Bound(window.id, matcher, found if present and isinstance(found, str) else None)
 
 

@@ -73,6 +73,11 @@ class Profile:
         )
 
     @property
+    def by_address(self) -> bool:
+        """Whether nothing but its address tells a device of it from another."""
+        return self.addressed and self.shape.form != "house"
+
+    @property
     def levels(self) -> MappingProxyType[int, Level]:
         """What the keys mean, where this profile is of one device and somebody has confirmed it; else empty."""
         return MappingProxyType({int(key): Level(each.level) for key, each in self.shape.keys.items()})

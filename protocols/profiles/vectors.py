@@ -67,7 +67,10 @@ def _check_read(profile: Profile, vector: Vector) -> Iterator[str]:
     ]
     wanted = [_wanted(each) for each in vector.expect]
     if len(events) != len(wanted) or any(not _same(event, want) for event, want in zip(events, wanted, strict=True)):
-        yield f"expect: 读到的是 / what is read is {events or 'nothing'}"
+        reasons = [each.event.reason for each in heard if isinstance(each.event, Noise)]
+        read, expected = _listed(events), _listed(wanted)
+        why = f" ({', '.join(dict.fromkeys(reasons))})" if reasons else ""
+        yield f"expect: 应为 {expected}, 读到的是 {read}{why} / expected {expected}, what is read is {read}{why}"
     answer = b"".join(profile.ack(each.event) if isinstance(each.event, Pressed) else each.answer for each in heard)
     try:
         wanted_answer = answer if vector.answer is None else _bytes(vector.answer)
@@ -110,6 +113,23 @@ def _wanted(expected: Expected) -> dict[str, object]:
     return {"event": expected.event, "device": expected.device} | {
         name: value for name, value in given.items() if value is not None
     }
+
+
+def _listed(events: list[dict[str, object]]) -> str:
+    """`key 2 (device 5)`, one after the other; a dash for nothing."""
+    return "; ".join(map(_in_words, events)) or "–"
+
+
+def _in_words(event: dict[str, object]) -> str:
+    details = [
+        f"{name} {event[name]}"
+        for name in ("device", "boot", "count", "age_ms")
+        if event.get(name) not in (None, "", 0)
+    ]
+    what = " ".join(
+        str(part) for part in (event["event"], event.get("key"), event.get("name")) if part not in (None, "")
+    )
+    return f"{what} ({', '.join(details)})" if details else what
 
 
 def _same(event: dict[str, object], wanted: dict[str, object]) -> bool:

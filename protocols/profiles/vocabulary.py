@@ -263,7 +263,7 @@ class Pressing(_Part, frozen=True):
     """Where presses are repeated and not counted: the same key heard again within this time is the same press."""
     soon_ms: Annotated[int, Meta(ge=0, le=10_000)] = 0
     """Nobody answers so soon after being asked: such a key is an old answer, of a device whose answers carry no id."""
-    late_ms: Annotated[int, Meta(ge=0, le=60_000)] = 2_000
+    late_ms: Annotated[int, Meta(ge=0, le=60_000)] = 500
     """Its bytes come at most so long after it was made; where the device does not say how old it is."""
 
 

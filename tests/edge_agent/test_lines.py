@@ -145,6 +145,7 @@ def test_a_tablet_rates_by_datagram(box, tmp_path):
     with served(Station("tablet", tablet, line)) as commands, carried(lines):
         invitation = invited(box)
         assert until(lambda: tablet.inviting(steady_clock()()))
+        threading.Event().wait(1.3)  # sooner than that it would be the answer to an older question
         commands.press("tablet", 5)
         assert until(lambda: box.invitation(invitation).state == "answered")
 

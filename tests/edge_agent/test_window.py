@@ -422,3 +422,27 @@ def test_a_panel_and_a_window_understand_each_other(window, box):
     assert [PressThanked] == [type(event) for event in panel.take_events() if isinstance(event, PressThanked)]
     assert ([an_id(1)], ["answered"]) == (answers(box), [closing.outcome for closing in closings(box)])
     assert ("idle", 0) == (panel.state(3_000), panel.damaged + panel.unknown)
+
+
+def test_bytes_that_cannot_be_read_are_told_as_such(window, caplog):
+    """A wrong baud rate or another profile: the page and the log say so, until something is understood again."""
+    for ms in (100, 200, 300, 400):
+        window.feed(b"\xf0\xf8\xfe", at(ms))
+
+    assert "are baud rate and profile right?" in window.health(at(500)).detail
+    assert 1 == caplog.text.count("are baud rate and profile right?")
+    window.feed(beat(), at(600))
+    assert "" == window.health(at(700)).detail
+
+
+def test_a_line_that_comes_and_goes_is_told_once_a_minute(window, caplog):
+    """A tablet that is off is there at each try and gone at the next word. Red if each time is told."""
+    caplog.set_level(logging.INFO)
+    for ms in range(500, 50_000, 500):
+        window.unplugged("tablet away", at(ms))
+        window.plugged(at(ms + 10))
+
+    assert 1 == caplog.text.count("tablet away")
+    assert caplog.text.count("cable in") <= 2
+    window.unplugged("tablet away", at(61_000))
+    assert 2 == caplog.text.count("tablet away")
