@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge_agent.door import Ask
+from edge_agent.door import Ask, Pressed
 from protocols.dialects.txnbody import TxnBody, TxnBodySettings
 from protocols.ratings import Case, Request
 
@@ -38,6 +38,33 @@ def test_the_example_invitation_is_one():
 
     assert "1" == asked.window
     assert {field.name for field in msgspec.structs.fields(Ask)} <= named("### `POST /v1/invitations`")
+
+
+def test_the_example_press_is_one():
+    """It decodes as the door decodes it, every field is in the table, and its window is the example screen's."""
+    pressed = msgspec.convert(example("8610/v1/windows/6/presses"), Pressed)
+    screen = (Path(__file__).parent.parent / "deploy" / "agent.toml").read_text(encoding="utf-8")
+
+    assert f'# id = "6"\n# device = "{pressed.device}"\n# profile = "screen"' in screen
+    assert {field.name for field in msgspec.structs.fields(Pressed)} == named("### `POST /v1/windows/<window>/presses`")
+
+
+def test_a_page_is_told_which_clock_to_use():
+    """A wall clock that is set between press and sending would move the press to another citizen."""
+    section = API.split("### `POST /v1/windows/<window>/presses`", 1)[1].split("\n## ", 1)[0]
+
+    assert "performance.now()" in section
+    assert "never with the wall clock" in section
+    assert "Date.now" not in section
+
+
+def test_what_a_window_says_of_its_device_is_described():
+    """The names in the table of addresses are those of the answer."""
+    assert [] == [
+        name
+        for name in ("profile", "evidence", "evidence_words", "not_taken", "unconfirmed", "undatable", "words")
+        if f"`{name}`" not in API
+    ]
 
 
 def test_the_example_case_lacks_nothing():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import collector.directory
 import edge_agent.config
 from protocols import profiles
 from tests.brokers import make_certificates
@@ -54,6 +55,15 @@ def test_the_settings_as_they_lie_there_have_one_window(beside):
     file.write_text(AGENT, encoding="utf-8")
 
     assert ["1"] == [window.id for window in edge_agent.config.load(file).windows]
+
+
+def test_the_commented_keys_are_right():
+    """In the place of the keys above them. Red if the tag is not of that level."""
+    text = (DEPLOY / "directory.toml").read_text(encoding="utf-8")
+    above, commented = re.findall(r"^(?:# )?keys = .*$", text, flags=re.MULTILINE)
+    (keys,) = collector.directory.read(text.replace(above, commented[2:], 1).encode(), "directory.toml").keys.values()
+
+    assert (("214",), "态度不好") == (keys[2].tags, keys[3].text)
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)

@@ -6,16 +6,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge_agent import clock
+from edge_agent.config import WindowSettings
 from edge_agent.door import BODY_MAX, STREAMS_MAX, create_app, serve
+from edge_agent.lines import lines_of
 from edge_agent.outbox import Outbox, OutboxFull
+from edge_agent.page import Page
 
-from .hall import an_id, closings, held, invitation, keep, press, until
+from .hall import an_id, closings, held, invitation, keep, press, presses, until
 
 TOKEN = "a-token-of-the-hall"
 WINDOWS = {"3": 30, "4": 45}
@@ -91,11 +95,32 @@ class Stream:
         return "end"
 
 
+@dataclass
+class Screen:
+    """Window 4's page as far as the door knows it: a disk that takes presses, or does not."""
+
+    keeps: bool = True
+    said: list[bytes] = field(default_factory=list)
+
+    def __call__(self, body: bytes) -> bool:
+        self.said.append(body)
+        return self.keeps
+
+
 @pytest.fixture
-def door(box: Outbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
+def screen() -> Screen:
+    return Screen()
+
+
+@pytest.fixture
+def door(box: Outbox, screen: Screen, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
     # A browser that left is noticed at the next comment; no test waits fifteen seconds for it.
     monkeypatch.setattr("edge_agent.door._KEEP_ALIVE_S", 0.05)
-    server, port = serve(create_app(box, WINDOWS, TOKEN, clock.now), "127.0.0.1", 0)
+    server, port = serve(create_app(box, WINDOWS, TOKEN, clock.now, {"4": screen}), "127.0.0.1", 0)
+    yield from running(server, port)
+
+
+def running(server: Any, port: int) -> Iterator[Caller]:
     thread = threading.Thread(target=server.run)
     thread.start()
     yield Caller(port)
@@ -113,7 +138,9 @@ def door(box: Outbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
 
 
 @pytest.mark.parametrize("token", [None, "", "wrong", TOKEN + "x", TOKEN[:-1], "令牌".encode().decode("latin-1")])
-@pytest.mark.parametrize("path", [PATH, f"{PATH}/{an_id(1)}", f"{PATH}/{an_id(1)}/events", "/", "/nothing"])
+@pytest.mark.parametrize(
+    "path", [PATH, f"{PATH}/{an_id(1)}", f"{PATH}/{an_id(1)}/events", "/v1/windows/4/presses", "/", "/nothing"]
+)
 def test_without_the_token_nobody_comes_in(door, box, token, path):
     """Whatever the address is, and nothing is changed. Red if one route forgets it."""
     box.open_invitation(invitation(1, clock.now()))
@@ -410,3 +437,112 @@ def test_a_name_of_several_addresses_has_one_port(box):
 
     assert port > 0
     server.close()
+
+
+# ---- presses on a page
+
+PRESSES = "/v1/windows/4/presses"
+PRESSED = {"device": "S4", "boot": 7, "count": 1, "button": 5, "age_ms": 120}
+
+
+def test_a_page_is_told_that_its_press_is_on_disk(door, screen):
+    """200 with what it is known by, and the window gets the very bytes."""
+    body = json.dumps(PRESSED).encode()
+    answer = door.ask("POST", PRESSES, body)
+
+    assert (200, {"kept": True, "boot": 7, "count": 1}) == (answer.status, answer.body)
+    assert [body] == screen.said
+
+
+def test_a_press_that_is_not_on_disk_is_to_be_sent_again(door, screen):
+    """503 in words, and the same press again is taken. Red if the page is thanked whatever the window says."""
+    screen.keeps = False
+    refused = door.ask("POST", PRESSES, PRESSED)
+    screen.keeps = True
+    again = door.ask("POST", PRESSES, PRESSED)
+
+    assert (503, 200) == (refused.status, again.status)
+    assert "请重发同一次按键 / not on disk yet, send the same press again" in refused.message
+    assert screen.said[0] == screen.said[1]
+
+
+@pytest.mark.parametrize("window", ["3", "9", "%F0%9F%98%80"])
+def test_only_a_page_takes_presses(door, screen, window):
+    """Nobody rates for a button panel over the network. Red if any window takes them."""
+    answer = door.ask("POST", f"/v1/windows/{window}/presses", PRESSED)
+
+    assert (404, "window") == (answer.status, answer.field)
+    assert "pages: 4" in answer.message
+    assert [] == screen.said
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"device": ""}, "device"),
+        ({"device": "S 4"}, "device"),
+        ({"device": "S4\n"}, "device"),
+        ({"device": "x" * 33}, "device"),
+        ({"device": None}, "device"),
+        ({"boot": -1}, "boot"),
+        ({"boot": "7"}, "boot"),
+        ({"count": 2**63}, "count"),
+        ({"count": 1.5}, "count"),
+        ({"button": 1000}, "button"),
+        ({"button": -1}, "button"),
+        ({"age_ms": -1}, "age_ms"),
+        ({"age_ms": 86_400_001}, "age_ms"),
+        ({"level": "satisfied"}, "level"),
+        ({"invitation": an_id(1)}, "invitation"),
+    ],
+)
+def test_a_wrong_press_names_the_field(door, screen, change, field):
+    """400, and the window hears nothing of it."""
+    answer = door.ask("POST", PRESSES, PRESSED | change)
+
+    assert (400, field) == (answer.status, answer.field)
+    assert [] == screen.said
+
+
+@pytest.mark.parametrize("missing", ["device", "boot", "count", "button"])
+def test_a_press_without_a_name_is_none(door, screen, missing):
+    """Without boot and count the same press twice could not be told from two."""
+    answer = door.ask("POST", PRESSES, {name: value for name, value in PRESSED.items() if name != missing})
+
+    assert (400, missing) == (answer.status, answer.field)
+    assert [] == screen.said
+
+
+@pytest.fixture
+def page_door(box: Outbox, tmp_path: Path) -> Iterator[Caller]:
+    """The door with window 4's real page, carried as the agent carries it."""
+    (line,) = lines_of([WindowSettings("4", "S4", profile="screen")], tmp_path, box, clock.now())
+    assert isinstance(line.link, Page)
+    stop = threading.Event()
+    window = threading.Thread(target=line.carry, args=(clock.now, stop))
+    window.start()
+    server, port = serve(create_app(box, WINDOWS, TOKEN, clock.now, {"4": line.link.press}), "127.0.0.1", 0)
+    yield from running(server, port)
+    stop.set()
+    line.link.wake()
+    window.join(10)
+    assert not window.is_alive()
+
+
+def test_a_press_on_a_page_answers_its_invitation(page_door, box):
+    """Through the real window to the real disk: thanked means kept, and sent again it is the same press.
+
+    The first answer may be 503: the window had not seen yet that the invitation is open, and the repeat tells.
+    """
+    page_door.open(1, "4")
+    pressed_s = time.monotonic()
+
+    def say() -> int:
+        age_ms = int((time.monotonic() - pressed_s) * 1000)
+        return page_door.ask("POST", PRESSES, PRESSED | {"age_ms": age_ms}).status
+
+    assert until(lambda: say() == 200)
+    assert 200 == say()
+    (kept,) = presses(box)
+    assert ("S4", 7, 1, 5, an_id(1)) == (kept.device, kept.boot, kept.count, kept.button, kept.invitation)
+    assert "answered" == page_door.ask("GET", f"{PATH}/{an_id(1)}").body["state"]
