@@ -20,11 +20,12 @@ class Page:
         self._outstanding = False
         self._woken = False
         self._kept = False
+        self._taken = False
 
     def press(self, body: bytes) -> bool:
         """Hand over what the page said; whether it is on disk. False: nobody may be thanked, say it again."""
         with self._turn, self._changed:
-            self._body, self._outstanding, self._kept = body, True, False
+            self._body, self._outstanding, self._taken, self._kept = body, True, False, False
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._outstanding, _ANSWER_S)
             self._body, self._outstanding = b"", False
@@ -43,6 +44,7 @@ class Page:
             self._changed.wait_for(lambda: self._body or self._woken, wait_s)
             self._woken = False
             body, self._body = self._body, b""
+            self._taken = bool(body)
             return body
 
     def write(self, data: bytes) -> None:
@@ -60,6 +62,7 @@ class Page:
         """Nothing is held open."""
 
     def _answered(self, kept: bool) -> None:
-        if self._outstanding:
+        # Only what the window has read can be what it answers: a late answer is not for the press after it.
+        if self._outstanding and self._taken:
             self._outstanding, self._kept = False, kept
             self._changed.notify_all()

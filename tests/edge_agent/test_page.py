@@ -92,9 +92,6 @@ def test_an_answer_that_comes_too_late_thanks_nobody(page, threads, hasty):
     assert not page.press(B)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an answer that comes too late is taken for that of the press that was handed over meanwhile"
-)
 def test_an_answer_that_comes_too_late_is_not_for_the_next_press(page, threads, monkeypatch):
     """A slow disk keeps A when its page has given up and B is waiting to be read: B is not thanked, and is read."""
     monkeypatch.setattr(pages, "_ANSWER_S", 0.05)
