@@ -211,12 +211,12 @@ class Guest:
             self._programs.setdefault(pid, Program(self, pid)).take(words)
 
     def _wait(self, come: Callable[[], bool], timeout_s: float, what: Callable[[], str]) -> None:
-        """Until it has come; a guest that died in the meantime is noticed at once."""
+        """Until it has come; a guest that died in the meantime, or talks nonsense, is noticed at once."""
         deadline = time.monotonic() + timeout_s
         with self._heard:
             while not come():
                 left_s = deadline - time.monotonic()
-                if left_s <= 0 or self._machine.poll() is not None:
+                if left_s <= 0 or self._machine.poll() is not None or not self._listener.is_alive():
                     self._fail(f"{what()}: {'died' if left_s > 0 else f'nothing for {timeout_s} s'}")
                 self._heard.wait(min(left_s, 1.0))
 

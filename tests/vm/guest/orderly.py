@@ -83,9 +83,10 @@ class Orderly:
         self._say(program=program.pid, ended=program.wait())
 
     def _say(self, **words: object) -> None:
+        line = json.dumps(words).encode() + b"\n"
         with self._talk:
-            self._channel.write(json.dumps(words).encode() + b"\n")
-            self._channel.flush()
+            while line:  # the driver takes 32 KiB at a time
+                line = line[self._channel.write(line) :]
 
 
 def _channel() -> IO[bytes]:
