@@ -34,6 +34,7 @@ def test_a_held_port_is_refused_to_a_second_program(guest: Guest) -> None:
 
     assert "EAGAIN" == refused["pyserial", "pyserial", "root"] == refused["pyserial", "pyserial", "nobody"]
     assert "EAGAIN" == refused["link", "pyserial", "root"]
+    assert "EBUSY" == refused["link", "plain", "nobody"]
     assert "EBUSY" == refused["ioctl", "plain", "nobody"] == refused["ioctl", "pyserial", "nobody"]
     # What no lock prevents: a program that asks for none, and root.
     assert None is refused["pyserial", "plain", "nobody"] is refused["ioctl", "plain", "root"]
