@@ -79,7 +79,7 @@ class FrameReader:
     """Frames with a head, and a length, a fixed size or a tail."""
 
     def __init__(self, shape: Shape, rules: FrameRules):
-        self._begin, self._end_of = rules.frames.beginner(), rules.frames.ender()
+        self._find = rules.frames.finder()
         self._rules = rules
         self._idle_ms = shape.idle_ms
         self._echo = shape.echo
@@ -113,35 +113,28 @@ class FrameReader:
 
     def _cut(self, data: bytes) -> list[bytes]:
         found, at = [], 0
-        while (start := self._begin(data, at)) < len(data):
-            end = self._end_of(data, start)
-            if end is None:
+        while at < len(data):
+            start, at = self._find(data, at)
+            if not at:
                 break
-            if end > 0:
-                found.append(data[start:end])
-            at = max(end, start + 1)
+            found.append(data[start:at])
         return found
 
     def _read(self, held: bytes, now_ms: int) -> list[Heard]:
         heard: list[Heard] = []
         at = noise = 0  # from `noise` to `at` stands what was no frame
-        meanings, begin, end_of = self._meanings, self._begin, self._end_of
+        meanings, find = self._meanings, self._find
         while True:
-            start = begin(held, at)
-            if start >= len(held):
+            start, end = find(held, at)
+            if not end:
                 break
-            end = end_of(held, start)
-            if end is None:
-                break
-            at = start + 1
-            if end < 0:
-                continue
             raw = held[start:end]
             meaning = meanings.get(raw, _UNKNOWN)
             if meaning is _UNKNOWN:
                 meaning = self._learn(raw)
             if meaning is _NO_FRAME:
                 # Drop one byte, not the frame: the next one may begin inside it.
+                at = start + 1
                 continue
             if start > noise:
                 heard.append(_no_frame(held, noise, start))
