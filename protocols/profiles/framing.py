@@ -70,19 +70,25 @@ class Frames:
 
     # ---- in
 
-    def finder(self) -> Callable[[bytes, int], tuple[int, int]]:
-        """A function of bytes and of where to look: where the next frame that may be one begins and ends.
-
-        Where the next one is not all there its end is 0; what stands before its beginning is no frame.
-        """
+    def scanner(self) -> Callable[[bytes], tuple[list[tuple[int, bytes]], list[int]]]:
+        """A function of bytes: everything in them that may be a frame, with its place, also one within another; and
+        where one begins that is not all there yet."""
         framing = self.framing
         if framing.escape is not None or (framing.length is None and framing.data_min != framing.data_max):
-            return self._found_by_tail
+            return self._scan_for_tails
         # A line may be nothing but heads, lengths and trailers: what cannot be a frame is passed over without a look
         # from Python.
         sizes = self._sizes() or {0: self.overhead + framing.data_max}
-        whole = re.compile(b"|".join(self._pattern(number, size) for number, size in sizes.items()), re.DOTALL)
-        return _finder(self.head, whole, self._beginnings(sizes), max(sizes.values()))
+        whole = b"|".join(self._pattern(number, size) for number, size in sizes.items())
+        matches, may_grow = re.compile(b"(?=(%s))" % whole, re.DOTALL).finditer, self._may_grow(sizes)
+        head, longest = self.head, max(sizes.values())
+
+        def scan(held: bytes) -> tuple[list[tuple[int, bytes]], list[int]]:
+            found = [(each.start(), each[1]) for each in matches(held)]
+            last = _places(head, held, max(0, len(held) - longest + 1))
+            return found, [*(at for at in last if may_grow(held, at)), *_begun(head, held)]
+
+        return scan
 
     def _pattern(self, number: int, size: int) -> bytes:
         """The regular expression of a frame with this length."""
@@ -96,7 +102,7 @@ class Frames:
             parts.append(re.escape(fixed) if fixed else b".{%d}" % room)
         return b"".join(parts) + re.escape(self.tail)
 
-    def _beginnings(self, sizes: dict[int, int]) -> Callable[[bytes, int], bool]:
+    def _may_grow(self, sizes: dict[int, int]) -> Callable[[bytes, int], bool]:
         """A function of bytes and of where a head stands in them: whether what follows may still become a frame."""
         length, at = self.framing.length, self._length_at()
 
@@ -110,17 +116,15 @@ class Frames:
 
         return may_grow
 
-    def _found_by_tail(self, held: bytes, at: int) -> tuple[int, int]:
-        while True:
-            start = held.find(self.head, at)
-            if start < 0:
-                return len(held) - _beginning_of(self.head, held, at), 0
+    def _scan_for_tails(self, held: bytes) -> tuple[list[tuple[int, bytes]], list[int]]:
+        found, halves = [], []
+        for start in _places(self.head, held, 0):
             end = self._end_at_tail(held, start)
             if end is None:
-                return start, 0
-            if end > 0:
-                return start, end
-            at = start + 1
+                halves.append(start)
+            elif end > 0:
+                found.append((start, held[start:end]))
+        return found, [*halves, *_begun(self.head, held)]
 
     def open(self, frame: bytes) -> Parts | str:
         """What stands in this whole frame, or why it is none."""
@@ -239,32 +243,17 @@ class Frames:
         return None if marked else bytes(plain)
 
 
-def _finder(
-    head: bytes, whole: re.Pattern[bytes], may_grow: Callable[[bytes, int], bool], longest: int
-) -> Callable[[bytes, int], tuple[int, int]]:
-    search = whole.search
-
-    def find(held: bytes, at: int) -> tuple[int, int]:
-        found = search(held, at)
-        start, end = found.span() if found is not None else (len(held), 0)
-        edge = len(held) - longest + 1
-        if start >= edge:
-            # One before it may not be all there yet, and this one be a part of it.
-            half = held.find(head, max(at, edge), start)
-            while half >= 0:
-                if may_grow(held, half):
-                    return half, 0
-                half = held.find(head, half + 1, start)
-        if end:
-            return start, end
-        return len(held) - _beginning_of(head, held, at), 0
-
-    return find
+def _places(head: bytes, held: bytes, at: int) -> Iterator[int]:
+    """Where a head stands, from `at` on."""
+    while (at := held.find(head, at)) >= 0:
+        yield at
+        at += 1
 
 
-def _beginning_of(head: bytes, held: bytes, at: int) -> int:
-    """How many bytes of a head stand at the end."""
-    return next((size for size in range(min(len(held) - at, len(head) - 1), 0, -1) if held.endswith(head[:size])), 0)
+def _begun(head: bytes, held: bytes) -> list[int]:
+    """Where a head begins that is not all there, as few as may be: the longest one, and those within it."""
+    sizes = range(min(len(held), len(head) - 1), 0, -1)
+    return [len(held) - size for size in sizes if held.endswith(head[:size])]
 
 
 def frames_of(framing: Framing) -> Frames:

@@ -11,10 +11,17 @@ from pathlib import Path
 
 import click
 
-from tests.bench import bench_agent, bench_collector, bench_press, bench_small
+from tests.bench import bench_agent, bench_collector, bench_decoders, bench_noise, bench_press, bench_small
 from tests.bench.table import Bench, Figures, Measured, as_json, as_page, as_text, machine, of_runs
 
-BENCHES = (*bench_press.BENCHES, *bench_agent.BENCHES, *bench_collector.BENCHES, *bench_small.BENCHES)
+BENCHES = (
+    *bench_press.BENCHES,
+    *bench_agent.BENCHES,
+    *bench_collector.BENCHES,
+    *bench_decoders.BENCHES,
+    *bench_noise.BENCHES,
+    *bench_small.BENCHES,
+)
 
 
 @click.command()
