@@ -20,16 +20,7 @@ import minimalmodbus
 from protocols.profiles.events import Noise
 from protocols.profiles.modbus import DeviceSaid, NoAnswer, Poll, Reading
 
-from .link import LinkDown
-
-try:
-    # A pty or a real port that went away says so with an error of this module, which is no OSError.
-    from termios import error as TermiosError
-except ImportError:  # Windows has no termios
-
-    class TermiosError(Exception):  # type: ignore[no-redef]
-        """Never raised here."""
-
+from .link import LinkDown, TermiosError
 
 Function = Literal[2, 3, 4]
 """2 reads inputs, 3 and 4 read registers."""

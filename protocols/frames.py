@@ -13,6 +13,7 @@ import re
 from binascii import crc_hqx
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, fields
+from typing import TypeVar
 from urllib.parse import quote, unquote
 
 LINE_MAX = 128  # with its line end; a press takes at most 90, the rest is room for a clerk's name
@@ -118,6 +119,10 @@ class Noise:
     reason: str
 
 
+Item = tuple[Frame, bytes] | Noise
+"""What a line holds: a frame with its bytes, or noise."""
+P = TypeVar("P")
+
 _KINDS: dict[str, type[Frame]] = {
     "PRESS": Pressed,
     "BEAT": Beat,
@@ -201,12 +206,26 @@ class Decoder:
 
     def feed(self, data: bytes) -> list[tuple[Frame, bytes] | Noise]:
         """Every frame that `data` completes, with its bytes, and what was no frame, in the order of the line."""
-        # A list, not a generator: whoever stops half way through one would make the next `feed` begin in the past.
-        return list(self._read(self._held + data))
+        return self.feed_into(data, _press_and_bytes)
 
-    def _read(self, held: bytes) -> Iterator[tuple[Frame, bytes] | Noise]:
+    def feed_into(self, data: bytes, press: Callable[[str, int, int, int, int, bytes], P]) -> list[P | Item]:
+        """The same, with `press(device, boot, count, button, age_ms, bytes)` in place of each press."""
+        # A list, not a generator: whoever stops half way through one would make the next `feed` begin in the past.
+        return list(self._read(self._held + data, press))
+
+    def _read(self, held: bytes, made: Callable[[str, int, int, int, int, bytes], P]) -> Iterator[P | Item]:
         at = 0
         while True:
+            # A press in one step, as it is what comes most often. Anything else below.
+            found = _PRESS.match(held, at)
+            if found is not None:
+                line, body, device, boot, count, button, age_ms, digits = found.groups()
+                if int(digits, 16) == crc_hqx(body, 0xFFFF):
+                    yield made(device.decode("ascii"), int(boot), int(count), int(button), int(age_ms), line)
+                else:
+                    yield Noise(line, "bad checksum")
+                at = found.end()
+                continue
             start = held.find(b"$", at)
             if start < 0:
                 yield from _noise(held[at:], "no frame begins here")
@@ -214,10 +233,8 @@ class Decoder:
                 return
             if start - at != len(_LINE_END) or not held.startswith(_LINE_END, at):
                 yield from _noise(held[at:start], "no frame begins here")
-            press = _pressed(held, start)
-            if press is not None:
-                yield press
-                at = start + len(press[1])
+            if start > at and _PRESS.match(held, start):
+                at = start
                 continue
             end = _end(held, start)
             if end is None:
@@ -235,21 +252,13 @@ class Decoder:
 
 
 _PRESS = re.compile(
-    rb"(\$(PRESS,([A-Za-z0-9_-]{1,32}),(%(number)s),(%(number)s),(%(number)s),(%(number)s))\*([0-9A-F]{4}))"
+    rb"(?:\r\n)?(\$(PRESS,([A-Za-z0-9_-]{1,32}),(%(number)s),(%(number)s),(%(number)s),(%(number)s))\*([0-9A-F]{4}))"
     % {b"number": _NUMBER.pattern.encode()}
 )
 
 
-def _pressed(held: bytes, start: int) -> tuple[Pressed, bytes] | None:
-    """The press that begins here, read in one step, as it is what comes most often. None for anything else, and for
-    one that is damaged."""
-    found = _PRESS.match(held, start)
-    if found is None:
-        return None
-    line, body, device, boot, count, button, age_ms, digits = found.groups()
-    if int(digits, 16) != crc_hqx(body, 0xFFFF):
-        return None
-    return Pressed(device.decode("ascii"), int(boot), int(count), int(button), int(age_ms)), line
+def _press_and_bytes(device: str, boot: int, count: int, button: int, age_ms: int, line: bytes) -> Item:
+    return Pressed(device, boot, count, button, age_ms), line
 
 
 def _end(held: bytes, start: int) -> int | None:

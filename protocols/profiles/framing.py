@@ -70,31 +70,61 @@ class Frames:
 
     # ---- in
 
-    def beginner(self) -> Callable[[bytes, int], int]:
-        """A function of bytes and of where to look: where the next frame may begin; their end if none does."""
-        head = self.head
-        wanted = re.compile(re.escape(head), re.DOTALL)
-        least = len(head)
-        if self.framing.length is not None and self.framing.escape is None:
-            # A line may be nothing but heads: one whose length cannot be is passed over without a look from Python.
-            # Where bytes are escaped nobody knows yet where the length stands.
-            least = self._length_at() + self.framing.length.bytes
-            fitting = (
-                number.to_bytes(self.framing.length.bytes, self.framing.length.order) for number in self._sizes()
-            )
-            gap = b".{%d}" % (self._length_at() - len(head))
-            wanted = re.compile(re.escape(head) + gap + b"(?:" + b"|".join(map(re.escape, fitting)) + b")", re.DOTALL)
-        return _beginner(head, wanted, least)
-
-    def ender(self) -> Callable[[bytes, int], int | None]:
-        """A function of bytes and of where a head stands in them: where that frame ends; None if it may still grow, -1
-        if it can be none."""
+    def scanner(self) -> Callable[[bytes], tuple[list[tuple[int, bytes]], list[int]]]:
+        """A function of bytes: everything in them that may be a frame, with its place, also one within another; and
+        where one begins that is not all there yet."""
         framing = self.framing
         if framing.escape is not None or (framing.length is None and framing.data_min != framing.data_max):
-            return self._end_at_tail
-        if framing.length is None:
-            return _ender_of_one_size(self.overhead + framing.data_max)
-        return _ender_by_length(self._length_at(), framing.length, self._sizes())
+            return self._scan_for_tails
+        # A line may be nothing but heads, lengths and trailers: what cannot be a frame is passed over without a look
+        # from Python.
+        sizes = self._sizes() or {0: self.overhead + framing.data_max}
+        whole = b"|".join(self._pattern(number, size) for number, size in sizes.items())
+        matches, may_grow = re.compile(b"(?=(%s))" % whole, re.DOTALL).finditer, self._may_grow(sizes)
+        head, longest = self.head, max(sizes.values())
+
+        def scan(held: bytes) -> tuple[list[tuple[int, bytes]], list[int]]:
+            found = [(each.start(), each[1]) for each in matches(held)]
+            last = _places(head, held, max(0, len(held) - longest + 1))
+            return found, [*(at for at in last if may_grow(held, at)), *_begun(head, held)]
+
+        return scan
+
+    def _pattern(self, number: int, size: int) -> bytes:
+        """The regular expression of a frame with this length."""
+        said = b""
+        if self.framing.length is not None:
+            said = number.to_bytes(self.framing.length.bytes, self.framing.length.order)
+        parts = [re.escape(self.head)]
+        for piece in self.pieces:
+            room = size - self.overhead if piece.name == "data" else piece.size
+            fixed = said if piece.name == "length" else piece.fixed
+            parts.append(re.escape(fixed) if fixed else b".{%d}" % room)
+        return b"".join(parts) + re.escape(self.tail)
+
+    def _may_grow(self, sizes: dict[int, int]) -> Callable[[bytes, int], bool]:
+        """A function of bytes and of where a head stands in them: whether what follows may still become a frame."""
+        length, at = self.framing.length, self._length_at()
+
+        def may_grow(held: bytes, start: int) -> bool:
+            if length is None:
+                return start + max(sizes.values()) > len(held)
+            said = held[start + at : start + at + length.bytes]
+            if len(said) < length.bytes:
+                return True
+            return start + sizes.get(int.from_bytes(said, length.order), 0) > len(held)
+
+        return may_grow
+
+    def _scan_for_tails(self, held: bytes) -> tuple[list[tuple[int, bytes]], list[int]]:
+        found, halves = [], []
+        for start in _places(self.head, held, 0):
+            end = self._end_at_tail(held, start)
+            if end is None:
+                halves.append(start)
+            elif end > 0:
+                found.append((start, held[start:end]))
+        return found, [*halves, *_begun(self.head, held)]
 
     def open(self, frame: bytes) -> Parts | str:
         """What stands in this whole frame, or why it is none."""
@@ -213,45 +243,17 @@ class Frames:
         return None if marked else bytes(plain)
 
 
-def _beginner(head: bytes, wanted: re.Pattern[bytes], least: int) -> Callable[[bytes, int], int]:
-    def begin(held: bytes, at: int) -> int:
-        found = wanted.search(held, at)
-        if found is not None:
-            return found.start()
-        # One that is not all there yet.
-        start = held.find(head, max(at, len(held) - least + 1))
-        if start >= 0:
-            return start
-        size = next(
-            (size for size in range(min(len(held) - at, len(head) - 1), 0, -1) if held.endswith(head[:size])), 0
-        )
-        return len(held) - size
-
-    return begin
+def _places(head: bytes, held: bytes, at: int) -> Iterator[int]:
+    """Where a head stands, from `at` on."""
+    while (at := held.find(head, at)) >= 0:
+        yield at
+        at += 1
 
 
-def _ender_of_one_size(size: int) -> Callable[[bytes, int], int | None]:
-    return lambda held, start: start + size if len(held) >= start + size else None
-
-
-def _ender_by_length(length_at: int, length: Length, sizes: dict[int, int]) -> Callable[[bytes, int], int | None]:
-    """Closures, not methods: this runs once for each head on a line that may be nothing but heads."""
-
-    def one_byte(held: bytes, start: int) -> int | None:
-        at = start + length_at
-        if at >= len(held):
-            return None
-        end = start + sizes.get(held[at], -1 - start)
-        return end if end <= len(held) else None
-
-    def two_bytes(held: bytes, start: int) -> int | None:
-        at = start + length_at
-        if at + 1 >= len(held):
-            return None
-        end = start + sizes.get(int.from_bytes(held[at : at + 2], length.order), -1 - start)
-        return end if end <= len(held) else None
-
-    return one_byte if length.bytes == 1 else two_bytes
+def _begun(head: bytes, held: bytes) -> list[int]:
+    """Where a head begins that is not all there, as few as may be: the longest one, and those within it."""
+    sizes = range(min(len(held), len(head) - 1), 0, -1)
+    return [len(held) - size for size in sizes if held.endswith(head[:size])]
 
 
 def frames_of(framing: Framing) -> Frames:

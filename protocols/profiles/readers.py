@@ -21,6 +21,7 @@ from .rules import NOT_FRAMED, BareRules, FrameRules, Heard, aged
 from .vocabulary import Shape
 
 _MEANINGS_MAX = 1024  # frames whose meaning is remembered: a device has few keys, and a counter byte makes 256 of each
+_DATAGRAMS_MAX = 128  # a tablet says a dozen things; its tags make it a few more
 _SENT_MAX = 16  # frames of ours that may still come back; an echo is there within the time of a few frames
 _ECHO_MS = 500  # a line server in between adds its own delay
 _BURST_MAX = 256  # bytes without a pause; whoever says more than that is not pressing a key
@@ -52,7 +53,10 @@ class HouseReader:
         self._decoder = house.Decoder()
 
     def feed(self, data: bytes, now_ms: int) -> list[Heard]:
-        return [self._heard(item) for item in self._decoder.feed(data)]
+        return [
+            item if isinstance(item, Heard) else self._heard(item)
+            for item in self._decoder.feed_into(data, _house_press)
+        ]
 
     def quiet(self, now_ms: int) -> list[Heard]:
         return []
@@ -63,23 +67,25 @@ class HouseReader:
     def sent(self, data: bytes, now_ms: int) -> None:
         pass  # our own frames have other names than a device's
 
-    def _heard(self, item: tuple[house.Frame, bytes] | house.Noise) -> Heard:
+    def _heard(self, item: house.Item) -> Heard:
         match item:
             case house.Noise(raw, reason):
                 return Heard(Noise(raw[:NOISE_MAX], reason))
-            case (house.Pressed(device, boot, count, button, age_ms), raw):
-                return Heard(Pressed(device, button, age_ms, raw, boot, count))
             case (house.Beat(device, boot, uptime_s, state, count), _):
                 return Heard(Beat(device, boot, uptime_s, state, count))
             case (_, raw):
                 return Heard(Noise(raw, "our own words came back"))
 
 
+def _house_press(device: str, boot: int, count: int, button: int, age_ms: int, raw: bytes) -> Heard:
+    return Heard(Pressed(device, button, age_ms, raw, boot, count))
+
+
 class FrameReader:
     """Frames with a head, and a length, a fixed size or a tail."""
 
     def __init__(self, shape: Shape, rules: FrameRules):
-        self._begin, self._end_of = rules.frames.beginner(), rules.frames.ender()
+        self._scan = rules.frames.scanner()
         self._rules = rules
         self._idle_ms = shape.idle_ms
         self._echo = shape.echo
@@ -113,46 +119,36 @@ class FrameReader:
 
     def _cut(self, data: bytes) -> list[bytes]:
         found, at = [], 0
-        while (start := self._begin(data, at)) < len(data):
-            end = self._end_of(data, start)
-            if end is None:
-                break
-            if end > 0:
-                found.append(data[start:end])
-            at = max(end, start + 1)
+        for start, raw in self._scan(data)[0]:
+            if start >= at:
+                found.append(raw)
+                at = start + len(raw)
         return found
 
     def _read(self, held: bytes, now_ms: int) -> list[Heard]:
         heard: list[Heard] = []
-        at = noise = 0  # from `noise` to `at` stands what was no frame
-        meanings, begin, end_of = self._meanings, self._begin, self._end_of
-        while True:
-            start = begin(held, at)
-            if start >= len(held):
-                break
-            end = end_of(held, start)
-            if end is None:
-                break
-            at = start + 1
-            if end < 0:
-                continue
-            raw = held[start:end]
-            meaning = meanings.get(raw, _UNKNOWN)
-            if meaning is _UNKNOWN:
-                meaning = self._learn(raw)
+        known = self._meanings.get
+        may_be, halves = self._scan(held)
+        done = 0  # up to here all has been told
+        for start, raw in may_be:
+            if start < done:
+                continue  # a part of the frame before
+            if halves and start > halves[0] and any(done <= half < start for half in halves):
+                break  # it may be a part of one that is not all there yet
+            meaning = known(raw) or self._learn(raw)
             if meaning is _NO_FRAME:
-                # Drop one byte, not the frame: the next one may begin inside it.
-                continue
-            if start > noise:
-                heard.append(_no_frame(held, noise, start))
-            at = noise = end
+                continue  # the next one may begin inside it
+            if start > done:
+                heard.append(_no_frame(held, done, start))
+            done = start + len(raw)
             if self._sent and self._came_back(raw, now_ms):
                 heard.append(Heard(Noise(raw[:NOISE_MAX], "our own words came back")))
             elif meaning is not _NOTHING:
                 heard.append(meaning)
-        if start > noise:
-            heard.append(_no_frame(held, noise, start))
-        self._held = held[start:]
+        end = next((half for half in halves if half >= done), len(held))
+        if end > done:
+            heard.append(_no_frame(held, done, end))
+        self._held = held[end:]
         return heard
 
     def _learn(self, raw: bytes) -> Heard:
@@ -174,7 +170,7 @@ class FrameReader:
         return False
 
 
-_UNKNOWN, _NO_FRAME, _NOTHING = (Heard(Noise(b"", word)) for word in ("unknown", "no frame", "nothing"))
+_NO_FRAME, _NOTHING = (Heard(Noise(b"", word)) for word in ("no frame", "nothing"))
 
 
 def _no_frame(held: bytes, start: int, end: int) -> Heard:
@@ -304,11 +300,16 @@ class DatagramReader:
     def __init__(self, shape: Shape, rules: BareRules):
         self._rules = rules
         self._longest = shape.bare.longest
+        self._meanings: dict[bytes, Heard | None] = {}
 
     def feed(self, data: bytes, now_ms: int) -> list[Heard]:
         if len(data) > self._longest:
             return [Heard(Noise(data[:NOISE_MAX], "a datagram that is too long"))]
-        heard = self._rules.word(data.strip(b"\r\n"))
+        if data not in self._meanings:
+            if len(self._meanings) >= _DATAGRAMS_MAX:
+                self._meanings.clear()
+            self._meanings[data] = self._rules.word(data.strip(b"\r\n"))
+        heard = self._meanings[data]
         return [heard] if heard is not None else []
 
     def quiet(self, now_ms: int) -> list[Heard]:

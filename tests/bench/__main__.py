@@ -14,9 +14,11 @@ import click
 from tests.bench import (
     bench_agent,
     bench_collector,
+    bench_decoders,
     bench_devices,
     bench_evaluators,
     bench_learn,
+    bench_noise,
     bench_press,
     bench_small,
 )
@@ -26,6 +28,8 @@ BENCHES = (
     *bench_press.BENCHES,
     *bench_agent.BENCHES,
     *bench_devices.BENCHES,
+    *bench_decoders.BENCHES,
+    *bench_noise.BENCHES,
     *bench_evaluators.BENCHES,
     *bench_learn.BENCHES,
     *bench_collector.BENCHES,

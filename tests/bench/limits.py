@@ -9,6 +9,7 @@ import select
 import socket
 import sqlite3
 import subprocess
+import sys
 import time
 import tty
 from collections.abc import Callable
@@ -34,6 +35,12 @@ def timed(action: Callable[[], Any], count: int) -> list[float]:
         action()
         took.append((time.perf_counter() - started) * 1000)
     return sorted(took)
+
+
+def note(text: str) -> None:
+    """One line on standard error, over the last one where a person looks on."""
+    start, end = ("\r", "\x1b[K") if sys.stderr.isatty() else ("", "\n")
+    print(f"{start}{text}{end}", end="", file=sys.stderr, flush=True)
 
 
 def quantile(ordered: list[float], share: float) -> float:
