@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 _ASK_AGAIN_MS = 1000  # a device that has not confirmed an invitation is asked again, no faster than a person notices
 _ASK_SILENT_MS = 5000  # a network line that died without a word only shows it when something is written to it
 _SAY_AGAIN_MS = 60_000
+_APART_MS = 200  # two sayings of a press that come closer than that were held back together; a device repeats after 400
+_AGREE_MS = 50  # how far two sayings may differ on when the press was made
 _UNREAD_MAX = 3  # pieces of noise one after the other, with nothing understood between: no chance any more
 _UNREADABLE = "收到字节但读不懂, 波特率或协议对吗? / bytes come that cannot be read: are baud rate and profile right?"
 _KEYS_MAX = 1024  # a device has a dozen keys; one that numbers its presses by a byte makes 256 of each
@@ -93,6 +95,9 @@ class Window:
         self._plugged_ms = moment.mono_ms
         self._kept = 0
         self._unread = 0
+        self._disturbed_ms: int | None = None
+        """Since when nothing but noise has come."""
+        self._hearings: dict[PressId, tuple[int, int]] = {}
         self._flapping = False
         self._told = ("", moment.mono_ms - _SAY_AGAIN_MS)
         self.not_taken: Counter[str] = Counter()
@@ -134,11 +139,15 @@ class Window:
         """
         made: list[tuple[Pressed, Press | None]]
         if self.profile.counts:
-            made = [(pressed, _counted(pressed)) for pressed in presses if self.met(pressed.device, moment)]
+            made = [
+                (pressed, _counted(pressed))
+                for pressed in presses
+                if self.met(pressed.device, moment) and self._dated(pressed, moment)
+            ]
         else:
-            self._heard_ms, self._unread = moment.mono_ms, 0
             known = ANY_INVITATION  # a device that does not count has said all that it knows: its repeat says no more
             made = [(pressed, self._number(pressed, waited_ms, moment)) for pressed in presses]
+            self.heard(moment)
         fresh = [press for _, press in made if press is not None]
         if fresh and not self._keep(fresh, known, moment):
             self._numbers.forget([pressed for pressed, press in made if press is not None])
@@ -150,13 +159,15 @@ class Window:
         """Noise on its line: a press that is being repeated may be in it."""
         self.noise += 1
         self._unread += 1
+        if self._unread == 1:
+            self._disturbed_ms = moment.mono_ms
         if self._unread == _UNREAD_MAX:
             log.warning("%s: window=%s", _UNREADABLE, self.id)
         self._numbers.disturbed(moment.mono_ms)
 
     def heard(self, moment: Moment) -> None:
         """A sign of life of a device that has no name of its own."""
-        self._heard_ms, self._unread = moment.mono_ms, 0
+        self._heard_ms, self._unread, self._disturbed_ms = moment.mono_ms, 0, None
 
     def tick(self, moment: Moment) -> list[Say]:
         """End an invitation whose time is over; tell the device of one that was opened or ended."""
@@ -201,12 +212,41 @@ class Window:
             log.info("按键未另计 / no press of its own: window=%s %s", self.id, reason)
             return None
         unsure_ms = self._late_ms + waited_ms
-        if self.profile.shape.press.repeats and self._deaf_since_ms is not None:
-            unsure_ms = max(unsure_ms, made_ms - self._deaf_since_ms)
+        if self.profile.shape.press.repeats:
+            # It may have been said before, to nobody, or in bytes that could not be read.
+            unheard = [since_ms for since_ms in (self._deaf_since_ms, self._disturbed_ms) if since_ms is not None]
+            unsure_ms = max([unsure_ms, *(made_ms - since_ms for since_ms in unheard)])
         if not self._numbers.boot:
             self._numbers.boot = self._outbox.next_boot(self.device, moment.wall_ms)
         press_id, how = PressId(self.device, self._numbers.boot, self._numbers.next()), self.profile.shape.press
         return Press(press_id, pressed.key, pressed.age_ms, pressed.raw, unsure_ms, how.soon_ms, how.solicited)
+
+    def _dated(self, pressed: Pressed, moment: Moment) -> bool:
+        """Whether it is certain when a counted press was made, as far as its invitation depends on that.
+
+        Behind a network a frame's age is short by what the network held it back. Where that could make it the next
+        citizen's, it is believed when two sayings, some time apart, agree: what was held back comes at once.
+        """
+        if not self._late_ms:
+            return True
+        made_ms, press_id = (
+            moment.mono_ms - pressed.age_ms,
+            PressId(pressed.device, pressed.boot or 0, pressed.count or 0),
+        )
+        waiting = self._outbox.open_at(self.id, moment)
+        opened = waiting[0].opened if waiting is not None else None
+        if opened is None or opened.host_boot != moment.host_boot or not 0 <= made_ms - opened.mono_ms < self._late_ms:
+            return True
+        before = self._hearings.get(press_id)
+        if before is not None and moment.mono_ms - before[1] < _APART_MS:
+            self._hearings[press_id] = (min(made_ms, before[0]), before[1])
+            return False
+        if before is not None and abs(made_ms - before[0]) <= _AGREE_MS:
+            return True
+        if len(self._hearings) >= _KEYS_MAX:
+            self._hearings.clear()
+        self._hearings[press_id] = (made_ms, moment.mono_ms)
+        return False
 
     def _again(self, pressed: Pressed) -> bool:
         """Whether this key was the press before it said again: its answer was lost, so it is answered again."""

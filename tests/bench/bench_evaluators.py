@@ -69,7 +69,7 @@ def campaign(_folder: Path) -> dict[str, float]:
                 each.reasons += found.reasons
     for name, each in of_each.items():
         print(f"{name}: {each.runs} runs, meant {each.meant}, booked {each.booked}, {dict(each.reasons.most_common())}")
-    for mistake in total.mistakes[:20]:
+    for mistake in total.mistakes[:100]:
         print(f"!! {mistake}")
     return {
         "runs": float(total.runs),

@@ -5,6 +5,7 @@ import pytest
 from edge_agent.cable import STALE_MS, WAITED_MS, Cable
 from edge_agent.outbox import Outbox
 from edge_agent.window import Window
+from firmware_sim.panel import frame
 from protocols import profiles
 
 from .hall import DEVICE, WINDOW, Alone, an_id, answers, at, held, invitation, presses
@@ -375,3 +376,45 @@ def test_an_answer_that_comes_before_anybody_can_have_read_the_question_is_an_ol
         line.feed(b'{"appriseresult":"%d","tagId":""}' % number, at(answer_ms))
 
     assert [(None, an_id(1)), (an_id(2), "")] == [(record.invitation, record.doubt) for record in presses(box)]
+
+
+def test_a_press_in_bytes_that_could_not_be_read_is_as_old_as_they_are(box):
+    """An always-on device said it before the invitation, damaged; then whole, within it. Red without the disturbance."""
+    line = alone(box, "qs4", address=5)
+    box.open_invitation(invitation(1, at(29_000)))
+    box.close_invitation(an_id(1), "withdrawn", at(30_000))
+    for ms in range(31_000, 50_000, 600):
+        hears(line, QS4_KEY_2[:-2] + b"\x00\x16", ms)
+        if ms == 49_600:
+            box.open_invitation(invitation(2, at(ms)))
+    hears(line, QS4_KEY_2, 50_200)
+    [record] = presses(box)
+
+    assert (None, an_id(2)) == (record.invitation, record.doubt)
+
+
+def test_a_counted_press_behind_a_network_is_believed_when_two_sayings_agree(box):
+    """What the network held back makes a press seem younger: its repeat tells. Red if the first saying is believed."""
+    line = Alone(WINDOW, DEVICE, box, at(0), late_ms=2_000)
+    line.plugged(at(0))
+    line.feed(b"", at(9_900))
+    box.open_invitation(invitation(1, at(10_000)))
+    line.feed(b"", at(10_300))
+
+    assert b"" == line.feed(frame("PRESS", DEVICE, 1, 1, 3, 0), at(10_400))  # made at 9,500, held back for 900 ms
+    assert b"" == line.feed(frame("PRESS", DEVICE, 1, 1, 3, 400), at(10_450))
+    assert b"" != line.feed(frame("PRESS", DEVICE, 1, 1, 3, 1_300), at(10_800))
+    assert [None] == answers(box)
+
+
+def test_and_soon_enough_where_nothing_was_held_back(box):
+    """Its second saying agrees with the first."""
+    line = Alone(WINDOW, DEVICE, box, at(0), late_ms=2_000)
+    line.plugged(at(0))
+    line.feed(b"", at(9_900))
+    box.open_invitation(invitation(1, at(10_000)))
+    line.feed(b"", at(10_300))
+    line.feed(frame("PRESS", DEVICE, 1, 1, 3, 0), at(10_400))
+    line.feed(frame("PRESS", DEVICE, 1, 1, 3, 400), at(10_800))
+
+    assert [an_id(1)] == answers(box)
