@@ -379,9 +379,9 @@ def test_an_answer_that_comes_before_anybody_can_have_read_the_question_is_an_ol
 
 
 def test_a_press_in_bytes_that_could_not_be_read_is_as_old_as_they_are(box):
-    """An always-on device said it before the invitation, damaged; then whole, within it. Red without the disturbance."""
+    """Said for the citizen before, damaged, again and again; then whole, for the next. Red without the disturbance."""
     line = alone(box, "qs4", address=5)
-    box.open_invitation(invitation(1, at(29_000)))
+    box.open_invitation(invitation(1, at(29_000), seconds=4))
     box.close_invitation(an_id(1), "withdrawn", at(30_000))
     for ms in range(31_000, 50_000, 600):
         hears(line, QS4_KEY_2[:-2] + b"\x00\x16", ms)
