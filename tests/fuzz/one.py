@@ -1,4 +1,4 @@
-"""One target under atheris, until its time is over or it breaks: `python -m tests.fuzz.one decoder -max_total_time=9`"""
+"""One target under atheris, until it breaks or time is over: `python -m tests.fuzz.one decoder -max_total_time=9`"""
 
 from __future__ import annotations
 
