@@ -1,5 +1,5 @@
 # 两条命令 / two commands:  make demo   make test
-# 其余 / others:            make bench  make vm-test  make lint  make clean
+# 其余 / others:            make bench  make fuzz  make vm-test  make lint  make clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -7,6 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 SECONDS ?= 20
+FUZZ_SECONDS ?= 60
 FAULTS  ?= 0
 SEED    ?= 7
 BROKER  ?= amqtt
@@ -14,7 +15,7 @@ JSON    ?=
 KEEP    ?=
 PYTEST_ARGS ?=
 
-.PHONY: demo test bench mutations vm-test lint format setup mosquitto qemu clean
+.PHONY: demo test bench fuzz mutations vm-test lint format setup mosquitto qemu clean
 
 # 一次繁忙的上午, 全部为独立进程 / a busy morning, every part a process of its own
 demo: $(READY)
@@ -36,6 +37,11 @@ bench: $(READY) mosquitto
 # 逐条破坏承诺的规则, 看测试变红 / break each rule of the promise and see the journeys turn red
 mutations: $(READY)
 	@$(BIN)/python -m tests.journeys.mutations
+
+# 随机字节喂给一切读取器; atheris 只在此安装 / any bytes at everything that reads them; atheris is installed here only
+fuzz: $(READY)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check 'atheris>=3.0,<4'
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 lint: $(READY)
 	@$(BIN)/ruff format --check .
@@ -73,5 +79,5 @@ qemu:
 			qemu-system-x86 busybox-static >/dev/null; }
 
 clean:
-	rm -rf .vm $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-run
+	rm -rf .vm $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-run fuzz-crashes
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

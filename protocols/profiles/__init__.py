@@ -6,6 +6,7 @@ line that is wrong. Above a profile there are only the events of `events.py`.
 
 from __future__ import annotations
 
+import tomllib
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -47,7 +48,8 @@ def read(raw: bytes, file: str) -> Profile:
     except BadSettings as error:
         told = [each.removeprefix(f"{file}: ") for each in error.mistakes]
         # What is no TOML at all says its line by itself.
-        raise BadSettings([f"{file}: {each if 'TOML' in each else with_line(text, each)}" for each in told]) from error
+        keyed = _is_toml(raw)
+        raise BadSettings([f"{file}: {with_line(text, each) if keyed else each}" for each in told]) from error
     mistakes = list(check_wiring(shape))
     if not mistakes:
         try:
@@ -59,6 +61,14 @@ def read(raw: bytes, file: str) -> Profile:
     if mistakes:
         raise BadSettings([f"{file}: {with_line(text, each)}" for each in mistakes])
     return profile
+
+
+def _is_toml(raw: bytes) -> bool:
+    try:
+        tomllib.loads(raw.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 @lru_cache(maxsize=len(SHIPPED))

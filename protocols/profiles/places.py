@@ -113,7 +113,9 @@ class _Scan:
         number = 0
         while not self._ends("]"):
             number += 1
+            before = self._at
             self._value(self._put(f"{path}[{number}]", self._tokens[self._at].line))
+            self._at += self._at == before  # no TOML, but an end all the same
 
     def _ends(self, closing: str) -> bool:
         """Whether the list or the table ends here; what stands between two of its parts is passed over."""

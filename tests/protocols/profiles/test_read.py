@@ -219,6 +219,17 @@ def test_a_hostile_file_is_refused_in_a_moment(text):
     assert time.process_time() - started < 5
 
 
+@pytest.mark.parametrize("raw", [b",[\xb4[\x9e=\n[", b"a = [=\xff", b"a = [}", b"a = {=}=", b"x = [\xff]"])
+def test_what_is_no_text_at_all_has_an_end_too(raw):
+    """With the line that is not UTF-8, told once. Red if anybody looks for keys in it."""
+    with pytest.raises(BadSettings) as error:
+        profiles.read(raw, "made.toml")
+
+    assert 1 == len(error.value.mistakes)
+    assert error.value.mistakes[0].count(" line ") <= 1
+    assert 1 == line_of(raw.decode("utf-8", "replace"), "no.such")
+
+
 def test_a_file_without_an_end_is_refused():
     """Before anything is made of it."""
 

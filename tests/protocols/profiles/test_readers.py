@@ -24,6 +24,7 @@ from protocols.profiles.vocabulary import Shape
 READ_AS_BYTES = [name for name in profiles.SHIPPED if profiles.shipped(name).shape.form != "registers"]
 HELD_MAX = 4 * 1024 * 1024  # bytes; what is remembered of 1,024 frames of the longest kind is the most
 HOSTILE = 20 * 1024 * 1024
+UNIQUE = 2 * 1024 * 1024  # more than a hundred thousand frames, of which a thousand are remembered
 
 
 def made(form: str, **more: Any) -> Profile:
@@ -327,12 +328,12 @@ def test_no_bytes_break_a_reader_in_any_chopping(name, data):
 
 
 def hostile(profile: Profile, kind: str) -> Iterator[bytes]:
-    """20 MB of one kind of bad will, in reads of 64 KiB."""
+    """One kind of bad will, in reads of 64 KiB."""
     framing = profile.shape.frame
     head = bytes.fromhex(framing.head) if framing else b"$"
     rnd = Random(7)
     size = 1 << 16
-    for number in range(HOSTILE // size):
+    for number in range(UNIQUE // size if kind == "unique" else HOSTILE // size):
         match kind:
             case "heads":
                 yield (head * size)[:size]
