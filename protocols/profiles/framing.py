@@ -80,22 +80,23 @@ class Frames:
         # from Python.
         sizes = self._sizes() or {0: self.overhead + framing.data_max}
         whole = b"|".join(self._pattern(number, size) for number, size in sizes.items())
-        matches, may_grow = re.compile(b"(?=(%s))" % whole, re.DOTALL).finditer, self._may_grow(sizes)
-        head, longest = self.head, max(sizes.values())
+        # The first byte is taken and the rest looked at, so that one within another is found, and found fast.
+        matches = re.compile(b"%s(?=(%s))" % (re.escape(self.head[:1]), whole), re.DOTALL).finditer
+        may_grow, head, longest = self._may_grow(sizes), self.head, max(sizes.values())
 
         def scan(held: bytes) -> tuple[list[tuple[int, bytes]], list[int]]:
-            found = [(each.start(), each[1]) for each in matches(held)]
+            found = [(at := each.start(), held[at : each.end(1)]) for each in matches(held)]
             last = _places(head, held, max(0, len(held) - longest + 1))
             return found, [*(at for at in last if may_grow(held, at)), *_begun(head, held)]
 
         return scan
 
     def _pattern(self, number: int, size: int) -> bytes:
-        """The regular expression of a frame with this length."""
+        """The regular expression of a frame with this length, from its second byte on."""
         said = b""
         if self.framing.length is not None:
             said = number.to_bytes(self.framing.length.bytes, self.framing.length.order)
-        parts = [re.escape(self.head)]
+        parts = [re.escape(self.head[1:])]
         for piece in self.pieces:
             room = size - self.overhead if piece.name == "data" else piece.size
             fixed = said if piece.name == "length" else piece.fixed

@@ -174,6 +174,24 @@ def test_half_a_frame_is_given_up_after_the_idle_time_and_not_before(data):
     assert [raw] == raws(reader, [raw])
 
 
+@pytest.mark.parametrize("size", [1, 5, 11, 12, 13, 100])
+def test_a_frame_within_a_frame_is_a_part_of_it(size):
+    """However late the rest of the outer one comes. Red if the inner one is a press as soon as it is whole."""
+    framing = {
+        "head": "AA",
+        "layout": ["length", "data", "check"],
+        "length": {"counts": ["data"]},
+        "check": {"kind": "sum8", "over": ["data"]},
+    }
+    profile = profile_with(framing)
+    frames = frames_of(profile.shape.frame)
+    inner = built(frames, Parts(0, b"", b"\x03\x04"))
+    outer = built(frames, Parts(0, b"", b"\x01" + inner + b"\x02\x03\x04\x05"))
+
+    assert [outer] == raws(profile.reader(), [outer[at : at + size] for at in range(0, len(outer), size)])
+    assert [inner] == raws(profile.reader(), [outer[:-1]])
+
+
 def test_a_length_that_is_escaped_is_found():
     """An address or a length may be the very byte that is escaped. Red if the length is looked for at a fixed place."""
     framing = {
