@@ -257,8 +257,15 @@ class Outbox:
         before = self._db.execute(
             "SELECT * FROM invitation WHERE window = ? AND n < ? ORDER BY n DESC LIMIT 1", (begun["window"], begun["n"])
         ).fetchone()
-        # Withdrawn or answered, a device without a word for that goes on asking until its time is over.
-        return before is not None and -_remaining_ms(before, moment) - GRACE_MS < press.age_ms + press.unsure_ms
+        if before is None:
+            return False
+        if before["state"] == "answered":
+            # One answer to one question: it has stopped asking by itself.
+            over_ms = _since_ms(before["closed_ms"], before["closed_mono_ms"], before["closed_boot"], moment)
+        else:
+            # Withdrawn, a device without a word for that goes on asking until its time is over.
+            over_ms = -_remaining_ms(before, moment) - GRACE_MS
+        return over_ms < press.age_ms + press.unsure_ms
 
     # ---- invitations
 

@@ -381,7 +381,7 @@ def test_an_answer_that_comes_before_anybody_can_have_read_the_question_is_an_ol
 def test_a_press_in_bytes_that_could_not_be_read_is_as_old_as_they_are(box):
     """Said for the citizen before, damaged, again and again; then whole, for the next. Red without the disturbance."""
     line = alone(box, "qs4", address=5)
-    box.open_invitation(invitation(1, at(29_000), seconds=4))
+    box.open_invitation(invitation(1, at(29_000), seconds=10))
     box.close_invitation(an_id(1), "withdrawn", at(30_000))
     for ms in range(31_000, 50_000, 600):
         hears(line, QS4_KEY_2[:-2] + b"\x00\x16", ms)
@@ -418,3 +418,13 @@ def test_and_soon_enough_where_nothing_was_held_back(box):
     line.feed(frame("PRESS", DEVICE, 1, 1, 3, 400), at(10_800))
 
     assert [an_id(1)] == answers(box)
+
+
+def test_a_device_that_was_answered_has_stopped_asking(qs4, box):
+    """The next citizen's early press is believed, however short ago the one before's was. Red if its deadline counts."""
+    box.open_invitation(invitation(1, at(12_000)))
+    hears(qs4, QS4_KEY_2, 13_000)
+    box.open_invitation(invitation(2, at(30_000)))
+    hears(qs4, QS4_KEY_1, 30_900)
+
+    assert [an_id(1), an_id(2)] == answers(box)
