@@ -28,7 +28,8 @@ from protocols.profiles.vocabulary import LineSettings
 
 from .commands import LANG
 from .learn import Naming, Proposal, Unsure
-from .learn.dialogue import Act, Ask, Dialogue, Finish, Plan, Reopen, Tell
+from .learn.acts import Act, Ask, Finish, Reopen, Tell
+from .learn.dialogue import Dialogue, Plan
 from .monitor import Row, Watch
 from .recording import (
     BadRecording,

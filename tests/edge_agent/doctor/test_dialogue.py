@@ -1,6 +1,7 @@
 """The conversation: what it does when nothing comes, and what it never decides for anybody."""
 
-from edge_agent.doctor.learn.dialogue import IDLE_MS, RATE_MS, SILENT_MS, Ask, Dialogue, Plan, Reopen
+from edge_agent.doctor.learn.acts import Ask, Reopen
+from edge_agent.doctor.learn.dialogue import IDLE_MS, RATE_MS, SILENT_MS, Dialogue, Plan
 from protocols.profiles.vocabulary import LineSettings
 
 
