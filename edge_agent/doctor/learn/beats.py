@@ -67,15 +67,16 @@ class _Kind:
 
     def fits(self, said: bytes) -> bool:
         """Whether it differs from these only where they differ from each other."""
-        return said in self.seen or (len(self.seen) > 1 and len(said) > 1 and not self._news(said))
+        return said in self.seen or (len(self.seen) > 1 and len(said) > 1 and not self.strangeness(said))
 
     def resembles(self, said: bytes) -> bool:
         """Whether so few bytes differ that it may be another of these, with a number that only a press moves."""
-        return 0 < len(self._news(said)) <= min(_DIFFER_MAX, len(said) - 2)
+        return 0 < self.strangeness(said) <= min(_DIFFER_MAX, len(said) - 2)
 
-    def _news(self, said: bytes) -> list[int]:
+    def strangeness(self, said: bytes) -> int:
+        """How many bytes differ from what they always were; of one that was heard once, any."""
         constant = [at for at in range(len(said)) if len({each[at] for each in self.seen}) == 1]
-        return [at for at in constant if said[at] != self.seen[0][at]]
+        return sum(said[at] != self.seen[0][at] for at in constant)
 
     @property
     def period_ms(self) -> int | None:
@@ -155,20 +156,19 @@ class Beats:
         kind = self._kinds.get(_outline(said))
         return kind is not None and kind.fits(said)
 
-    def _may_be(self, said: bytes) -> bool:
-        kind = self._kinds.get(_outline(said))
-        return kind is not None and (kind.fits(said) or kind.resembles(said))
-
     def _cut(self, lump: bytes) -> bytes:
-        for size, _ in self._kinds:
-            if size < len(lump) and self._may_be(lump[:size]):
-                return lump[size:]
-            if size < len(lump) and self._may_be(lump[-size:]):
-                return lump[:-size]
-        return lump
+        """What is left of these bytes without one of the beats, if a beat ran into them."""
+        cuts: list[tuple[_Kind, bytes, bytes]] = []
+        for (size, _), kind in self._kinds.items():
+            if size < len(lump):
+                cuts += [(kind, lump[:size], lump[size:]), (kind, lump[-size:], lump[:-size])]
+        odds = [(kind.strangeness(said), rest) for kind, said, rest in cuts if said[0] == kind.seen[0][0]]
+        # A press is as long as a beat on many devices, and begins alike: the likelier of the two is the beat.
+        likely = [(much, rest) for much, rest in odds if much == 0 or (much <= _DIFFER_MAX and rest[0] == lump[0])]
+        return min(likely, key=lambda cut: cut[0])[1] if likely else lump
 
     def _is_due(self, kind: _Kind, at_ms: int) -> bool:
-        """Whether one of them is expected now: by the one before, or, where that was not kept, by what was said last."""
+        """Whether one is expected now: by the one before, or, where that was not kept, by what was said last."""
         period_ms = kind.period_ms
         if period_ms is None:
             return False

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
 from .samples import PRESSES_MIN
+
+_ANEW_MAX = 2
 
 Look = int | Literal["fits", "odd", "anew"]
 """Another key's number; that it may be the one asked for; that it is not what this key said; or that of what this key
@@ -18,11 +21,13 @@ class Pushes:
 
     _said: dict[int, list[bytes]] = field(default_factory=dict)
     _refused: list[bytes] = field(default_factory=list)
-    _pressed_anew: set[int] = field(default_factory=set)
+    _pressed_anew: Counter[int] = field(default_factory=Counter)
 
     def look(self, key: int, said: bytes) -> Look:
         """What this press of `key` looks like."""
         mine = self._said.get(key, [])
+        if len(mine) == PRESSES_MIN - 1 and self._doubts(key) and _one_is_other([*mine, said]):
+            return "anew"
         if any(self._same(said, each) for each in mine):
             return "fits"
         like = [other for other, each in self._said.items() if other != key and any(self._same(said, o) for o in each)]
@@ -33,9 +38,7 @@ class Pushes:
             return "fits"
         if self._finished():
             return "anew" if any(self._same(said, each) for each in self._refused) else "odd"
-        # Once is enough: the upper byte of a number may have moved.
-        doubted = len(mine) == PRESSES_MIN - 1 and key not in self._pressed_anew and _one_is_other([*mine, said])
-        return "anew" if doubted else "fits"
+        return "fits"
 
     def count(self, key: int, said: bytes) -> None:
         self._said.setdefault(key, []).append(said)
@@ -46,9 +49,13 @@ class Pushes:
 
     def forget(self, key: int) -> None:
         """The key is pressed again from its first press."""
-        self._pressed_anew.add(key)
+        self._pressed_anew[key] += 1
         self._said.pop(key, None)
         self._refused.clear()
+
+    def _doubts(self, key: int) -> bool:
+        """Whether nothing is known yet but this key; not for ever, as the upper byte of a number may move."""
+        return not self._finished() and self._pressed_anew[key] < _ANEW_MAX
 
     def _finished(self) -> bool:
         """Whether it is known by now what changes from press to press."""
