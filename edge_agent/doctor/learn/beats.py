@@ -147,10 +147,20 @@ class Beats:
 
     def without(self, piece: Piece) -> bytes:
         """The first of its bytes that are not one of these."""
-        for lump in piece.lumps:
-            if not self._fits(lump):
-                return self._cut(lump)
-        return piece.whole
+        left = [lump for lump in piece.lumps if not self._fits(lump)]
+        beat = self._likeliest(left, piece.at_ms)
+        left = [lump for lump in left if lump is not beat]
+        return self._cut(left[0]) if left else piece.whole
+
+    def _likeliest(self, lumps: list[bytes], at_ms: int) -> bytes | None:
+        """The one of several that is a beat with a number that a press has just moved, if one is due."""
+        much = {}
+        for lump in lumps:
+            kind = self._kinds.get(_outline(lump))
+            if kind is not None and kind.resembles(lump) and self._is_due(kind, at_ms):
+                much[lump] = kind.strangeness(lump)
+        least = [lump for lump in much if much[lump] == min(much.values())]
+        return least[0] if len(least) == 1 < len(much) else None  # a press and its release are as strange
 
     def _fits(self, said: bytes) -> bool:
         kind = self._kinds.get(_outline(said))
