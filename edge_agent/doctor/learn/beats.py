@@ -64,6 +64,8 @@ class _Kind:
     at_ms: list[int] = field(default_factory=list)
     """When they came while nobody pressed."""
     last_ms: int = 0
+    moved: bool = False
+    """Whether one was heard since a press moved a number in it: what changes is known by now."""
 
     def fits(self, said: bytes) -> bool:
         """Whether it differs from these only where they differ from each other."""
@@ -137,6 +139,7 @@ class Beats:
         whole = piece.whole
         kind = self._kinds.get(_outline(whole))
         if kind is not None and (kind.fits(whole) or (kind.resembles(whole) and self._is_due(kind, piece.at_ms))):
+            kind.moved |= not kind.fits(whole)
             kind.seen.append(whole)
             kind.last_ms = piece.at_ms
             return True
@@ -157,7 +160,7 @@ class Beats:
         much = {}
         for lump in lumps:
             kind = self._kinds.get(_outline(lump))
-            if kind is not None and kind.resembles(lump) and self._is_due(kind, at_ms):
+            if kind is not None and not kind.moved and kind.resembles(lump) and self._is_due(kind, at_ms):
                 much[lump] = kind.strangeness(lump)
         least = [lump for lump in much if much[lump] == min(much.values())]
         return least[0] if len(least) == 1 < len(much) else None  # a press and its release are as strange
