@@ -32,7 +32,7 @@ LIBRARIES = {
     "protocols": {"msgspec": ANYWHERE, "fastecdsa": ("sm2.py",)},
     "edge_agent": {
         "msgspec": ANYWHERE,
-        "click": ("cli.py", "doctor/commands.py", "doctor/desk.py"),
+        "click": ("cli.py", "doctor/commands.py", "doctor/desk.py", "doctor/terminal.py"),
         "flask": ("door.py",),
         "minimalmodbus": ("modbus.py",),
         "paho": ("uplink.py",),

@@ -6,19 +6,16 @@ import locale
 import os
 import re
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import IO, NoReturn
+from typing import IO
 
 import click
 
-from edge_agent import clock
-from edge_agent.link import Link, LinkDown
+from edge_agent import clock, keypad
 from protocols import profiles
 from protocols.errors import BadSettings
 from protocols.profiles import presets
@@ -27,9 +24,10 @@ from protocols.profiles.profile import Profile
 from protocols.profiles.vocabulary import LineSettings
 
 from .commands import LANG
-from .learn import Naming, Proposal, Unsure
-from .learn.dialogue import Act, Ask, Dialogue, Finish, Plan, Reopen, Tell
-from .monitor import Row, Watch
+from .learn import Naming, Unsure
+from .learn.dialogue import Dialogue, Plan
+from .lesson import learn_on, made_beside, not_sure, to_do
+from .monitor import Row, Rows, Watch, unheard
 from .recording import (
     BadRecording,
     Label,
@@ -38,10 +36,10 @@ from .recording import (
     paced,
     read,
     replayed,
-    write,
     write_entry,
     write_head,
 )
+from .terminal import Typed, give_up, now_ms, opened, traffic
 from .words import Language, Words, language
 
 BAUDS = (9600, 19200, 4800, 2400, 38400, 57600, 115200)
@@ -63,17 +61,24 @@ SECONDS = click.option("--seconds", type=click.FloatRange(min=0), help="多久�
 def monitor(port: str, baud: int, seconds: float | None, send: str, lang: str | None) -> None:
     """看线上的字节 (十六进制), 并提示波特率是否不对 / show a line's bytes in hex, and whether its rate looks wrong."""
     spoken = _spoken(lang)
-    watch = Watch(baud, BAUDS)
-    told: set[str] = set()
-    with _opened(port, baud) as link:
-        began_ms = _now_ms()
-        for out, data, now_ms in _traffic(link, _bytes(send), seconds):
-            for row in watch.feed(out, data, now_ms - began_ms):
+    _serial_only(port)
+    watch, rows, told = Watch(baud, BAUDS), Rows(), set[str]()
+    heard = False
+    with opened(port, baud) as link:
+        began_ms = now_ms()
+        for out, data, at_ms in traffic(link, _bytes(send), seconds):
+            watch.feed(out, data, at_ms - began_ms)
+            heard |= bool(data) and not out
+            for row in rows.feed(out, data, at_ms - began_ms):
                 click.echo(_row(row))
             for sign in watch.signs():
                 if sign.kind not in told:
                     told.add(sign.kind)
                     click.echo(f"          → {sign.words.said(spoken)}")
+        for row in rows.rest():
+            click.echo(_row(row))
+    if not heard:
+        click.echo(unheard(baud, BAUDS).said(spoken))
 
 
 @click.command()
@@ -87,14 +92,14 @@ def record(file: Path, port: str, baud: int, seconds: float | None, profile: str
     """把线上的字节录成文本; 录制中输入一行即为标签 / record a line as text; a line typed meanwhile is a label."""
     spoken = _spoken(lang)
     recorder = Recorder()
-    with _opened(port, baud) as link, _new(file) as out:
+    with opened(port, baud) as link, _new(file) as out:
         out.write(write_head(Recording((), port, f"{baud} 8N1", profile)))
-        labels = _Typed(link)
+        labels = Typed(link)
         click.echo(Words("录制中, Ctrl-C 结束", "recording, Ctrl-C ends it").said(spoken))
-        began_ms = _now_ms()
-        for _, data, now_ms in _traffic(link, b"", seconds):
+        began_ms = now_ms()
+        for _, data, at_ms in traffic(link, b"", seconds):
             entries = [entry for text in labels.lines() for entry in recorder.label(text)]
-            entries += recorder.heard(data, now_ms - began_ms)
+            entries += recorder.heard(data, at_ms - began_ms)
             out.write("".join(write_entry(entry) for entry in entries))
             out.flush()
             if recorder.full:
@@ -150,6 +155,7 @@ def replay(file: Path, profile: str, to: str, baud: int, lang: str | None) -> No
 def learn(port: str, baud: int, keys: int, out: Path, preset: str | None, lang: str | None) -> None:
     """现场学会一台新评价器: 每键按三次, 写出配置文件 / learn a device: press each key three times, get a profile."""
     spoken = _spoken(lang)
+    _serial_only(port)
     plan = Plan(
         LineSettings(baud, alt_baud=[rate for rate in BAUDS if rate != baud]),
         keys,
@@ -158,133 +164,48 @@ def learn(port: str, baud: int, keys: int, out: Path, preset: str | None, lang: 
         presets.shipped()[preset].meanings if preset else {},
     )
     if out.exists():
-        _give_up(f"{out}: 已存在, 请换个名字 / is there already, choose another name")
+        give_up(f"{out}: 已存在, 请换个名字 / is there already, choose another name")
+    # Beside the profile and before the first press: whether anything can be written there is known now.
+    kept = made_beside(out)
     dialogue = Dialogue(plan)
-    result = _converse(dialogue, port, baud, spoken)
-    kept = out.with_suffix(".recording.txt")
-    kept.write_text(write(dialogue.recording), "utf-8")
-    click.echo(Words(f"录制存于 {kept}", f"the recording is in {kept}").said(spoken))
+    try:
+        result = learn_on(port, baud, dialogue, kept, spoken)
+    except KeyboardInterrupt:
+        sys.exit(130)  # as a shell says it of a program that was interrupted
+    finally:
+        kept.keep(dialogue)
+        click.echo(Words(f"录制存于 {kept.file}", f"the recording is in {kept.file}").said(spoken))
     if isinstance(result, Unsure):
-        click.echo(
-            Words(f"不能确定: {result.what.zh}。{result.why.zh}", f"not sure: {result.what.en}. {result.why.en}").said(
-                spoken
-            )
-        )
+        for words in not_sure(result, kept.file):
+            click.echo(words.said(spoken))
         sys.exit(1)
     out.write_text(result.text, "utf-8")
-    click.echo("\n".join(_to_do(_profile(str(out), Path()), out, port, dialogue.baud, spoken)))
+    for each in to_do(_profile(str(out), Path()), out, port, dialogue.baud):
+        click.echo(each if isinstance(each, str) else each.said(spoken))
 
 
-# ---- a port, a person, and time
-
-
-def _converse(dialogue: Dialogue, port: str, baud: int, spoken: Language) -> Proposal | Unsure:
-    """The dialogue held with the person at the terminal, over the port."""
-    with _opened(port, baud) as first:
-        link, typed = first, _Typed(first)
-        acts = dialogue.begin(_now_ms())
-        while True:
-            for act in acts:
-                _show(act, spoken)
-                if isinstance(act, Finish):
-                    return act.result
-                if isinstance(act, Reopen):
-                    link.close()
-                    link = typed.link = Link(port, act.baud)
-                    _open(link)
-            acts = _next_acts(dialogue, link, typed, spoken)
-
-
-def _next_acts(dialogue: Dialogue, link: Link, typed: _Typed, spoken: Language) -> list[Act]:
-    data = link.read()
-    if data:
-        for row in Watch(dialogue.baud).feed(False, data, 0):
-            click.echo(f"    < {row.hex}  {row.text}")
-    acts = dialogue.feed(data, _now_ms()) if data else dialogue.tick(_now_ms())
-    for line in typed.lines():
-        acts += dialogue.answer(line, _now_ms())
-    return acts
-
-
-def _show(act: Act, spoken: Language) -> None:
-    if isinstance(act, Tell):
-        click.echo(act.words.said(spoken))
-    elif isinstance(act, Ask):
-        click.echo(f"? {act.words.said(spoken)}")
-
-
-class _Typed:
-    """Lines of standard input, as they come, without holding up the port."""
-
-    def __init__(self, link: Link):
-        self.link = link
-        self._lines: SimpleQueue[str] = SimpleQueue()
-        threading.Thread(target=self._listen, name="typed", daemon=True).start()
-
-    def lines(self) -> list[str]:
-        """What was typed by now."""
-        found = []
-        try:
-            while True:
-                found.append(self._lines.get_nowait())
-        except Empty:
-            return found
-
-    def _listen(self) -> None:
-        for line in sys.stdin:
-            self._lines.put(line.rstrip("\n"))
-            self.link.wake()
-
-
-def _traffic(link: Link, send: bytes, seconds: float | None) -> Iterator[tuple[bool, bytes, int]]:
-    """(out, bytes, ms) of all that is read and written, and an empty one now and then; until time is up or Ctrl-C."""
-    end_ms = None if seconds is None else _now_ms() + int(seconds * 1000)
-    try:
-        if send:
-            link.write(send)
-            yield True, send, _now_ms()
-        while end_ms is None or _now_ms() < end_ms:
-            yield False, link.read(), _now_ms()
-    except KeyboardInterrupt:
-        pass
-
-
-@contextmanager
-def _opened(port: str, baud: int) -> Iterator[Link]:
-    """The port, for us alone; the program ends with the reason if it cannot be had, or goes away."""
-    link = Link(port, baud)
-    _open(link)
-    try:
-        yield link
-    except LinkDown as down:
-        _give_up(str(down))
-    finally:
-        link.close()
-
-
-def _open(link: Link) -> None:
-    try:
-        link.open()
-    except LinkDown as down:
-        _give_up(str(down))
-
-
-def _say_again(recording: Recording, to: str, baud: int) -> None:
-    with _opened(to, baud) as link:
-        for after_ms, data in paced(recording):
-            time.sleep(after_ms / 1000)
-            link.write(data)
-
-
-def _now_ms() -> int:
-    return clock.now().mono_ms
-
-
-def _today() -> str:
-    return datetime.fromtimestamp(clock.now().wall_ms / 1000, UTC).astimezone().strftime("%Y-%m-%d")
+def _serial_only(port: str) -> None:
+    """A line can be watched and learnt; what has no line comes with a profile."""
+    if keypad.is_keypad(port):
+        give_up(
+            f'{port}: 键盘不用看也不用学, 请写 profile = "hid-keypad"'
+            ' / a keypad is neither watched nor learnt: set profile = "hid-keypad"'
+        )
+    if port.lower().startswith("udp:"):
+        give_up(
+            f'{port}: 网络平板不用看也不用学, 请写 profile = "sundyn-udp"'
+            ' / a tablet is neither watched nor learnt: set profile = "sundyn-udp"'
+        )
 
 
 # ---- files
+
+
+def _say_again(recording: Recording, to: str, baud: int) -> None:
+    with opened(to, baud) as link:
+        for after_ms, data in paced(recording):
+            time.sleep(after_ms / 1000)
+            link.write(data)
 
 
 @contextmanager
@@ -293,45 +214,49 @@ def _new(file: Path) -> Iterator[IO[str]]:
         with file.open("x", encoding="utf-8", newline="\n") as out:
             yield out
     except OSError as error:
-        _give_up(f"{file}: 写不了 / cannot be written: {error.strerror}")
+        give_up(f"{file}: 写不了 / cannot be written: {error.strerror}")
 
 
 def _recording(file: Path) -> Recording:
     try:
         return read(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        _give_up(f"{file}: 读不了 / cannot be read: {error}")
+        give_up(f"{file}: 读不了 / cannot be read: {error}")
     except BadRecording as error:
-        _give_up(f"{file}: {error}")
+        give_up(f"{file}: {error}")
 
 
 def _profile(name: str, folder: Path) -> Profile:
     """By its id if it comes with the program, else from its file."""
     if not name:
-        _give_up("录制里没有写配置, 请用 --profile / the recording names no profile, give --profile")
+        give_up("录制里没有写配置, 请用 --profile / the recording names no profile, give --profile")
     if name in profiles.SHIPPED:
         return profiles.shipped(name)
     try:
         return profiles.read((folder / name).read_bytes(), name)
     except OSError as error:
         known = ", ".join(profiles.SHIPPED)
-        _give_up(f"{name}: 读不了 / cannot be read: {error.strerror}; 自带的有 / shipped are: {known}")
+        give_up(f"{name}: 读不了 / cannot be read: {error.strerror}; 自带的有 / shipped are: {known}")
     except BadSettings as error:
-        _give_up("\n".join(error.mistakes))
+        give_up("\n".join(error.mistakes))
 
 
 def _id(out: Path) -> str:
     id = out.stem
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", id):
-        _give_up(f"{out}: 文件名只能用小写字母、数字和 - / its name may have small letters, digits and - only")
+        give_up(f"{out}: 文件名只能用小写字母、数字和 - / its name may have small letters, digits and - only")
     return id
+
+
+def _today() -> str:
+    return datetime.fromtimestamp(clock.now().wall_ms / 1000, UTC).astimezone().strftime("%Y-%m-%d")
 
 
 def _bytes(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError:
-        _give_up(f"--send: {text!r} 不是十六进制字节 / is not bytes in hex")
+        give_up(f"--send: {text!r} 不是十六进制字节 / is not bytes in hex")
 
 
 # ---- words
@@ -362,35 +287,5 @@ def _hex(data: bytes) -> str:
     return data.hex(" ").upper()
 
 
-def _to_do(profile: Profile, out: Path, port: str, baud: int, spoken: Language) -> Iterator[str]:
-    """Exactly what goes into which file."""
-    yield Words(f"已写好 {out}, 并已读回检查", f"{out} is written, and was read back").said(spoken)
-    yield Words("agent.toml 的 [[windows]] 中写:", "in agent.toml, below [[windows]]:").said(spoken)
-    yield f'    port = "{port}"\n    baud = {baud}\n    profile = "{out}"'
-    levels = profile.levels
-    missing = sorted({key for key in _keys(profile) if key not in levels})
-    if levels:
-        yield Words(
-            "汇聚器 directory.toml 的 [[windows]] 中写:", "in the collector's directory.toml, below [[windows]]:"
-        ).said(spoken)
-        yield "    keys = { " + ", ".join(f'{key} = "{level.value}"' for key, level in levels.items()) + " }"
-    if missing:
-        names = ", ".join(map(str, missing))
-        yield Words(
-            f"按键 {names} 未确认: 它们的按键会保存, 但不计为评价",
-            f"keys {names} are not confirmed: their presses are kept, not rated",
-        ).said(spoken)
-
-
-def _keys(profile: Profile) -> Iterator[int]:
-    for vector in profile.shape.vectors:
-        yield from (each.key for each in vector.expect if each.key is not None)
-
-
 def _spoken(chosen: str | None) -> Language:
     return language(os.environ, chosen, locale.getlocale()[0])
-
-
-def _give_up(message: str) -> NoReturn:
-    click.echo(message, err=True)
-    sys.exit(2)

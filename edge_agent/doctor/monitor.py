@@ -40,6 +40,47 @@ class Sign:
     try_bauds: tuple[int, ...] = ()
 
 
+class Rows:
+    """Bytes as they are shown: what comes within a few milliseconds stands in one row, however it was read."""
+
+    def __init__(self) -> None:
+        self._out = False
+        self._data = b""
+        self._at_ms = self._last_ms = 0
+
+    def feed(self, out: bool, data: bytes, now_ms: int) -> list[Row]:
+        """These bytes went to the device (`out`) or came from it, perhaps none; the rows that are complete."""
+        rows: list[Row] = []
+        if self._data and (now_ms - self._last_ms >= _GAP_MS or (data and out != self._out)):
+            rows = self.rest()
+        if data:
+            self._at_ms = self._at_ms if self._data else now_ms
+            self._out, self._last_ms = out, now_ms
+            self._data += data
+        if len(self._data) >= _HEARD_MAX:
+            rows += self.rest()
+        return rows
+
+    def rest(self) -> list[Row]:
+        """What was not shown yet."""
+        data, self._data = self._data, b""
+        return [
+            Row(self._at_ms, self._out, part.hex(" ").upper(), _readable(part))
+            for part in (data[at : at + LINE_BYTES] for at in range(0, len(data), LINE_BYTES))
+        ]
+
+
+def unheard(baud: int, alt_bauds: Sequence[int]) -> Words:
+    """What to try where nothing came."""
+    rates = ", ".join(str(rate) for rate in alt_bauds if rate != baud)
+    return Words(
+        f"什么也没收到。可试: 检查线缆和电源; 换波特率 (--baud, 如 {rates});"
+        " 有的设备收到“请评价”后才说话: 用代理发起邀请, 或用 --send 发厂家的命令",
+        f"nothing was heard. Try: the cable and its power; another rate (--baud: {rates});"
+        ' some devices speak only after "please rate": invite through the agent, or --send its command',
+    )
+
+
 class Watch:
     """The bytes of one line. Fed with everything that is read and written; bounded."""
 
@@ -53,17 +94,13 @@ class Watch:
         self._sent_ms = 0
         self._came_back = 0
 
-    def feed(self, out: bool, data: bytes, now_ms: int) -> list[Row]:
-        """These bytes went to the device (`out`) or came from it; how they are shown."""
+    def feed(self, out: bool, data: bytes, now_ms: int) -> None:
+        """These bytes went to the device (`out`) or came from it."""
         if out:
             self._sent = (self._sent + data)[-_SENT_MAX:]
             self._sent_ms = now_ms
         elif data:
             self._listen(data, now_ms)
-        return [
-            Row(now_ms, out, part.hex(" ").upper(), _readable(part))
-            for part in (data[at : at + LINE_BYTES] for at in range(0, len(data), LINE_BYTES))
-        ]
 
     def signs(self) -> list[Sign]:
         """What can be said by now; the gravest first."""

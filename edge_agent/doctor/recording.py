@@ -92,6 +92,11 @@ class Recorder:
         """From here on, this is being done."""
         return self._take([Label(label_text(text))])
 
+    def forget(self, begin: int, end: int | None = None) -> None:
+        """These entries are no part of it."""
+        self._room += sum(len(write_entry(entry)) for entry in self.entries[begin:end])
+        del self.entries[begin:end]
+
     def _keep(self, data: bytes, at_ms: int, out: bool) -> list[Entry]:
         return self._take([Piece(at_ms, out, data[at : at + PIECE_MAX]) for at in range(0, len(data), PIECE_MAX)])
 

@@ -20,7 +20,7 @@ from ..words import Words
 from .bare import bare
 from .framed import framed
 from .guess import Guess
-from .samples import Samples, Unsure, enough, idle_label, key_label, samples_of
+from .samples import Samples, Unsure, enough, idle_label, key_label, key_of, samples_of
 from .toml import profile_text
 
 __all__ = ["Naming", "Proposal", "Unsure", "idle_label", "infer", "key_label", "with_meanings"]
@@ -141,17 +141,12 @@ def _agrees(profile: Profile, guess: Guess, recording: Recording) -> bool:
         if isinstance(what, Label):
             if not _as_pressed(wanted, heard, guess):
                 return False
-            wanted, heard = _key_of(what), []
+            wanted, heard = key_of(what.text), []
         elif isinstance(what, Pressed):
             heard.append(what)
         elif isinstance(what, Noise) and not any(what.raw in outside or outside in what.raw for outside in guess.noise):
             return False
     return _as_pressed(wanted, heard, guess)
-
-
-def _key_of(label: Label) -> int | None:
-    pushes = samples_of(Recording((label,))).pushes
-    return pushes[0].key if pushes else None
 
 
 def _as_pressed(wanted: int | None, heard: list[Pressed], guess: Guess) -> bool:

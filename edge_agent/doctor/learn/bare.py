@@ -78,12 +78,12 @@ def _keys(pushes: Sequence[tuple[Push, list[_Said]]], idle: set[bytes]) -> _Keys
         always = [word for word in dict.fromkeys(heard[0]) if all(word in each for each in heard) and word not in idle]
         if not always:
             why = Words(f"按键 {key} 每次说的不一样", f"key {key} does not say the same each time")
-            return Unsure(_WHAT, why)
+            return Unsure(_WHAT, why, (key,))
         words[key] = always[0]
     twins = [key for key, word in words.items() if list(words.values()).count(word) > 1]
     if twins:
         names = ", ".join(map(str, twins))
-        return Unsure(_WHAT, Words(f"按键 {names} 说的一样", f"keys {names} say the same"))
+        return Unsure(_WHAT, Words(f"按键 {names} 说的一样", f"keys {names} say the same"), tuple(twins))
     others: Counter[bytes] = Counter()
     moments = []
     for push, every in pushes:
@@ -95,7 +95,7 @@ def _keys(pushes: Sequence[tuple[Push, list[_Said]]], idle: set[bytes]) -> _Keys
         why = Words(
             f"按键 {names} 的字节在按别的键时也出现", f"what key {names} says also came when another was pressed"
         )
-        return Unsure(_WHAT, why)
+        return Unsure(_WHAT, why, tuple(crossed))
     return _Keys(words, others, frozenset(idle), moments)
 
 

@@ -9,63 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from protocols.profiles.vocabulary import KeyMeaning, LevelName, LineSettings
-from protocols.ratings import Level
+from protocols.profiles.vocabulary import KeyMeaning, LineSettings
 
 from ..monitor import Watch
-from ..recording import Entry, Recorder, Recording
+from ..recording import Entry, Label, Recorder, Recording
 from ..words import Words
 from . import Naming, Proposal, infer, with_meanings
-from .samples import GAP_MS, PRESSES_MIN, Unsure, idle_label, key_label
+from .acts import NO, YES, Act, Ask, Finish, Reopen, Tell
+from .beats import Beats, Pieces
+from .meanings import Meanings
+from .pushes import Look, Pushes
+from .samples import PRESSES_MIN, Unsure, idle_label, key_label, key_of
 
 IDLE_MS = 8_000  # signs of life come every few seconds
-IDLE_MORE_MS = 12_000  # for a second one, where only one was heard
+IDLE_MAX_MS = 20_000  # for those that come seldom
+COUNT_DOWN_MS = 2_000
 QUIET_MS = 1_500  # a press that is repeated until it is answered comes again within that
 PUSH_MAX_MS = 6_000  # a device that never stops is not waited for
 SILENT_MS = 20_000
 RATE_MS = 8_000
-LETTERS: Mapping[str, LevelName] = {
-    "a": "very_satisfied",
-    "b": "satisfied",
-    "c": "basically_satisfied",
-    "d": "dissatisfied",
-    "e": "very_dissatisfied",
-}
-"""Letters, because a digit is a different level on every device."""
-_LEVELS_EN = {name: name.replace("_", " ") for name in LETTERS.values()}
-_REASON_MAX = 50
-_YES, _NO = ("y", "yes", "是"), ("n", "no", "否")
-
-
-@dataclass(frozen=True)
-class Tell:
-    """Say this to the person."""
-
-    words: Words
-
-
-@dataclass(frozen=True)
-class Ask:
-    """Say this, and expect an answer or a press."""
-
-    words: Words
-
-
-@dataclass(frozen=True)
-class Reopen:
-    """Open the port again at this rate."""
-
-    baud: int
-
-
-@dataclass(frozen=True)
-class Finish:
-    """It is over, with a profile or the words why not."""
-
-    result: Proposal | Unsure
-
-
-Act = Tell | Ask | Reopen | Finish
 
 
 @dataclass(frozen=True)
@@ -80,49 +42,20 @@ class Plan:
     """What the keys of such a device often mean; nobody is spared the question."""
 
 
-class Beats:
-    """What the line says while nobody presses."""
-
-    def __init__(self) -> None:
-        self._seen: dict[int, list[bytes]] = {}
-
-    def keep(self, group: bytes) -> None:
-        self._seen.setdefault(len(group), []).append(group)
-
-    @property
-    def lonely(self) -> bool:
-        """Whether something was heard only once: nobody knows yet what of it changes."""
-        return any(len(groups) == 1 for groups in self._seen.values())
-
-    def fits(self, group: bytes) -> bool:
-        """Whether this is one of them: it differs only where they differ from each other."""
-        seen = self._seen.get(len(group), [])
-        return group in seen or (
-            len(seen) > 1
-            and len(group) > 1
-            and all(
-                byte in {each[at] for each in seen} or len({each[at] for each in seen}) > 1
-                for at, byte in enumerate(group)
-            )
-        )
-
-
 class Dialogue:
     """One device learnt. `begin` first; then `feed`, `answer` and `tick` as things happen, until there is a Finish."""
 
     def __init__(self, plan: Plan):
         self._plan = plan
         self.baud = plan.line.baud
-        self._recorder = Recorder()
-        self._do: Callable[[int], list[Act]] = self._idle
         self._hear: Callable[[str, int], list[Act]] = self._no_answer
-        self._since_ms = 0
-        self._key = self._press = 1
-        self._refused = False
-        self._group = b""
-        self._heard_ms = -GAP_MS
-        self._last_ms = 0
+        self._do: Callable[[int], list[Act]] = self._idle
+        self._refused_rates = False
+        self._asked_again = False
+        self._begun_anew = 0
         self._pressed_ms: int | None = None
+        self._said = b""
+        self._look: Look = "fits"
         self._restart(0)
 
     @property
@@ -139,19 +72,20 @@ class Dialogue:
     def begin(self, now_ms: int) -> list[Act]:
         """The first words."""
         self._restart(now_ms)
-        return [
-            Tell(Words("请先不要碰评价器, 听几秒钟 …", "please leave the device alone; listening for some seconds …"))
-        ]
+        seconds, more = IDLE_MS // 1000, IDLE_MAX_MS // 1000
+        words = Words(
+            f"请先不要碰评价器, 听 {seconds} 秒 (它自己会说话时最多 {more} 秒) …",
+            f"please leave the device alone for {seconds} seconds ({more} at most, if it speaks by itself) …",
+        )
+        return [Tell(words)]
 
     def feed(self, data: bytes, now_ms: int) -> list[Act]:
         """Bytes from the device."""
+        acts = self._hear_piece(now_ms)
         self._recorder.heard(data, now_ms)
         self._watch.feed(False, data, now_ms)
-        if now_ms - self._heard_ms >= GAP_MS:
-            self._close_group()
-        self._group += data
-        self._heard_ms = now_ms
-        return self.tick(now_ms)
+        self._pieces.heard(data, now_ms)
+        return acts + self.tick(now_ms)
 
     def answer(self, text: str, now_ms: int) -> list[Act]:
         """A line from the person."""
@@ -159,73 +93,168 @@ class Dialogue:
 
     def tick(self, now_ms: int) -> list[Act]:
         """Time goes by; to be called several times a second."""
-        if self._group and now_ms - self._heard_ms >= GAP_MS:
-            self._close_group()
-        return self._do(now_ms)
+        return self._hear_piece(now_ms) + self._do(now_ms)
 
-    def _close_group(self) -> None:
-        group, self._group = bytes(self._group), b""
-        if not group:
-            return
+    def unplugged(self) -> list[Act]:
+        """The cable is out."""
+        self._pieces = Pieces()
+        return [Tell(Words("线缆断开了, 请插回", "the cable is out, please put it back"))]
+
+    def plugged(self, now_ms: int) -> list[Act]:
+        """It is back: what was being done begins again."""
+        back = Tell(Words("线缆已插回", "the cable is back"))
         if self._do == self._idle:
-            self._beats.keep(group)
-        elif not self._beats.fits(group):
-            self._pressed_ms = self._pressed_ms or self._heard_ms
-            self._last_ms = self._heard_ms
+            return [back, *self.begin(now_ms)]
+        if self._do == self._pressing:
+            return [back, *self._ask_again(now_ms)]
+        self._since_ms = now_ms
+        return [back]
+
+    def _hear_piece(self, now_ms: int) -> list[Act]:
+        piece = self._pieces.ended(now_ms)
+        if piece is None:
+            return []
+        if self._do == self._idle:
+            self._beats.keep(piece)
+        elif not self._beats.takes(piece):
+            self._last_ms = now_ms
+            if self._pressed_ms is None:
+                self._pressed_ms = piece.at_ms
+                self._said = self._beats.without(piece)
+                return self._look_at_it() if self._do == self._pressing else []
+        return []
 
     def _restart(self, now_ms: int) -> None:
         self._recorder = Recorder()
         self._recorder.label(idle_label())
         self._watch = Watch(self.baud, self._plan.line.alt_baud)
-        self._beats = Beats()
-        self._group = b""
-        self._heard_ms = -GAP_MS
-        self._pressed_ms = None
-        self._last_ms = 0
+        self._beats, self._pieces, self._pushes = Beats(), Pieces(), Pushes()
+        self._pressed_ms, self._last_ms = None, 0
         self._key = self._press = 1
+        self._again: list[int] = []
+        self._told_ms = now_ms
         self._go(self._idle, self._no_answer, now_ms)
 
     def _go(self, do: Callable[[int], list[Act]], hear: Callable[[str, int], list[Act]], now_ms: int) -> None:
         self._do, self._hear, self._since_ms = do, hear, now_ms
 
+    def _wait(self, _now_ms: int) -> list[Act]:
+        return []
+
+    def _no_answer(self, _text: str, _now_ms: int) -> list[Act]:
+        return []
+
     # ---- nobody presses
 
     def _idle(self, now_ms: int) -> list[Act]:
         waited_ms = now_ms - self._since_ms
-        if waited_ms < IDLE_MS or (self._beats.lonely and waited_ms < IDLE_MS + IDLE_MORE_MS):
+        if self._beats.strange(now_ms) or (waited_ms >= IDLE_MAX_MS and self._beats.doubtful()):
+            return self._disturbed(now_ms)
+        if waited_ms >= IDLE_MAX_MS or (waited_ms >= IDLE_MS and self._beats.sure()):
+            return self._next_press(now_ms)
+        if now_ms - self._told_ms < COUNT_DOWN_MS:
             return []
-        return self._next_press(now_ms)
+        self._told_ms = now_ms
+        left_s = -(-((IDLE_MS if waited_ms < IDLE_MS else IDLE_MAX_MS) - waited_ms) // 1000)
+        return [Tell(Words(f"    还有 {left_s} 秒", f"    {left_s} s more"))]
 
-    def _no_answer(self, _text: str, _now_ms: int) -> list[Act]:
-        return []
+    def _disturbed(self, now_ms: int) -> list[Act]:
+        """Something came that keeps no pace. Once, that is a key; then only the person knows."""
+        self._begun_anew += 1
+        if self._begun_anew == 1:
+            return [Tell(Words("有键被按过, 重新开始", "a key was pressed, starting again")), *self.begin(now_ms)]
+        self._go(self._wait, self._whether_pressed, now_ms)
+        return [self._ask_whether_pressed()]
+
+    def _ask_whether_pressed(self) -> Ask:
+        words = Words(
+            "又有字节来了, 没有规律: 有人按了键吗? y 有, 重新开始; n 没有, 是它自己说的",
+            "bytes came again, at no steady pace: was a key pressed? y or n (y begins again, n: it speaks by itself)",
+        )
+        return Ask(words)
+
+    def _whether_pressed(self, text: str, now_ms: int) -> list[Act]:
+        if text.lower() in YES:
+            return self.begin(now_ms)
+        return self._next_press(now_ms) if text.lower() in NO else [self._ask_whether_pressed()]
 
     # ---- key by key
 
     def _next_press(self, now_ms: int) -> list[Act]:
         self._recorder.label(key_label(self._key, self._press))
-        self._pressed_ms = None
-        self._go(self._pressing, self._while_pressing, now_ms)
-        return self._ask_press()
+        self._begin_push(now_ms)
+        return [self._ask_press()]
 
-    def _ask_press(self) -> list[Act]:
+    def _ask_again(self, now_ms: int) -> list[Act]:
+        """The same press once more: what came since it was asked for is no part of the recording."""
+        self._recorder.forget(self._label_at() + 1)
+        self._begin_push(now_ms)
+        return [self._ask_press()]
+
+    def _begin_push(self, now_ms: int) -> None:
+        self._pressed_ms, self._look = None, "fits"
+        self._go(self._pressing, self._while_pressing, now_ms)
+
+    def _label_at(self) -> int:
+        """Where the label of the press stands that is asked for."""
+        entries = self._recorder.entries
+        return max(at for at, entry in enumerate(entries) if isinstance(entry, Label))
+
+    def _ask_press(self) -> Ask:
         which = f"{self._press}/{PRESSES_MIN}"
         words = Words(f"请短按按键 {self._key} 一下 ({which})", f"press key {self._key} briefly, once ({which})")
         if self._may_end():
-            words = Words(f"{words.zh}; 没有这个键就输入 e", f"{words.en}; type e if there is no such key")
-        return [Ask(words)]
+            end = self._end_words()
+            words = Words(f"{words.zh}; {end.zh}", f"{words.en}; {end.en}")
+        elif (self._key, self._press) == (1, 2):
+            words = Words(f"{words.zh}; 按错了就输入 b 退回", f"{words.en}; type b to go back after a wrong press")
+        return Ask(words)
+
+    def _end_words(self) -> Words:
+        return Words("没有这个键就输入 e", "type e if there is no such key")
 
     def _may_end(self) -> bool:
         """Whether what was pressed is enough, should there be no more keys."""
-        return self._key > 2 and self._press == 1
+        return self._key > 2 and self._press == 1 and not self._again
+
+    def _look_at_it(self) -> list[Act]:
+        """At once, whether this may be the key that was asked for."""
+        self._look = self._pushes.look(self._key, self._said)
+        key = self._key
+        match self._look:
+            case "fits":
+                return []
+            case "odd":
+                words = Words(
+                    f"这不像按键 {key} 前几次说的, 未计入",
+                    f"that did not look like key {key} before; it is not counted",
+                )
+            case "anew":
+                words = Words(
+                    f"按键 {key} 几次说的不一样, 有一次按错了: 这个键从头再按",
+                    f"key {key} did not say the same each time, one press was wrong: this key again from its first",
+                )
+            case other:
+                words = Words(
+                    f"这像是按键 {other}, 未计入; 请再按按键 {key}",
+                    f"that looked like key {other}; press key {key} again",
+                )
+        return [Tell(words)]
 
     def _pressing(self, now_ms: int) -> list[Act]:
         if self._pressed_ms is None:
             return self._silent(now_ms) if now_ms - self._since_ms >= SILENT_MS else []
         if now_ms - self._last_ms < QUIET_MS and now_ms - self._pressed_ms < PUSH_MAX_MS:
             return []
-        return self._pushed(now_ms)
+        if self._look == "fits":
+            return self._pushed(now_ms)
+        if self._look == "anew":
+            return self._from_its_first(self._key, now_ms)
+        self._pushes.refuse(self._said)
+        return self._ask_again(now_ms)
 
     def _pushed(self, now_ms: int) -> list[Act]:
+        self._pushes.count(self._key, self._said)
         if self._press < PRESSES_MIN:
             self._press += 1
             return self._next_press(now_ms)
@@ -235,51 +264,82 @@ class Dialogue:
         return self._next_key(now_ms)
 
     def _next_key(self, now_ms: int) -> list[Act]:
+        self._press = 1
+        if self._again:
+            self._again.pop(0)
+            if not self._again:
+                return self._judge(now_ms)
+            self._key = self._again[0]
+            return self._next_press(now_ms)
         if self._key < self._plan.keys:
-            self._key, self._press = self._key + 1, 1
+            self._key += 1
             return self._next_press(now_ms)
         return self._judge(now_ms)
 
     def _while_pressing(self, text: str, now_ms: int) -> list[Act]:
         if text.lower() == "e" and self._may_end():
             # What was asked for and never pressed is no part of the recording.
-            self._recorder.entries.pop()
+            self._recorder.forget(self._label_at())
             return self._judge(now_ms)
-        return []
+        if text.lower() == "b":
+            # In the middle of a key, back is its own first press.
+            back = self._key - 1 if self._press == 1 and not self._again else self._key
+            return self._from_its_first(max(1, back), now_ms)
+        return [self._ask_press()]
+
+    def _from_its_first(self, key: int, now_ms: int) -> list[Act]:
+        for each in {key, self._key}:
+            self._forget(each)
+        self._key, self._press = key, 1
+        return self._next_press(now_ms)
+
+    def _forget(self, key: int) -> None:
+        """Nothing was recorded of this key."""
+        self._pushes.forget(key)
+        entries, begin = self._recorder.entries, None
+        for at in range(len(entries) - 1, -1, -1):
+            entry = entries[at]
+            if isinstance(entry, Label) and key_of(entry.text) == key:
+                self._recorder.forget(at, begin)
+            elif not isinstance(entry, Label):
+                continue
+            begin = at
 
     def _silent(self, now_ms: int) -> list[Act]:
         if self._key == self._press == 1 and self._rates():
             said = Tell(Words("按了却没有任何字节", "nothing came at all"))
             return [said, *self._offer_rates(now_ms)]
         self._since_ms = now_ms
-        return [Tell(Words(f"还在等按键 {self._key} …", f"still waiting for key {self._key} …"))]
+        words = Words(f"还在等按键 {self._key} …", f"still waiting for key {self._key} …")
+        if self._may_end():
+            end = self._end_words()
+            words = Words(f"{words.zh} {end.zh}", f"{words.en} {end.en}")
+        return [Tell(words)]
 
     # ---- other rates
 
     def _rates(self) -> list[int]:
-        return [] if self._refused else [rate for rate in self._plan.line.alt_baud if rate != self.baud]
+        return [] if self._refused_rates else [rate for rate in self._plan.line.alt_baud if rate != self.baud]
 
     def _offer_rates(self, now_ms: int) -> list[Act]:
         self._go(self._wait, self._consent, now_ms)
-        rates = ", ".join(map(str, self._rates()))
-        return [
-            Ask(Words(f"要试其它波特率吗 ({rates})? y 试, n 不试", f"try other baud rates ({rates})? y or n")),
-        ]
+        return [self._ask_rates()]
 
-    def _wait(self, _now_ms: int) -> list[Act]:
-        return []
+    def _ask_rates(self) -> Ask:
+        rates = ", ".join(map(str, self._rates()))
+        return Ask(Words(f"要试其它波特率吗 ({rates})? y 试, n 不试", f"try other baud rates ({rates})? y or n"))
 
     def _consent(self, text: str, now_ms: int) -> list[Act]:
-        if text.lower() in _YES:
+        if text.lower() in YES:
             self._left = self._rates()
             return self._try_rate(now_ms)
-        if text.lower() not in _NO:
-            return []
+        if text.lower() not in NO:
+            return [self._ask_rates()]
         if self._pressed_ms is not None:
-            self._refused = True  # asked once is enough
+            self._refused_rates = True  # asked once is enough
             return self._next_key(now_ms)
-        self._go(self._pressing, self._while_pressing, now_ms)
-        return self._ask_press()
+        self._begin_push(now_ms)
+        return [self._ask_press()]
 
     def _try_rate(self, now_ms: int) -> list[Act]:
         if not self._left:
@@ -291,7 +351,7 @@ class Dialogue:
             )
         self.baud = self._left.pop(0)
         self._watch = Watch(self.baud)
-        self._group = b""
+        self._pieces = Pieces()
         self._pressed_ms = None
         self._go(self._listening, self._no_answer, now_ms)
         words = Words(f"{self.baud}: 请随便按几个不同的键 …", f"{self.baud}: press some different keys …")
@@ -304,68 +364,56 @@ class Dialogue:
         if self._pressed_ms is None or wrong:
             return self._try_rate(now_ms)
         self._go(self._wait, self._judge_rate, now_ms)
-        return [Ask(Words(f"{self.baud} 收到了字节, 就用它吗? y/n", f"bytes came at {self.baud}: use it? y or n"))]
+        return [self._ask_rate()]
+
+    def _ask_rate(self) -> Ask:
+        return Ask(Words(f"{self.baud} 收到了字节, 就用它吗? y/n", f"bytes came at {self.baud}: use it? y or n"))
 
     def _judge_rate(self, text: str, now_ms: int) -> list[Act]:
-        if text.lower() in _YES:
+        if text.lower() in YES:
             return self.begin(now_ms)
-        return self._try_rate(now_ms) if text.lower() in _NO else []
+        return self._try_rate(now_ms) if text.lower() in NO else [self._ask_rate()]
 
     # ---- what it comes to
 
     def _judge(self, now_ms: int) -> list[Act]:
         result = infer(self.recording, _at(self._plan.line, self.baud), self._plan.naming)
         if isinstance(result, Unsure):
-            return self._finish(result)
+            may_help = result.keys and not self._asked_again
+            return self._offer_again(result, now_ms) if may_help else self._finish(result)
         self._proposal = result
-        self._left_keys = list(result.keys)
-        self._meanings: dict[int, KeyMeaning] = {}
-        seen = Words(f"看懂了: {len(result.keys)} 个键", f"understood: {len(result.keys)} keys")
-        return [Tell(seen), *(Tell(note) for note in result.notes), *self._ask_meaning(now_ms)]
-
-    def _ask_meaning(self, now_ms: int) -> list[Act]:
-        if not self._left_keys:
-            return self._finish(with_meanings(self._proposal, self._meanings))
+        self._meanings = Meanings(result.keys, self._plan.preset)
         self._go(self._wait, self._meaning, now_ms)
-        key = self._left_keys[0]
-        levels_zh = "  ".join(f"{letter} {Level(name).zh}" for letter, name in LETTERS.items())
-        levels_en = "  ".join(f"{letter} {_LEVELS_EN[name]}" for letter, name in LETTERS.items())
-        hint = self._hint(key)
-        return [
-            Ask(
-                Words(
-                    f"按键 {key} 上写的是什么? {levels_zh}; 原因写在后面, 如 d 态度不好; 直接回车表示未确认{hint.zh}",
-                    f"what stands on key {key}? {levels_en}; a reason behind it, as in: d too slow;"
-                    f" Enter for not confirmed{hint.en}",
-                )
-            )
-        ]
+        seen = Words(f"看懂了: {len(result.keys)} 个键", f"understood: {len(result.keys)} keys")
+        return [Tell(seen), *(Tell(note) for note in result.notes), *self._meanings.begin()]
 
-    def _hint(self, key: int) -> Words:
-        usual = self._plan.preset.get(key)
-        if usual is None:
-            return Words("", "")
-        reason = f" {usual.reason}" if usual.reason else ""
-        level = f"{Level(usual.level).zh}{reason}"
-        return Words(
-            f" (同类设备常见: {level}; 看着键面确认后输入 y)",
-            f" (such devices often have: {_LEVELS_EN[usual.level]}{reason}; type y once you have looked at the key)",
+    def _meaning(self, text: str, _now_ms: int) -> list[Act]:
+        acts = self._meanings.answer(text)
+        if self._meanings.confirmed is None:
+            return acts
+        return acts + self._finish(with_meanings(self._proposal, self._meanings.confirmed))
+
+    def _offer_again(self, unsure: Unsure, now_ms: int) -> list[Act]:
+        """It lies with a few keys: pressing those again may be enough. Offered once."""
+        self._asked_again = True
+        names = ", ".join(map(str, unsure.keys))
+        asked = Ask(
+            Words(f"{unsure.why.zh}。再按一遍按键 {names} 吗? y/n", f"{unsure.why.en}. press key {names} again? y or n")
         )
 
-    def _meaning(self, text: str, now_ms: int) -> list[Act]:
-        key = self._left_keys[0]
-        letter, _, reason = text.partition(" ")
-        meaning: KeyMeaning | None = None
-        if letter.lower() in LETTERS:
-            meaning = KeyMeaning(LETTERS[letter.lower()], reason.strip()[:_REASON_MAX])
-        elif text.lower() in _YES and key in self._plan.preset:
-            meaning = self._plan.preset[key]
-        elif text:
-            return [Tell(Words("请输入 a 到 e, 或直接回车", "type a to e, or Enter alone")), *self._ask_meaning(now_ms)]
-        if meaning is not None:
-            self._meanings[key] = meaning
-        self._left_keys.pop(0)
-        return self._ask_meaning(now_ms)
+        def hear(text: str, now_ms: int) -> list[Act]:
+            if text.lower() in NO:
+                return self._finish(unsure)
+            if text.lower() not in YES:
+                return [asked]
+            for key in unsure.keys:
+                self._forget(key)
+            self._again, self._press = list(unsure.keys), 1
+            self._key = self._again[0]
+            return self._next_press(now_ms)
+
+        self._go(self._wait, hear, now_ms)
+        return [asked]
 
     def _finish(self, result: Proposal | Unsure) -> list[Act]:
         self._go(self._wait, self._no_answer, 0)

@@ -68,8 +68,11 @@ def _with_checks(parting: Parting, kinds: list[Kind]) -> Iterator[Guess | Unsure
         rivals = [other for other in fits if _differ(fit, other, kinds, varying)]
         if rivals:
             names = ", ".join(map(str, [fit, *rivals[:3]]))
-            why = Words(f"不止一种校验和符合所有帧: {names}", f"more than one checksum fits all frames: {names}")
-            told.append(Unsure(Words("校验和不能确定", "the checksum is not certain"), why))
+            why = Words(
+                "录到的还分不清两种校验和, 多按几次可能就分清了",
+                "two checksums fit all that was heard; some more presses may tell them apart",
+            )
+            told.append(Unsure(Words("校验和不能确定", "the checksum is not certain"), why, detail=Words(names, names)))
             continue
         yield from _built(parting, kinds, varying, fit)
     yield from told
@@ -119,16 +122,16 @@ def _varying(presses: Kind, check: range) -> _Varying | Unsure:
     if len(set(codes.values())) < len(codes):
         twins = sorted(key for key, code in codes.items() if list(codes.values()).count(code) > 1)
         names = ", ".join(map(str, twins))
-        return Unsure(_WHAT, Words(f"按键 {names} 的字节一样", f"keys {names} say the same bytes"))
+        return Unsure(_WHAT, Words(f"按键 {names} 的字节一样", f"keys {names} say the same bytes"), tuple(twins))
     wild = tuple(at for at in changing if at not in keyed)
     counts = [at for at in wild if _is_count(presses, at)]
     if (wild and len(counts) != 1) or len(wild) > 1:
         places = ", ".join(str(at + 1) for at in wild)
         why = Words(
-            f"第 {places} 个字节会变, 既不随按键也不像序号",
-            f"byte {places} changes, and is neither the key nor a number",
+            "每按一次都有些字节在变, 既不随按键也不像序号",
+            "something in its bytes changes with every press that is neither the key nor a number",
         )
-        return Unsure(_WHAT, why)
+        return Unsure(_WHAT, why, detail=Words(f"第 {places} 个字节", f"byte {places}"))
     alone = all(
         len({frame.data[at] for frame in presses if frame.push == push}) == 1
         for at in wild

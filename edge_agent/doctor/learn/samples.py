@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..recording import Label, Recording
-from ..words import Words
+from ..words import NOTHING, Words
 
 GAP_MS = 30  # a USB adapter hands bytes over in lumps up to 16 ms apart; nobody presses and lets go so fast
 PRESSES_MIN = 3  # two of a kind may be chance
@@ -21,6 +21,10 @@ class Unsure:
 
     what: Words
     why: Words
+    keys: tuple[int, ...] = ()
+    """The keys that should be pressed once more, where it lies with some of them."""
+    detail: Words = NOTHING
+    """Which bytes, for who looks at the recording."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +65,22 @@ def key_label(key: int, press: int) -> str:
     return f"key {key} press {press}"
 
 
+def key_of(label: str) -> int | None:
+    """Which key was pressed under this label; None for any other."""
+    found = _KEY.fullmatch(label)
+    return int(found[1]) if found else None
+
+
 def samples_of(recording: Recording) -> Samples:
     """The recording by its labels; what stands before the first counts as idle."""
     idle: list[Group] = []
     pushes: list[Push] = []
     for label, groups in _sections(recording):
-        key = _KEY.fullmatch(label)
+        key = key_of(label)
         if key is None:
             idle += groups
         else:
-            pushes.append(Push(int(key[1]), tuple(groups)))
+            pushes.append(Push(key, tuple(groups)))
     return Samples(tuple(idle), tuple(pushes))
 
 
@@ -110,7 +120,9 @@ def enough(samples: Samples) -> Unsure | None:
     if silent:
         keys = _listed(sorted(silent))
         return Unsure(
-            what, Words(f"按键 {keys} 按下时有时没有字节", f"key {keys} was pressed and at times said nothing")
+            what,
+            Words(f"按键 {keys} 按下时有时没有字节", f"key {keys} was pressed and at times said nothing"),
+            tuple(sorted(silent)),
         )
     few = [key for key, presses in Counter(push.key for push in samples.pushes).items() if presses < PRESSES_MIN]
     if few:
@@ -119,7 +131,7 @@ def enough(samples: Samples) -> Unsure | None:
             f"按键 {keys} 按得太少, 每键要 {PRESSES_MIN} 次",
             f"key {keys} was pressed too seldom, each needs {PRESSES_MIN} presses",
         )
-        return Unsure(what, words)
+        return Unsure(what, words, tuple(sorted(few)))
     return None
 
 

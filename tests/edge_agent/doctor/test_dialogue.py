@@ -1,7 +1,30 @@
-"""The conversation: what it does when nothing comes, and what it never decides for anybody."""
+"""The conversation: what it does when nothing comes or the wrong thing, and what it never decides for anybody."""
 
-from edge_agent.doctor.learn.dialogue import IDLE_MS, RATE_MS, SILENT_MS, Ask, Dialogue, Plan, Reopen
+from random import Random
+
+import pytest
+
+from edge_agent.doctor.learn import Proposal
+from edge_agent.doctor.learn.acts import Ask, Reopen
+from edge_agent.doctor.learn.dialogue import IDLE_MS, RATE_MS, SILENT_MS, Dialogue, Plan
+from edge_agent.doctor.learn.meanings import Meanings
+from firmware_sim.panels.shelf import make_unknown
 from protocols.profiles.vocabulary import LineSettings
+
+from .desk import Person, equivalent
+
+LATER_MS = 10_000_000
+COUNTS_IN_ITS_BEATS = (23, 24, 76, 152)
+"""Shapes whose signs of life carry the number of the last press."""
+
+
+def learns(person: Person) -> Person:
+    """The whole lesson, and the profile reads what the panel says later."""
+    result = person.learn().result
+
+    assert isinstance(result, Proposal), result
+    assert "" == equivalent(result.profile, person.panel, Random(1), LATER_MS)
+    return person
 
 
 def silent_until_asked() -> tuple[Dialogue, int]:
@@ -44,3 +67,95 @@ def test_a_no_keeps_the_rate_and_asks_again():
     assert "press key 1" in asked.words.en
     assert 9600 == dialogue.baud
     assert 2 == len(dialogue.entries)
+    dialogue.tick(now_ms + 2 * SILENT_MS)
+    assert "try other baud rates" in dialogue.answer("what", now_ms + 2 * SILENT_MS)[-1].words.en
+
+
+@pytest.mark.parametrize("seed", COUNTS_IN_ITS_BEATS)
+def test_signs_of_life_that_carry_the_press_counter_are_no_press(seed):
+    """Read in lumps, pressed seconds apart: each press counted was one, and none is asked for twice."""
+    panel = make_unknown(seed)
+    person = learns(Person(panel, Random(f"{seed}/p")))
+
+    assert 3 * len(panel.buttons) == person.pressed
+    assert 3 * len(panel.buttons) == sum(words.startswith("press key") for words in person.asked)
+
+
+@pytest.mark.parametrize("seed", [4, 23])
+def test_a_wrong_key_is_told_at_once_and_not_counted(seed):
+    """Key 1 was pressed for key 2, and key 1 for key 3 in the middle of its presses."""
+    person = learns(Person(make_unknown(seed), Random(seed), slips={5: 1, 9: 1}))
+
+    assert 1 == person.told.count("that looked like key 1; press key 2 again")
+    assert 1 == person.told.count("that looked like key 1; press key 3 again")
+
+
+def test_b_goes_back():
+    """A whole key was pressed wrong, which no byte can tell: its presses are dropped, and it is asked for again."""
+    person = learns(Person(make_unknown(4), Random(4), slips={4: 3, 5: 3, 6: 3}, types={"press key 3": "b"}))
+
+    assert 3 * len(person.panel.buttons) + 3 == person.pressed
+
+
+def test_a_press_while_it_listens_begins_the_listening_again():
+    """The key is no sign of life: it says so, counts down anew, and learns the panel."""
+    person = Person(make_unknown(4), Random(4))
+    person.early = [(3000, 1)]
+    learns(person)
+
+    assert 1 == person.told.count("a key was pressed, starting again")
+    assert any("2 s more" in words for words in person.told)
+
+
+def test_a_cable_put_back_asks_for_the_same_key():
+    """What came of the press before is dropped: it may be half of it."""
+    dialogue = Dialogue(Plan())
+    dialogue.begin(0)
+    dialogue.tick(IDLE_MS)
+    dialogue.feed(b"\x01", IDLE_MS + 500)
+    out, back = dialogue.unplugged(), dialogue.plugged(IDLE_MS + 5000)
+
+    assert "put it back" in out[0].words.en
+    assert "press key 1 briefly, once (1/3)" in back[-1].words.en
+    assert [] == list(dialogue.recording.pieces())
+
+
+def test_waiting_for_a_key_that_is_not_there_says_how_to_end():
+    """The same words as when it was asked for."""
+    panel = make_unknown(4)
+    none = len(panel.buttons) + 1
+    types = {f"press key {none}": "", f"still waiting for key {none}": "e"}
+    person = learns(Person(panel, Random(4), types=types, keys=none))
+
+    assert f"still waiting for key {none} … type e if there is no such key" in person.told
+
+
+def test_one_meaning_for_two_keys_is_doubted():
+    """A slip of the finger is asked about; a reason makes it another meaning; the end shows all keys."""
+    meanings = Meanings((1, 2, 3), {})
+    meanings.begin()
+    meanings.answer("d")
+    doubt = meanings.answer("d")[-1].words.en
+    assert "key 1 is dissatisfied already; really key 2 too?" in doubt
+    assert doubt == meanings.answer("d")[-1].words.en
+    meanings.answer("n")
+    meanings.answer("d 态度差")
+    *rows, right = meanings.answer("")
+
+    assert ["    key 1: dissatisfied", "    key 2: dissatisfied 态度差", "    key 3: not confirmed"] == [
+        row.words.en for row in rows
+    ]
+    assert "right?" in right.words.en
+    assert "what stands on key 1" in meanings.answer("n")[-1].words.en
+    assert meanings.confirmed is None
+
+
+def test_a_reason_that_the_collector_refuses_is_asked_for_again():
+    """A tag of another level, more than fifty characters."""
+    meanings = Meanings((1, 2), {})
+    meanings.begin()
+
+    for reason in ("9" * 5, "x" * 51):
+        told, again = meanings.answer(f"a {reason}")
+        assert "reason" in told.words.en or "tag" in told.words.en
+        assert "key 1" in again.words.en

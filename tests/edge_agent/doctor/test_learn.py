@@ -68,7 +68,7 @@ def test_two_checksums_that_both_fit_are_told():
     result = infer(recording(*pushes), LineSettings())
 
     assert isinstance(result, Unsure)
-    assert "xor" in result.why.en and "sum8" in result.why.en
+    assert "xor" in result.detail.en and "sum8" in result.detail.en
 
 
 def test_a_profile_is_written_as_it_is_read():

@@ -3,7 +3,7 @@
 import pytest
 
 from edge_agent.doctor.desk import BAUDS
-from edge_agent.doctor.monitor import Watch
+from edge_agent.doctor.monitor import Rows, Watch
 from firmware_sim.faults.baud import as_read
 
 
@@ -48,7 +48,18 @@ def test_an_echo_is_no_word_of_the_device():
 
 def test_rows_show_hex_and_text():
     """Sixteen bytes a row."""
-    rows = Watch(9600).feed(False, b"KEY 3\r\n" + bytes(12), 1234)
+    shown = Rows()
+    shown.feed(False, b"KEY 3\r\n" + bytes(12), 1234)
+    rows = shown.rest()
 
     assert ["KEY 3...........", "..."] == [row.text for row in rows]
     assert rows[0].hex.startswith("4B 45 59 20 33 0D 0A")
+
+
+def test_what_two_reads_bring_is_one_row():
+    """An adapter hands over the first byte of a frame alone; its answer and the next frame are rows of their own."""
+    shown = Rows()
+    rows = shown.feed(False, b"\xfe", 1000) + shown.feed(False, b"\x55\xaa", 1012)
+    rows += shown.feed(True, b"\x06", 1020) + shown.feed(False, b"\xfe", 2000) + shown.rest()
+
+    assert [(1000, "FE 55 AA"), (1020, "06"), (2000, "FE")] == [(row.at_ms, row.hex) for row in rows]
