@@ -421,7 +421,7 @@ def test_and_soon_enough_where_nothing_was_held_back(box):
 
 
 def test_a_device_that_was_answered_has_stopped_asking(qs4, box):
-    """The next citizen's early press is believed, however short ago the one before's was. Red if its deadline counts."""
+    """An early press is believed, however short ago the one before was made. Red if its deadline counts."""
     box.open_invitation(invitation(1, at(12_000)))
     hears(qs4, QS4_KEY_2, 13_000)
     box.open_invitation(invitation(2, at(30_000)))

@@ -71,7 +71,7 @@ EVALUATORS = {
     for each in (
         Evaluator("house", "house", profiles.shipped("house")),
         Evaluator("qs4", "qs4", profiles.shipped("qs4"), 5),
-        Evaluator("qs4-always", "qs4-always", _variant("qs4", solicited=False), 5),
+        Evaluator("qs4-always", "qs4-always", _variant("qs4", solicited=False, late_ms=3_000), 5),
         Evaluator("pj06", "pj06", profiles.shipped("pj06"), checked=False),
         Evaluator("key-byte", "key-byte", profiles.shipped("key-byte"), checked=False),
         Evaluator("key-ascii", "key-ascii-crlf", profiles.shipped("key-ascii"), checked=False),
