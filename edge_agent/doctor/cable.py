@@ -79,8 +79,8 @@ def _bound(window: WindowSettings, there: Sequence[PortFacts]) -> Bound:
     found = ports.match(matcher, there)
     if isinstance(found, Ambiguous):
         return Bound(window.id, matcher, found)
-    # The names of Windows are no files.
-    present = isinstance(found, str) and (os.name == "nt" or Path(found).exists())
+    # The names of Windows are no files, but they are listed.
+    present = isinstance(found, str) and (Path(found).exists() or any(found == facts.device for facts in there))
     return Bound(window.id, matcher, found if present and isinstance(found, str) else None)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from collector.directory import Directory, Place
+from collector.directory import Directory, Key, Place
 from collector.ledger import audit
 from collector.ledger.delivery import Delivery, Due
 from collector.ledger.intake import Intake
@@ -446,7 +446,7 @@ def directory() -> Directory:
         (AGENT, window): Place(AGENT, window, "hall", f"10{window}", _device(window), "window_keypad", False)
         for window in WINDOWS
     }
-    keys = {_device(window): dict(enumerate(LEVELS, 1)) for window in WINDOWS}
+    keys = {_device(window): {button: Key(level) for button, level in enumerate(LEVELS, 1)} for window in WINDOWS}
     return Directory(places, keys)
 
 

@@ -100,7 +100,7 @@ def test_an_unknown_panel_is_learnt_at_the_desk(tmp_path):
         wizard.until(r"\? right\?")
         wizard.type("y")
         wizard.until("keys 3 are not confirmed")
-        wizard.until("in the first 2 s of an invitation is kept, but not rated")
+        wizard.until("in the first 0.5 s of an invitation is kept, but not rated")
         assert 0 == wizard.process.wait(10)
 
     learnt = profiles.read(out.read_bytes(), out.name)
