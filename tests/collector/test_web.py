@@ -349,6 +349,8 @@ def test_nobodys_details_are_seen(ledger, site, caplog):
 # ---- the server
 
 
+# waitress closes its sockets under its own loop when another thread closes it; the program ends with its process.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_it_serves_on_a_port_of_its_own(ledger, host):
     """One server with one port, behind a name too."""

@@ -407,8 +407,8 @@ def test_a_reboot_is_written_down_and_told_before_it_is_said(tmp_path):
 def test_two_devices_swapped_are_heard_at_each_others_window(tmp_path):
     """By fault: what the first says comes out of the second's port."""
     stations = [station(PtyLine(tmp_path / f"panel{n}"), f"A{n}", f"D{n:04d}") for n in (0, 1)]
+    stations[0].plan([Happening(0, "swap")])  # before anybody serves it: its next moment is then known to the thread
     with Hall(stations):
-        stations[0].plan([Happening(0, "swap")])
         swapped = until(lambda: stations[0].line.link.name == "panel1" and stations[0].line.plugged)
         with serial.Serial(str(tmp_path / "panel1"), timeout=PATIENCE_S) as host:
             host.write(frame("QUERY", "D0000"))
