@@ -84,6 +84,8 @@ class Window:
         self._invited: str | None = None
         self._confirmed_boot: int | None = None
         self._asked_ms = moment.mono_ms
+        self._put_ms = moment.mono_ms - _UNKNOWN_MS
+        """When the device was last asked for a rating."""
         self._timeout_s = 0
         self._down = "未连接 / not connected yet"
         self._since = moment
@@ -219,7 +221,9 @@ class Window:
         if not self._numbers.boot:
             self._numbers.boot = self._outbox.next_boot(self.device, moment.wall_ms)
         press_id, how = PressId(self.device, self._numbers.boot, self._numbers.next()), self.profile.shape.press
-        return Press(press_id, pressed.key, pressed.age_ms, pressed.raw, unsure_ms, how.soon_ms, how.solicited)
+        # Also from the last time that it was asked: a replugged device is asked again, and may answer an older one.
+        soon_ms = _UNKNOWN_MS if made_ms - self._put_ms < how.soon_ms else how.soon_ms
+        return Press(press_id, pressed.key, pressed.age_ms, pressed.raw, unsure_ms, soon_ms, how.solicited)
 
     def _dated(self, pressed: Pressed, moment: Moment) -> bool:
         """Whether it is certain when a counted press was made, as far as its invitation depends on that.
@@ -274,7 +278,7 @@ class Window:
         return self._invite(waiting[1])
 
     def _invite(self, remaining_ms: int) -> list[Say]:
-        seconds = -(-remaining_ms // 1000)
+        seconds, self._put_ms = -(-remaining_ms // 1000), self._asked_ms
         says = [Say("please_rate", seconds), Say("query")]
         if self.profile.knows("set_timeout") and seconds != self._timeout_s:
             self._timeout_s = seconds
