@@ -15,7 +15,6 @@ import re
 import select
 import struct
 import sys
-import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pathlib import Path
 from protocols.profiles.hid import DIGITS
 
 from .link import LinkDown
+from .waker import Waker
 
 try:
     from fcntl import ioctl
@@ -41,7 +41,6 @@ DEVICES = Path("/proc/bus/input/devices")
 _PROCESSES = Path("/proc")
 
 _LONG = struct.calcsize("@l")
-_READ_S = 0.5  # as with a serial line: how often a window looks at its clock; keys and wake() end the wait at once
 _READ_MAX = 4096  # 170 events; the kernel holds fewer
 _MAKE = re.compile("([0-9a-f]{4}):([0-9a-f]{4})", re.IGNORECASE)
 
@@ -203,8 +202,7 @@ class Keypad:
         self._nodes = nodes
         self._fd: int | None = None
         self._first: tuple[int, int, str] | None = None
-        self._wake_lock = threading.Lock()
-        self._woken: tuple[int, int] | None = None
+        self._waker = Waker()
 
     def open(self) -> None:
         """Find it, under whatever number it has now, and take it for us alone; LinkDown says why not."""
@@ -226,8 +224,7 @@ class Keypad:
         except LinkDown:
             self.close()
             raise
-        with self._wake_lock:
-            self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._waker.open()
 
     def _found(self) -> Listed | None:
         if not self.port.startswith("hid:"):
@@ -260,10 +257,9 @@ class Keypad:
 
     def read(self, wait_ms: int | None = None) -> bytes:
         """The events that have come; empty after a while without, at most `wait_ms`, or when woken."""
-        fd, woken = self._opened()
-        self.waited = _ready(fd, woken, 0)
-        wait_s = _READ_S if wait_ms is None else min(_READ_S, wait_ms / 1000)
-        if not self.waited and not _ready(fd, woken, wait_s):
+        fd = self._opened()
+        self.waited = bool(select.select([fd], [], [], 0)[0])
+        if not self.waited and not self._waker.waits(fd, wait_ms):
             return b""
         try:
             data = os.read(fd, _READ_MAX)
@@ -281,19 +277,11 @@ class Keypad:
 
     def wake(self) -> None:
         """End a `read` that waits. Any thread may call it."""
-        with self._wake_lock:  # or the number might be another file's by now
-            if self._woken is not None:
-                try:
-                    os.write(self._woken[1], b"!")
-                except BlockingIOError:
-                    pass  # it has been woken 65,536 times, that will do
+        self._waker.wake()
 
     def close(self) -> None:
         """Let go of it."""
-        with self._wake_lock:
-            ends, self._woken = self._woken or (), None
-            for end in ends:
-                os.close(end)
+        self._waker.close()
         fd, self._fd = self._fd, None
         if fd is not None:
             try:
@@ -301,21 +289,10 @@ class Keypad:
             except OSError:
                 pass  # it is gone already
 
-    def _opened(self) -> tuple[int, int]:
-        if self._fd is None or self._woken is None:
+    def _opened(self) -> int:
+        if self._fd is None:
             raise LinkDown(f"{self.port}: 未打开 / not open")
-        return self._fd, self._woken[0]
-
-
-def _ready(fd: int, woken: int, wait_s: float) -> bool:
-    """Whether there are events, at once or within `wait_s`; a wake ends the wait."""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    poll.register(woken, select.POLLIN)
-    ready = {each for each, _ in poll.poll(wait_s * 1000)}
-    if woken in ready and wait_s:
-        os.read(woken, _READ_MAX)
-    return fd in ready
+        return self._fd
 
 
 # ---- in words
