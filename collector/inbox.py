@@ -84,9 +84,16 @@ class Inbox:
         self._goodbye()
 
     def _turn(self) -> None:
+        self._exchange(_TICK_S)
+        if self._arrived:
+            arrived, self._arrived = self._arrived, []
+            self._take(arrived)
+
+    def _exchange(self, within_s: float) -> None:
+        """Read and write what there is, waiting for it this long at most."""
         sock: Any = self._client.socket()
         writers = [sock] if self._client.want_write() else []
-        readable, writable = self._ready(sock, writers, _TICK_S)
+        readable, writable = self._ready(sock, writers, within_s)
         while readable:
             self._client.loop_read()
             # What waits behind it is taken in the same transaction: under load one fsync serves many agents.
@@ -96,9 +103,6 @@ class Inbox:
         if writable and self._client.socket() is sock:
             self._client.loop_write()
         self._client.loop_misc()
-        if self._arrived:
-            arrived, self._arrived = self._arrived, []
-            self._take(arrived)
 
     def _ready(self, sock: Any, writers: list[Any], within_s: float) -> tuple[bool, bool]:
         """Whether there is something to read, and whether it can be written to."""
@@ -163,7 +167,7 @@ class Inbox:
         info = self._say(False)
         deadline_ms = self._now_ms() + 1000
         while not info.is_published() and self._client.socket() is not None and self._now_ms() < deadline_ms:
-            self._client.loop(0.05)
+            self._exchange(0.05)
         self._client.disconnect()
 
     def _made(self, now_ms: int) -> mqtt.Client:

@@ -138,10 +138,18 @@ class Uplink:
     # ---- one turn of the loop
 
     def _turn(self) -> None:
+        self._exchange(_TICK_S)
+        if self._ready and self._client.socket() is not None:
+            moment = self._now()
+            self._send_due(moment)
+            self._send_health(moment)
+
+    def _exchange(self, within_s: float) -> None:
+        """Read and write what there is, waiting this long at most, and not when somebody wakes us."""
         sock: Any = self._client.socket()
         writers = [sock] if self._client.want_write() else []
         pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
-        readable, writable, _ = select.select([sock, self._woken], writers, [], 0 if pending else _TICK_S)
+        readable, writable, _ = select.select([sock, self._woken], writers, [], 0 if pending else within_s)
         if self._woken in readable:
             self._sleep_again()
         if sock in readable or pending:
@@ -149,10 +157,6 @@ class Uplink:
         if writable:
             self._client.loop_write()
         self._client.loop_misc()
-        if self._ready and self._client.socket() is not None:
-            moment = self._now()
-            self._send_due(moment)
-            self._send_health(moment)
 
     def _send_due(self, moment: Moment) -> None:
         if moment.mono_ms < self._hold_until_ms:
@@ -264,7 +268,7 @@ class Uplink:
         info = self._client.publish(topic(self._agent, "status"), self._status(False, moment), qos=1, retain=True)
         deadline_ms = moment.mono_ms + _GOODBYE_MS
         while not info.is_published() and self._client.socket() is not None and self._now().mono_ms < deadline_ms:
-            self._client.loop(0.05)
+            self._exchange(0.05)
 
     def _made(self) -> mqtt.Client:
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self._agent, clean_session=True)

@@ -254,6 +254,9 @@ class Peer:
         """Say goodbye: no will."""
         self._client.disconnect()
         self._client.loop_stop()
+        # paho closes its pair of sockets when it is collected; in a ring with us that is late, and with a warning.
+        for name in ("on_connect", "on_disconnect", "on_subscribe", "on_message"):
+            setattr(self._client, name, None)
 
     def subscribe(self, *filters: str, within_s: float = 5) -> list[int]:
         """What was granted for each filter, at QoS 1; 128 is a refusal."""

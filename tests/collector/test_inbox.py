@@ -116,12 +116,13 @@ def test_a_receipt_is_given_only_after_the_commit(ledger, broker):
             return real.execute(sql, *values)
 
     with agent_peer(broker) as peer:
-        with pytest.raises(DiskFull), collecting(ledger, broker):
+        with pytest.raises(DiskFull), collecting(ledger, broker) as inbox:
             eventually(lambda: online(peer))
             real, ledger.store._db = ledger.store._db, Full()
             peer.publish("hcp/v1/agent-a/batch", encode(agent.write(*rated(1))))
             eventually(lambda: tried)
         ledger.store._db = real
+        inbox._client.socket().close()  # a process that ends does
         time.sleep(0.1)
 
         assert [] == receipts(peer)
