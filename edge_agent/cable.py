@@ -113,10 +113,10 @@ class Cable:
         for event, answer in heard:
             answers += answer
             match event:
-                case Noise():
+                case Noise(age_ms=age_ms):
                     # Nobody can say whose it was: it is the line's.
                     for window in self.windows:
-                        window.disturbed(moment)
+                        window.disturbed(moment, age_ms)
                 case Pressed():
                     window_of = self._window(event.device)
                     if window_of is not None:

@@ -157,12 +157,12 @@ class Window:
         # The lines above have put them on the disk: only now may the device say thank you.
         return Taken(tuple(pressed for pressed, press in made if press is not None or self._again(pressed)), ())
 
-    def disturbed(self, moment: Moment) -> None:
-        """Noise on its line: a press that is being repeated may be in it."""
+    def disturbed(self, moment: Moment, age_ms: int = 0) -> None:
+        """Noise on its line, the first of it `age_ms` ago: a press that is being repeated may be in it."""
         self.noise += 1
         self._unread += 1
         if self._unread == 1:
-            self._disturbed_ms = moment.mono_ms
+            self._disturbed_ms = moment.mono_ms - age_ms
         if self._unread == _UNREAD_MAX:
             log.warning("%s: window=%s", _UNREADABLE, self.id)
         self._numbers.disturbed(moment.mono_ms)

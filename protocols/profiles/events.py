@@ -53,6 +53,8 @@ class Noise:
 
     raw: bytes
     reason: str
+    age_ms: int = 0
+    """How long before it was told its first byte came: of half a frame, nobody knows at once that it is one."""
 
 
 Event = Pressed | Beat | NobodyPressed | Answered | Noise

@@ -91,7 +91,7 @@ class FrameReader:
         self._echo = shape.echo
         self._meanings: dict[bytes, Heard] = {}
         self._held = b""
-        self._fed_ms = 0
+        self._fed_ms = self._held_ms = 0
         self._sent: deque[tuple[bytes, int]] = deque(maxlen=_SENT_MAX)
 
     def feed(self, data: bytes, now_ms: int) -> list[Heard]:
@@ -99,13 +99,15 @@ class FrameReader:
         if not data:
             return given_up
         self._fed_ms = now_ms
+        if not self._held:
+            self._held_ms = now_ms
         return given_up + self._read(self._held + data, now_ms)
 
     def quiet(self, now_ms: int) -> list[Heard]:
         heard: list[Heard] = []
         # A frame that stopped half way must not swallow the next one; within what it held there may be a whole one.
         while self._held and now_ms - self._fed_ms >= self._idle_ms:
-            heard.append(Heard(Noise(self._held[:NOISE_MAX], "half a frame")))
+            heard.append(Heard(Noise(self._held[:NOISE_MAX], "half a frame", now_ms - self._held_ms)))
             heard += self._read(self._held[1:], now_ms)
         return heard
 
@@ -129,6 +131,7 @@ class FrameReader:
         heard: list[Heard] = []
         known = self._meanings.get
         may_be, halves = self._scan(held)
+        before = len(self._held)  # so much of it came earlier
         done = 0  # up to here all has been told
         for start, raw in may_be:
             if start < done:
@@ -139,7 +142,7 @@ class FrameReader:
             if meaning is _NO_FRAME:
                 continue  # the next one may begin inside it
             if start > done:
-                heard.append(_no_frame(held, done, start))
+                heard.append(_no_frame(held, done, start, now_ms - self._held_ms if done < before else 0))
             done = start + len(raw)
             if self._sent and self._came_back(raw, now_ms):
                 heard.append(Heard(Noise(raw[:NOISE_MAX], "our own words came back")))
@@ -147,7 +150,9 @@ class FrameReader:
                 heard.append(meaning)
         end = next((half for half in halves if half >= done), len(held))
         if end > done:
-            heard.append(_no_frame(held, done, end))
+            heard.append(_no_frame(held, done, end, now_ms - self._held_ms if done < before else 0))
+        if end >= before:
+            self._held_ms = self._fed_ms
         self._held = held[end:]
         return heard
 
@@ -173,8 +178,8 @@ class FrameReader:
 _NO_FRAME, _NOTHING = (Heard(Noise(b"", word)) for word in ("no frame", "nothing"))
 
 
-def _no_frame(held: bytes, start: int, end: int) -> Heard:
-    return Heard(Noise(held[start : min(end, start + NOISE_MAX)], "no frame"))
+def _no_frame(held: bytes, start: int, end: int, age_ms: int) -> Heard:
+    return Heard(Noise(held[start : min(end, start + NOISE_MAX)], "no frame", age_ms))
 
 
 class BurstReader:
@@ -216,7 +221,7 @@ class BurstReader:
         burst, more, age_ms = bytes(self._burst), self._more, now_ms - self._began_ms
         self._burst, self._more = bytearray(), 0
         if more or self._fed_ms - self._began_ms > _STUCK_MS:
-            return [Heard(Noise(burst[:NOISE_MAX], "bytes without a pause"))]
+            return [Heard(Noise(burst[:NOISE_MAX], "bytes without a pause", age_ms))]
         heard = self._judged(burst)
         return [aged(heard, age_ms, burst)] if heard is not None else []
 
@@ -251,30 +256,36 @@ class LineReader:
         self._longest = shape.bare.longest
         self._cr_ends = "CR" in shape.bare.ends
         self._held = b""
+        self._held_ms = 0
         self._meanings: dict[bytes, Heard | None] = {}
         self._too_long = False
 
     def feed(self, data: bytes, now_ms: int) -> list[Heard]:
+        age_ms = now_ms - self._held_ms if self._held else 0
         held = self._held + data
         if self._cr_ends:
             held = held.replace(b"\r", b"\n")
         lines = held.split(b"\n")
         self._held = lines.pop()
         heard: list[Heard] = []
+        if lines or not age_ms:
+            self._held_ms = now_ms
         for line in lines:
             line = line.removesuffix(b"\r")
             if self._too_long or len(line) > self._longest:
-                heard.append(Heard(Noise(line[:NOISE_MAX], "a line that is too long")))
+                heard.append(Heard(Noise(line[:NOISE_MAX], "a line that is too long", age_ms)))
                 self._too_long = False
-                continue
-            if line:
+            elif line:
                 meaning = self._meanings[line] if line in self._meanings else self._learn(line)
                 if meaning is not None:
-                    heard.append(meaning)
+                    # A whole line says what it says now, however long its beginning has been there.
+                    noise = age_ms and type(meaning.event) is Noise
+                    heard.append(aged(meaning, age_ms, line) if noise else meaning)
+            age_ms = 0
         if len(self._held) > self._longest + self._held.endswith(b"\r"):
             # Its end may be far off: nothing of it is kept, and what comes until then belongs to it.
             if not self._too_long:
-                heard.append(Heard(Noise(self._held[:NOISE_MAX], "a line that is too long")))
+                heard.append(Heard(Noise(self._held[:NOISE_MAX], "a line that is too long", age_ms)))
             self._held, self._too_long = b"", True
         return heard
 

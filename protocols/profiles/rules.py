@@ -300,6 +300,6 @@ def _choices(repeat: re.Match[str], longest: int) -> int:
 def aged(heard: Heard, age_ms: int, raw: bytes) -> Heard:
     """The same, some time ago, with the bytes as they came."""
     event = heard.event
-    if isinstance(event, Pressed):
+    if isinstance(event, Pressed | Noise):
         return heard._replace(event=replace(event, age_ms=age_ms, raw=raw[:NOISE_MAX]))
     return heard

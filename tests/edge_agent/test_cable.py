@@ -393,6 +393,22 @@ def test_a_press_in_bytes_that_could_not_be_read_is_as_old_as_they_are(box):
     assert (None, an_id(2)) == (record.invitation, record.doubt)
 
 
+def test_half_a_frame_is_as_old_as_its_first_byte_not_as_its_giving_up(box):
+    """Begun 100 ms before the citizen was asked, given up after. Red if noise is dated when it is told."""
+    line = alone(box, "qs4", address=5)
+    box.open_invitation(invitation(1, at(29_000), seconds=10))
+    box.close_invitation(an_id(1), "withdrawn", at(30_000))
+    line.feed(QS4_KEY_2[:3], at(39_000))
+    box.open_invitation(invitation(2, at(39_100)))
+    line.feed(b"", at(39_200))
+    for ms in range(39_600, 45_000, 600):
+        hears(line, QS4_KEY_2[:-2] + b"\x00\x16", ms)
+    hears(line, QS4_KEY_2, 45_000)
+    [record] = presses(box)
+
+    assert (None, an_id(2)) == (record.invitation, record.doubt)
+
+
 def test_a_counted_press_behind_a_network_is_believed_when_two_sayings_agree(box):
     """What the network held back makes a press seem younger: its repeat tells. Red if the first saying is believed."""
     line = Alone(WINDOW, DEVICE, box, at(0), late_ms=2_000)

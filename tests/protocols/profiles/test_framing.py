@@ -14,6 +14,7 @@ from protocols.profiles.events import Noise, Pressed
 from protocols.profiles.framing import Frames, Parts, crc16, frames_of
 from protocols.profiles.profile import Profile, profile_of
 from protocols.profiles.readers import Reader
+from protocols.profiles.rules import Heard
 from protocols.profiles.vocabulary import Check, Framing, Shape
 
 PARTS = ("address", "command", "data")
@@ -120,6 +121,10 @@ def raws(reader: Reader, pieces: list[bytes]) -> list[bytes]:
     return [each.event.raw for each in heard if isinstance(each.event, Pressed)]
 
 
+def ages(heard: list[Heard]) -> list[int]:
+    return [each.event.age_ms for each in heard if isinstance(each.event, Noise)]
+
+
 def ends_at_a_tail_only(frames: Frames) -> bool:
     framing = frames.framing
     return framing.escape is None and framing.length is None and framing.data_min != framing.data_max
@@ -172,6 +177,27 @@ def test_half_a_frame_is_given_up_after_the_idle_time_and_not_before(data):
     }
     assert reader.next_ms() is None
     assert [raw] == raws(reader, [raw])
+
+
+@given(data=st.data())
+def test_noise_is_as_old_as_the_first_of_its_bytes(data):
+    """However it was cut, and a whole frame after it. Red if it is dated when it is told."""
+    profile = profile_with(data.draw(framings(safe=True)), idle_ms=70)
+    frames = frames_of(profile.shape.frame)
+    raw = built(frames, data.draw(words(frames)))
+    half = raw[: data.draw(st.integers(1, len(raw) - 1))]
+    reader = profile.reader()
+    began_ms = now_ms = 1000
+    early = []
+    for byte in half:
+        early += ages(reader.feed(bytes([byte]), now_ms))
+        now_ms += data.draw(st.integers(0, 69))
+    late = ages(reader.quiet(now_ms + 70))
+
+    assert [] == [age_ms for age_ms in early + late if age_ms > now_ms + 70 - began_ms]
+    if not early:
+        assert now_ms + 70 - began_ms == late[0]
+    assert {0} >= set(ages(reader.feed(bytes(3), now_ms + 71)))
 
 
 @pytest.mark.parametrize("size", [1, 5, 11, 12, 13, 100])
