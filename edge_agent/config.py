@@ -184,13 +184,18 @@ def _line_mistakes(windows: list[WindowSettings], known: dict[int, Profile]) -> 
     lines: dict[str, list[int]] = {}
     for number, window in enumerate(windows, 1):
         if window.port and number in known:
-            lines.setdefault(window.port, []).append(number)
+            lines.setdefault(ports.spelling(window.port), []).append(number)
     for numbers in lines.values():
         for number in numbers[1:]:
             window, first = windows[number - 1], windows[numbers[0] - 1]
             same = [each for each in numbers if each < number and windows[each - 1].address == window.address]
             if not known[number].addressed or (same and window.address is None):
                 mistakes += _taken(number, "port", window.port, numbers[0])
+            elif window.port != first.port:
+                mistakes.append(
+                    f"windows[{number}].port: {window.port!r} 与窗口 {numbers[0]} 的 {first.port!r} 是同一个口, 请写成一样"
+                    f" / is the same port as windows[{numbers[0]}]'s {first.port!r}, write both alike"
+                )
             elif (window.profile, window.baud) != (first.profile, first.baud):
                 mistakes.append(
                     f"windows[{number}].profile: 与窗口 {numbers[0]} 同线, 协议和波特率须相同 / shares a line with"

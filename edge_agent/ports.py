@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -82,6 +83,11 @@ def parse(text: str) -> Matcher:
     if "/" in text or _COM.fullmatch(text):
         return Matcher(text, path=text)
     raise ValueError(f"应为 / expected {_PATHS}, {_USB}, socket://…, rfc2217://…")
+
+
+def spelling(text: str) -> str:
+    """One way to write this port, of several: `COM3` and `\\\\.\\com3` are one, and so are the paths to one node."""
+    return os.path.realpath(text) if text.startswith("/") else text.removeprefix("\\\\.\\").lower().rstrip("/")
 
 
 @dataclass(frozen=True)

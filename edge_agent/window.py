@@ -27,6 +27,10 @@ _APART_MS = 200  # two sayings of a press that come closer than that were held b
 _AGREE_MS = 50  # how far two sayings may differ on when the press was made
 _UNREAD_MAX = 3  # pieces of noise one after the other, with nothing understood between: no chance any more
 _UNREADABLE = "收到字节但读不懂, 波特率或协议对吗? / bytes come that cannot be read: are baud rate and profile right?"
+_PLUGGED = {
+    "udp": "开始听平板 / listening for its tablet",
+    "screen": "评价页可用了 / its page can be opened",
+}
 _KEYS_MAX = 1024  # a device has a dozen keys; one that numbers its presses by a byte makes 256 of each
 _UNKNOWN_MS = 10**12  # thirty years: a press that was made at nobody knows what time
 
@@ -111,7 +115,8 @@ class Window:
     def plugged(self, moment: Moment) -> list[Say]:
         """The cable is there: ask the device who it is, and invite again if a citizen is waiting."""
         if moment.mono_ms - self._told[1] >= _SAY_AGAIN_MS or not self._flapping:
-            log.info("线缆已接通 / cable in: window=%s", self.id)
+            words = _PLUGGED.get(self.profile.shape.transport, "线缆已接通 / cable in")
+            log.info("%s: window=%s", words, self.id)
         self._down = ""
         self._heard_ms = self._plugged_ms = moment.mono_ms
         self._invited, self._timeout_s = None, 0

@@ -139,6 +139,60 @@ def order(mistake: str) -> int:
     return ["agent", "uplink.x", "uplink.port", "windows[1].device"].index(mistake.split(": ")[1])
 
 
+BUS = """agent = "hall-pc-1"
+[uplink]
+host = "b"
+"""
+
+
+def on_a_bus(*devices: str) -> str:
+    """Windows 1, 2 … with these lines each."""
+    return BUS + "".join(
+        f'[[windows]]\nid = "{number}"\ndevice = "D{number}"\n{lines}\n' for number, lines in enumerate(devices, 1)
+    )
+
+
+QS4 = 'profile = "qs4"\naddress = {}\nport = "{}"'
+
+
+def test_devices_with_an_address_each_share_a_line(written):
+    """One port, one profile, two windows."""
+    settings = load(written(on_a_bus(QS4.format(5, "/dev/ttyS0"), QS4.format(6, "/dev/ttyS0"))))
+
+    assert [5, 6] == [window.address for window in settings.windows]
+
+
+@pytest.mark.parametrize(
+    ("second", "key", "told"),
+    [
+        (QS4.format(5, "COM3"), "address", "each window needs its own"),
+        ('profile = "qs4"\nport = "COM3"', "address", "told apart by address"),
+        (QS4.format(6, "COM3") + "\nbaud = 4800", "profile", "profile and baud have to be the same"),
+        ('profile = "pj06"\nport = "COM3"', "port", "or an address each on one line"),
+        ('profile = "pj06"\nport = "com3"', "port", "or an address each on one line"),
+        (QS4.format(6, "com3"), "port", "the same port as windows[1]'s 'COM3', write both alike"),
+        (QS4.format(6, "\\\\\\\\.\\\\COM3"), "port", "the same port as windows[1]'s 'COM3', write both alike"),
+    ],
+)
+def test_what_cannot_share_a_line_is_named(written, second, key, told):
+    """Also where the port is written in another way. Red if ports are compared letter by letter."""
+    [first, *_] = mistakes(written(on_a_bus(QS4.format(5, "COM3"), second)))
+
+    assert first.startswith(f"agent.toml: windows[2].{key}: ")
+    assert told in first
+
+
+def test_two_links_to_one_node_are_one_port(written, tmp_path):
+    """As the system makes them for every adapter. Red if a link is not followed."""
+    (tmp_path / "ttyUSB0").touch()
+    (tmp_path / "by-path").symlink_to("ttyUSB0")
+    two = [f'port = "{tmp_path}/{name}"' for name in ("ttyUSB0", "by-path")]
+
+    [first] = mistakes(written(on_a_bus(*two)))
+
+    assert "windows[2].port: " in first
+
+
 def test_no_window_is_a_mistake(written):
     """An agent without one has nothing to do."""
     [first] = mistakes(written('agent = "a"\nwindows = []\n[uplink]\nhost = "b"\n'))
