@@ -193,7 +193,7 @@ def _line_mistakes(windows: list[WindowSettings], known: dict[int, Profile]) -> 
                 mistakes += _taken(number, "port", window.port, numbers[0])
             elif window.port != first.port:
                 mistakes.append(
-                    f"windows[{number}].port: {window.port!r} 与窗口 {numbers[0]} 的 {first.port!r} 是同一个口, 请写成一样"
+                    f"windows[{number}].port: {window.port!r} 与窗口 {numbers[0]} 的 {first.port!r} 同口, 请写成一样"
                     f" / is the same port as windows[{numbers[0]}]'s {first.port!r}, write both alike"
                 )
             elif (window.profile, window.baud) != (first.profile, first.baud):

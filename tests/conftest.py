@@ -1,11 +1,24 @@
-"""What holds for every test: in CI nothing is skipped without being noticed."""
+"""What holds for every test: nothing is skipped in CI without being noticed, nothing left open is another's fault."""
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Generator
+import signal
+from collections.abc import Generator, Iterator
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell's background job has it ignored, and so would every program that a test starts and wants to interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def left_nothing_open() -> Iterator[None]:
+    """A file or socket that was forgotten fails the tests that forgot it, not those that run when it is collected."""
+    yield
+    gc.collect()
 
 
 @pytest.hookimpl(wrapper=True)
