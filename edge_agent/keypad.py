@@ -22,6 +22,7 @@ from pathlib import Path
 
 from protocols.profiles.hid import DIGITS
 
+from . import machine
 from .link import LinkDown
 from .waker import Waker
 
@@ -38,7 +39,6 @@ NODES = Path("/dev/input")
 _BY_NODE = f"{NODES.as_posix()}/"  # settings are read on Windows too, to say there that it cannot be
 DEVICES = Path("/proc/bus/input/devices")
 """Every input device of this machine with its nodes, its make, its socket and its keys, for anybody to read."""
-_PROCESSES = Path("/proc")
 
 _LONG = struct.calcsize("@l")
 _READ_MAX = 4096  # 170 events; the kernel holds fewer
@@ -305,7 +305,7 @@ def _why(port: str, path: Path, error: OSError) -> str:
         cure = "sudo usermod -aG input $USER"
         return f"{port}: 没有权限, 请执行后重新登录 / no permission, run this and sign in again: {cure}"
     if error.errno == errno.EBUSY:
-        who = ", ".join(holders(path)) or f"sudo fuser -v {path}"
+        who = ", ".join(map(str, machine.holders(str(path)))) or f"sudo fuser -v {path}"
         return f"{port}: 已被其它程序独占, 请关闭它 / grabbed by another program, close that: {who}"
     if error.errno in (errno.ENODEV, errno.ENXIO):
         return _gone(port, error)
@@ -314,16 +314,3 @@ def _why(port: str, path: Path, error: OSError) -> str:
 
 def _gone(port: str, error: OSError) -> str:
     return f"{port}: 线缆已断开 / cable out ({error.strerror})"
-
-
-def holders(path: Path, processes: Path = _PROCESSES) -> list[str]:
-    """The programs that have this node open, as far as we may see, such as "Xorg (812)"."""
-    real = path.resolve()
-    found = []
-    for process in sorted(processes.glob("[0-9]*"), key=lambda each: int(each.name)):
-        try:
-            if any(each.readlink() == real for each in (process / "fd").iterdir()):
-                found.append(f"{(process / 'comm').read_text().strip()} ({process.name})")
-        except OSError:
-            continue  # another user's, or gone meanwhile
-    return found

@@ -100,6 +100,7 @@ def test_the_program_that_has_a_port_open_is_named(machine):
 
     assert [Holder(4711, "queue-client")] == holders(str(link), machine.roots)
     assert "queue-client (pid 4711)" == str(holders(str(node), machine.roots)[0])
+    assert [] == holders(str(machine.roots.dev / "nowhere"), machine.roots)
 
 
 def test_a_real_program_with_a_real_terminal_is_named():
