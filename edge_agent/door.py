@@ -57,6 +57,8 @@ class Pressed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     count: Count
     button: Annotated[int, Meta(ge=0, le=999)]
     age_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
+    invitation: Annotated[str, Meta(max_length=36)] | None = None
+    """The one that the page showed; empty for none. Left out, the age alone decides."""
 
 
 class Json(DefaultJSONProvider):

@@ -237,6 +237,8 @@ class Outbox:
     ) -> tuple[sqlite3.Row | None, sqlite3.Row | None]:
         """The invitation that was open when the button went down, however late the press arrives; or the one that may
         have been, where it may as well have gone down before that."""
+        if press.shown is not None:
+            return self._shown(window, press, moment)
         rows = self._db.execute(
             "SELECT * FROM invitation WHERE window = ? ORDER BY n DESC LIMIT ?", (window, _INVITATIONS_LOOKED_AT)
         )
@@ -251,6 +253,15 @@ class Outbox:
         if press.solicited and not self._was_asked_before(begun, press, moment):
             return begun, None
         return None, begun
+
+    def _shown(self, window: str, press: Press, moment: Moment) -> tuple[sqlite3.Row | None, sqlite3.Row | None]:
+        """The same where the device says what it asked: that invitation or none, whatever its clock says."""
+        row = self._row("SELECT * FROM invitation WHERE id = ? AND window = ?", (press.shown, window))
+        if row is None or (row["state"] == "open" and _remaining_ms(row, moment) > -GRACE_MS):
+            return row, None
+        if press.age_ms > _since_opened_ms(row, moment):
+            return None, row  # older than what it answers: nobody knows when it was made
+        return (row, None) if _was_open(row, press.age_ms, moment) else (None, None)
 
     def _was_asked_before(self, begun: sqlite3.Row, press: Press, moment: Moment) -> bool:
         """Whether an invitation before this one may still have had the device ask when the press may have been made."""

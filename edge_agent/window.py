@@ -436,6 +436,5 @@ def _said(pressed: Pressed) -> _Said:
 
 
 def _counted(pressed: Pressed) -> Press:
-    return Press(
-        PressId(pressed.device, pressed.boot or 0, pressed.count or 0), pressed.key, pressed.age_ms, pressed.raw
-    )
+    id = PressId(pressed.device, pressed.boot or 0, pressed.count or 0)
+    return Press(id, pressed.key, pressed.age_ms, pressed.raw, shown=pressed.shown)

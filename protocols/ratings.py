@@ -76,6 +76,8 @@ class Press:
     """Sooner after its invitation opened nobody can have made it: it answers an older one."""
     solicited: bool = False
     """Whether its device takes a key only after it was asked to."""
+    shown: str | None = None
+    """The invitation that its device showed when it was made, empty for none; None if the device does not say."""
 
 
 Outcome = Literal["answered", "expired", "declined", "withdrawn", "device_failed"]

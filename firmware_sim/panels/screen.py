@@ -20,15 +20,18 @@ WIRE = Wire(kind="whole")
 
 
 class ScreenPanel(ButtonPanel):
-    """Buttons 1-5. It counts its starts and its presses, and says how old a press is."""
+    """Buttons 1-5. It counts its starts and its presses, and says how old a press is and what the page asked.
+
+    How old: by a clock that somebody may set. Which invitation was shown is what it knows for certain.
+    """
 
     wire = WIRE
     counts = True
     _asked: bool
     _post_ms: int
+    _shown: str | None
 
-    def __init__(self, device: str = "S1", on_ms: int = 0, *, boot: int = 1, window: str = "1"):
-        self.window = window
+    def __init__(self, device: str = "S1", on_ms: int = 0, *, boot: int = 1):
         super().__init__(device, on_ms, boot=boot, buttons=(1, 2, 3, 4, 5))
 
     def feed(self, data: bytes, now_ms: int) -> None:
@@ -37,13 +40,16 @@ class ScreenPanel(ButtonPanel):
         self._asked = False
         self._post_ms = now_ms if data[:1] == b"2" else now_ms + REPEAT_MS
 
-    def ask(self, until_ms: int) -> None:
-        """The page shows "please rate" until then."""
+    def ask(self, until_ms: int, invitation: str) -> None:
+        """The page shows "please rate" for this invitation until then. One that was never told says none."""
         self._ask(until_ms)
+        self._shown = invitation
 
     def _power_on(self, now_ms: int) -> None:
         super()._power_on(now_ms)
         self._kept: list[PressMade] = []
+        self._shown = None
+        self._answers: dict[int, str | None] = {}
         self._asked = False
         self._post_ms = now_ms
 
@@ -54,6 +60,7 @@ class ScreenPanel(ButtonPanel):
         return self._kept
 
     def _pressed(self, press: PressMade) -> None:
+        self._answers[press.count] = self._shown if press.invited or self._shown is None else ""
         self._kept.append(press)
         self._ask(press.at_ms)
 
@@ -70,13 +77,14 @@ class ScreenPanel(ButtonPanel):
         age_ms = now_ms - press.at_ms
         if self._happens(self.faults.clock_skew):
             age_ms += self.rng.randint(-SKEW_MS, SKEW_MS)
-        return json.dumps(
-            {
-                "window": self.window,
-                "device": self.device,
-                "boot": press.boot,
-                "count": press.count,
-                "button": press.button,
-                "age_ms": age_ms,
-            }
-        ).encode("ascii")
+        said = {
+            "device": self.device,
+            "boot": press.boot,
+            "count": press.count,
+            "button": press.button,
+            "age_ms": age_ms,
+        }
+        shown = self._answers[press.count]
+        if shown is not None:
+            said["invitation"] = shown
+        return json.dumps(said).encode("ascii")

@@ -17,6 +17,8 @@ class Pressed:
     boot: int | None = None
     count: int | None = None
     """Its number within `boot`, or a sequence number without one; None from a device that does not count."""
+    shown: str | None = None
+    """The invitation that the device showed, empty for none; None if it does not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -339,6 +339,7 @@ class _Screen(msgspec.Struct):
     count: int
     button: int
     age_ms: int = 0
+    invitation: str | None = None
 
 
 class ScreenReader:
@@ -354,7 +355,7 @@ class ScreenReader:
         numbers = (said.boot, said.count, said.button, said.age_ms)
         if not (house.DEVICE.fullmatch(said.device) and min(numbers) >= 0 and max(numbers) < _NUMBER_END):
             return [Heard(Noise(data[:NOISE_MAX], "no press of a page"))]
-        return [Heard(Pressed(said.device, said.button, said.age_ms, data, said.boot, said.count))]
+        return [Heard(Pressed(said.device, said.button, said.age_ms, data, said.boot, said.count, said.invitation))]
 
     def quiet(self, now_ms: int) -> list[Heard]:
         return []

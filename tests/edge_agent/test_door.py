@@ -493,7 +493,9 @@ def test_only_a_page_takes_presses(door, screen, window):
         ({"age_ms": -1}, "age_ms"),
         ({"age_ms": 86_400_001}, "age_ms"),
         ({"level": "satisfied"}, "level"),
-        ({"invitation": an_id(1)}, "invitation"),
+        ({"invitation": 7}, "invitation"),
+        ({"invitation": "x" * 37}, "invitation"),
+        ({"invite": an_id(1)}, "invite"),
     ],
 )
 def test_a_wrong_press_names_the_field(door, screen, change, field):

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent import clock
+from edge_agent import clock, door
 from edge_agent.config import WindowSettings
 from edge_agent.lines import Line, lines_of
 from edge_agent.outbox import Outbox
 from edge_agent.page import Page
-from firmware_sim.carriers import UdpLine
+from firmware_sim.carriers import DoorLine, UdpLine
 from firmware_sim.line import Commands, PtyLine, Station, TcpLine, serve, steady_clock
 from firmware_sim.panels import shelf
 from protocols.ratings import Invitation
@@ -169,6 +169,30 @@ def test_a_page_is_answered_when_its_press_is_on_the_disk(box, tmp_path):
     assert [(7, 1, 4, invitation)] == [
         (record.boot, record.count, record.button, record.invitation) for record in presses(box)
     ]
+
+
+def test_a_browsers_presses_come_in_by_the_door(box, tmp_path):
+    """A simulated page, real HTTP, the door as it is. Red if the page and the door differ on a single field."""
+    settings = WindowSettings(id="1", device="S1", profile="screen")
+    lines = lines_of([settings], tmp_path, box, clock.now())
+    link = lines[0].link
+    assert isinstance(link, Page)
+    woken(box, lines)
+    server, port = door.serve(door.create_app(box, {"1": 30}, "secret", clock.now, {"1": link.press}), "127.0.0.1", 0)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    page = shelf.make("screen", "S1", 0, 1)
+    wire = DoorLine(f"http://127.0.0.1:{port}/v1/windows/1/presses", {"Authorization": "Bearer secret"})
+    try:
+        with carried(lines), served(Station("page", page, wire)) as commands:
+            page.ask(2**53, invited(box))
+            commands.press("page", 4)
+            assert until(lambda: box.invitation(an_id(1)).state == "answered")
+    finally:
+        server.trigger.pull_trigger(server.close)
+        thread.join(10)
+
+    assert [(4, an_id(1))] == [(record.button, record.invitation) for record in presses(box)]
 
 
 def test_a_tablet_that_is_off_is_tried_again(box, tmp_path):

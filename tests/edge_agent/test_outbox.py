@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from edge_agent.outbox import ANY_INVITATION, GRACE_MS, Outbox, OutboxFull, Settled, WindowBusy
 from protocols import chain
 from protocols.messages import BATCH_BYTES_MAX, RECORDS_MAX, Receipt, encode
-from protocols.ratings import Moment
+from protocols.ratings import Moment, Press
 
 from .hall import (
     AGENT,
@@ -376,6 +377,71 @@ def test_nothing_is_kept_while_it_is_unclear_which_invitation_was_open(box):
     assert [] == held(box)
     assert 1 == box.keep(WINDOW, PROFILE, [press(1)], at(20), known=an_id(1))
     assert 1 == box.keep(WINDOW, PROFILE, [press(2)], at(30), known=ANY_INVITATION)
+
+
+# ---- a device that says what it asked
+
+
+def shown(count: int, number: int | None, age_ms: int = 0) -> Press:
+    """A press on a page that showed this invitation, or none."""
+    return replace(press(count, age_ms=age_ms), shown=an_id(number) if number is not None else "")
+
+
+def test_a_page_that_says_what_it_asked_needs_no_clock(box):
+    """Its clock was set, and says that it was pressed for the citizen before. Red if the age is believed first."""
+    box.open_invitation(invitation(1, at(0)), replace=True)
+    box.open_invitation(invitation(2, at(20_000)), replace=True)
+    keep(box, at(25_000), shown(1, 2, age_ms=15_000))
+
+    assert [an_id(2)] == answers(box)
+    assert "answered" == box.invitation(an_id(2)).state
+
+
+def test_a_late_press_answers_what_the_page_had_shown(box):
+    """Kept by the page while nobody listened; the next citizen is already asked."""
+    box.open_invitation(invitation(1, at(0)), replace=True)
+    box.open_invitation(invitation(2, at(20_000)), replace=True)
+    keep(box, at(25_000), shown(1, 1, age_ms=10_000))
+
+    assert [an_id(1)] == answers(box)
+    assert "open" == box.invitation(an_id(2)).state
+
+
+def test_a_page_whose_clock_says_that_it_was_pressed_before_it_asked_is_doubted(box):
+    """The invitation is over, and when the press was made nobody knows: kept, and rated for nobody."""
+    box.open_invitation(invitation(1, at(10_000)))
+    box.close_invitation(an_id(1), "withdrawn", at(11_000))
+    keep(box, at(12_000), shown(1, 1, age_ms=600_000))
+    [record] = presses(box)
+
+    assert (None, an_id(1)) == (record.invitation, record.doubt)
+
+
+@pytest.mark.parametrize("number", [None, 9], ids=["asked nothing", "asked what nobody opened"])
+def test_a_page_that_asked_nothing_rates_nothing(box, number):
+    """A stray tap, also while an invitation has just been opened that the page does not show yet."""
+    box.open_invitation(invitation(1, at(0)))
+    keep(box, at(500), shown(1, number))
+
+    assert [None] == answers(box)
+    assert "open" == box.invitation(an_id(1)).state
+
+
+def test_a_page_pressed_after_its_invitation_had_ended_rates_nothing(box):
+    """Withdrawn a moment ago, and the page had not heard of it."""
+    box.open_invitation(invitation(1, at(0)))
+    box.close_invitation(an_id(1), "withdrawn", at(5_000))
+    keep(box, at(6_000), shown(1, 1, age_ms=200))
+
+    assert [None] == answers(box)
+
+
+def test_what_another_window_was_asked_is_not_this_ones(box):
+    """Red if the id alone decides."""
+    box.open_invitation(invitation(1, at(0), window="other"))
+    keep(box, at(500), shown(1, 1))
+
+    assert [None] == answers(box)
 
 
 # ---- invitations

@@ -71,7 +71,7 @@ EVALUATORS = {
     for each in (
         Evaluator("house", "house", profiles.shipped("house")),
         Evaluator("qs4", "qs4", profiles.shipped("qs4"), 5),
-        Evaluator("qs4-always", "qs4-always", _variant("qs4", solicited=False, late_ms=3_000), 5),
+        Evaluator("qs4-always", "qs4-always", _variant("qs4", solicited=False, late_ms=6_000), 5),
         Evaluator("pj06", "pj06", profiles.shipped("pj06"), checked=False),
         Evaluator("key-byte", "key-byte", profiles.shipped("key-byte"), checked=False),
         Evaluator("key-ascii", "key-ascii-crlf", profiles.shipped("key-ascii"), checked=False),
@@ -232,7 +232,7 @@ class Morning:
         self.box.open_invitation(ask, replace=True)
         self.services.append(Service(ask.id, self.now_ms, self.now_ms + 15_000 + GRACE_MS + 500))
         if hasattr(self.panel, "ask"):
-            self.panel.ask(self.now_ms + 15_000)
+            self.panel.ask(self.now_ms + 15_000, ask.id)
         self.host.woken()
 
     def _withdraw(self) -> None:

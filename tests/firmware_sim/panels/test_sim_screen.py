@@ -10,11 +10,24 @@ from firmware_sim.panels.screen import QUEUE_MAX, ScreenPanel
 
 def test_a_press_is_posted_with_all_that_names_it():
     """The age in ms when it is sent."""
-    screen = ScreenPanel("S1", window="3", boot=12)
+    screen = ScreenPanel("S1", boot=12)
     screen.press(4, 1_000)
     first = json.loads(screen.poll(1_005))
 
-    assert {"window": "3", "device": "S1", "boot": 12, "count": 1, "button": 4, "age_ms": 5} == first
+    assert {"device": "S1", "boot": 12, "count": 1, "button": 4, "age_ms": 5} == first
+
+
+def test_a_page_that_knows_what_it_asks_says_it():
+    """The invitation that it shows; none when its time is over."""
+    screen = ScreenPanel()
+    screen.ask(20_000, "i-1")
+    screen.press(4, 1_000)
+    shown = [json.loads(screen.poll(1_000))["invitation"]]
+    screen.feed(b"200", 1_100)
+    screen.press(4, 21_000)
+    shown.append(json.loads(screen.poll(21_000))["invitation"])
+
+    assert ["i-1", ""] == shown
 
 
 def test_it_repeats_until_the_door_says_2xx():
