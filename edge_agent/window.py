@@ -151,6 +151,8 @@ class Window:
                 for pressed in presses
                 if self.met(pressed.device, moment) and self._dated(pressed, moment)
             ]
+            if all(pressed.shown is not None for pressed in presses):
+                known = ANY_INVITATION  # whatever opened or ended meanwhile: what these answer, they say themselves
         else:
             known = ANY_INVITATION  # a device that does not count has said all that it knows: its repeat says no more
             made = [(pressed, self._number(pressed, waited_ms, moment)) for pressed in presses]

@@ -548,3 +548,13 @@ def test_a_press_on_a_page_answers_its_invitation(page_door, box):
     (kept,) = presses(box)
     assert ("S4", 7, 1, 5, an_id(1)) == (kept.device, kept.boot, kept.count, kept.button, kept.invitation)
     assert "answered" == page_door.ask("GET", f"{PATH}/{an_id(1)}").body["state"]
+
+
+def test_a_page_that_says_what_it_asked_is_answered_at_once(page_door, box):
+    """However freshly it was opened. Red if the window's last look decides."""
+    for number in range(1, 6):
+        page_door.open(number, "4", replace=True)
+        answer = page_door.ask("POST", PRESSES, PRESSED | {"count": number, "invitation": an_id(number)})
+        assert (200, number) == (answer.status, answer.body["count"])
+
+    assert [an_id(number) for number in range(1, 6)] == [kept.invitation for kept in presses(box)]

@@ -24,7 +24,7 @@ from edge_agent.polled import PolledCable
 from edge_agent.window import Taken, Window
 from firmware_sim.bench import Change, Replugged, Unplugged, VirtualLine
 from firmware_sim.faults import GROUPS, Faults, Happening
-from firmware_sim.panel import PressMade, PressThanked
+from firmware_sim.panel import PressMade, PressThanked, Rebooted
 from firmware_sim.panels import shelf
 from firmware_sim.panels.bus import Bus
 from protocols import profiles
@@ -145,6 +145,7 @@ class Morning:
         self.window.take = self._taking(self.window.take)  # type: ignore[method-assign]
         self.made: list[PressMade] = []
         self.thanked: list[PressMade] = []
+        self.forgotten: list[PressMade] = []
         self.services: list[Service] = []
         self.plan: list[tuple[int, str, int]] = []
         self.replug_at_ms: int | None = None
@@ -254,6 +255,8 @@ class Morning:
                     self.made.append(change)
                 case PressThanked(press) if press.device == self.device:
                     self.thanked.append(press)
+                case Rebooted(lost=lost):
+                    self.forgotten += lost
                 case Unplugged():
                     self.host.unplugged()
                     self.was_out = True
@@ -328,6 +331,8 @@ class Morning:
             return "unsolicited: heard after the invitation had ended, or aged to before it"
         if any(record.invitation for record in near):
             return "taken for the same press as one shortly before"
+        if first in self.forgotten:
+            return "its device was restarted before it was thanked"
         if any(start - 1_000 <= first.at_ms <= end for start, end in self.out_spans):
             return "cable out"
         if self.window.not_taken:
