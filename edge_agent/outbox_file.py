@@ -99,7 +99,11 @@ def open_to_look(path: Path, agent: str) -> sqlite3.Connection:
 
 
 def damage(path: Path, agent: str) -> str:
-    """Why this file cannot be trusted; empty if it can, or is not there yet. OutboxMismatch if it is not ours."""
+    """Why this file cannot be trusted; empty if it can, or is not there yet. OutboxMismatch if it is not ours.
+
+    Called before it is written, and by nobody else: a beginning that was broken off is undone first.
+    """
+    _undo_half_begun(path)
     log = _log_of(path)
     if not path.exists() or path.stat().st_size == 0:
         # SQLite throws a log away that has no file: what is in it would be gone.
@@ -120,7 +124,7 @@ def put_aside(path: Path, now_ms: int) -> Path:
     """Give the file another name, with its log and all; that name."""
     aside = path.with_name(f"{path.name}.damaged-{now_ms}")
     # The file itself goes first. Left behind alone it would pass for a whole one, some records ago.
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", "-journal", "-wal", "-shm"):
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))
@@ -130,7 +134,7 @@ def put_aside(path: Path, now_ms: int) -> Path:
 def put_aside_before(path: Path) -> list[Path]:
     """The damaged files that lie beside this one and wait for a person."""
     found = path.parent.glob(f"{path.name}.damaged-*")
-    return sorted(file for file in found if not file.name.endswith(("-wal", "-shm")))
+    return sorted(file for file in found if not file.name.endswith(("-journal", "-wal", "-shm")))
 
 
 def is_damage(error: BaseException) -> bool:
@@ -201,6 +205,17 @@ def _version(db: sqlite3.Connection) -> int:
 
 
 # ---- what can be wrong with it
+
+
+def _undo_half_begun(path: Path) -> None:
+    # The power went while the file was begun, before it got its log: SQLite puts that right, but only for a writer.
+    if path.with_name(path.name + "-journal").exists():
+        with closing(sqlite3.connect(path, timeout=_BUSY_S)) as db:
+            try:
+                db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
 
 
 def _inner_damage(db: sqlite3.Connection, path: Path) -> str:
