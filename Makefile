@@ -1,5 +1,5 @@
 # 两条命令 / two commands:  make demo   make test
-# 其余 / others:            make bench  make fuzz  make vm-test  make lint  make clean
+# 其余 / others:            make bench  make power  make fuzz  make vm-test  make lint  make clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -8,6 +8,7 @@ READY  := $(VENV)/.ready
 
 SECONDS ?= 20
 FUZZ_SECONDS ?= 60
+STATES ?= 20000
 FAULTS  ?= 0
 SEED    ?= 7
 BROKER  ?= amqtt
@@ -15,7 +16,7 @@ JSON    ?=
 KEEP    ?=
 PYTEST_ARGS ?=
 
-.PHONY: demo test bench fuzz mutations vm-test lint format setup mosquitto qemu clean
+.PHONY: demo test bench power fuzz mutations vm-test lint format setup mosquitto qemu clean
 
 # 一次繁忙的上午, 全部为独立进程 / a busy morning, every part a process of its own
 demo: $(READY)
@@ -30,6 +31,10 @@ test: $(READY) mosquitto
 vm-test: $(READY) qemu
 	@$(BIN)/python -m tests.vm.prepare
 	@$(BIN)/pytest -m vm tests/vm $(PYTEST_ARGS)
+
+# 在每一次磁盘写入处断电 / cut the power at every write to the disk
+power: $(READY)
+	@$(BIN)/python -m tests.power.cuts --states $(STATES) $(POWER_ARGS)
 
 bench: $(READY) mosquitto
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)

@@ -216,6 +216,34 @@ def test_a_damaged_log_is_not_passed_over_in_silence(cut, opened, where):
     assert [] == held(box)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_a_single_flipped_bit_is_noticed_wherever_it_is(cut, seed):
+    """In the last commit too, where half a write would be no damage. Red without the look at single bits."""
+    rng, raw = Random(seed), bytearray(log_of(cut).read_bytes())
+    where = rng.choice(
+        (rng.randrange(len(raw)), rng.randrange(len(raw) - 2 * FRAME, len(raw)), len(raw) - FRAME + seed % 24)
+    )
+    raw[where] ^= 1 << rng.randrange(8)
+
+    assert log_is_cut(bytes(raw))
+
+
+def test_what_an_earlier_cut_left_behind_is_no_commit(cut, opened):
+    """Two cuts one after the other: of the first a commit without its beginning, of the second half a frame. Red if
+    every frame with the log's own marks counts."""
+    whole = log_of(cut).read_bytes()
+    box = opened(cut)
+    keep(box, at(30), *(press(number) for number in range(30, 50)))
+    longer = log_of(cut).read_bytes()
+    stale = longer[len(whole) :]
+    box.close()
+    assert len(stale) > 2 * FRAME
+    half = whole[-FRAME:-100] + Random(1).randbytes(100)  # the commit of another transaction, torn
+    left = whole + half + stale[FRAME:] + stale[-FRAME:]
+
+    assert not log_is_cut(left)
+
+
 def test_a_log_that_was_begun_anew_is_whole(opened, tmp_path):
     """Behind its end lie frames of its life before: no damage."""
     box = opened(tmp_path / "running.db")

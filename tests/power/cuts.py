@@ -50,12 +50,14 @@ class Broken:
 
     which: str
     seed: int
+    states: int
     state: int
     at: int
     why: str
 
     def __str__(self) -> str:
-        return f"--life {self.which} --seed {self.seed} --only {self.state}: {self.why} (cut at request {self.at})"
+        again = f"--life {self.which} --seed {self.seed} --states {self.states} --only {self.state}"
+        return f"{again}: {self.why} (cut at request {self.at})"
 
 
 def live(which: str, seed: int, folder: Path) -> Lived:
@@ -89,7 +91,7 @@ def cut(lived: Lived, which: str, seed: int, states: int, folder: Path, only: in
             if only is None or number == only:
                 rng = Random(f"{seed}/{which}/{number}")
                 why = _checked(lived, platter, rng, done, coming, folder)
-                yield Broken(which, seed, number, at, why) if why else None
+                yield Broken(which, seed, states, number, at, why) if why else None
             number += 1
 
 
