@@ -25,7 +25,7 @@ from .directory import Directory, Key
 from .ledger import audit
 from .ledger.overview import Overview
 from .ledger.store import LedgerMismatch, Store
-from .reconcile import KEYS
+from .reconcile import KEYS, NAMES_ZH
 from .reconcile import reconcile as reconciled
 
 CONFIG = click.option(
@@ -160,6 +160,8 @@ def reconcile(path: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
         return
+    # A Chinese character is as wide as two letters.
+    click.echo("".join(" " * (13 - 2 * len(title)) + title for title in ("代理窗口", *NAMES_ZH.values())))
     click.echo("".join(f"{title:>13}" for title in ("agent/window", *KEYS)))
     for line in found["windows"]:
         click.echo(f"{line['agent'] + '/' + line['window']:>13}" + "".join(f"{line[key]:>13}" for key in KEYS))

@@ -227,7 +227,10 @@ def profile_of(name: str, folder: Path) -> Profile:
     try:
         raw = file.read_bytes()
     except OSError as error:
-        told = f"{name!r}: 读不了这个协议文件 / this profile's file cannot be read: {file}: {error.strerror}"
+        there = sorted(each.name for each in folder.glob("*.toml"))
+        near = difflib.get_close_matches(name, there, 1)
+        hint = f"; 是否指 {near[0]}? / did you mean {near[0]}?" if near else ""
+        told = f"{name!r}: 读不了这个协议文件 / this profile's file cannot be read: {file}: {error.strerror}{hint}"
         raise BadSettings([told]) from error
     return profiles.read(raw, name)
 

@@ -333,14 +333,12 @@ def _why(port: str, device: str, error: Exception) -> str:
 
 def _held(port: str, holders: Sequence[machine.Holder]) -> str:
     told = f"{port}: 已被其它程序占用, 请关闭它 / held by another program, close that"
+    others = [each for each in holders if not each.far_end and each.pid != os.getpid()]
+    if not others and any(each.pid == os.getpid() for each in holders):
+        return f"{port}: 本代理另一窗口已占用, 请改 windows.port / another window of this agent has it, change this one"
     if sys.platform == "win32":
         return f"{told}: 例如排队叫号程序 / e.g. the queue client"
-    names = [
-        str(each) if each.pid != os.getpid() else "本代理的另一窗口 / another window of this agent"
-        for each in holders
-        if not each.far_end
-    ]
-    return f"{told}: {', '.join(names) or '只有 root 可见 / only root can see which'}"
+    return f"{told}: {', '.join(map(str, others)) or '只有 root 可见 / only root can see which'}"
 
 
 def _gone(port: str, error: Exception) -> str:

@@ -87,7 +87,8 @@ def parse(text: str) -> Matcher:
 
 def spelling(text: str) -> str:
     """One way to write this port, of several: `COM3` and `\\\\.\\com3` are one, and so are the paths to one node."""
-    return os.path.realpath(text) if text.startswith("/") else text.removeprefix("\\\\.\\").lower().rstrip("/")
+    is_path = "/" in text and "://" not in text and not text.lower().startswith(("hid:", "usb:"))
+    return os.path.realpath(text) if is_path else text.removeprefix("\\\\.\\").lower().rstrip("/")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,10 @@ _SAY_AGAIN_MS = 60_000
 _APART_MS = 200  # two sayings of a press that come closer than that were held back together; a device repeats after 400
 _AGREE_MS = 50  # how far two sayings may differ on when the press was made
 _UNREAD_MAX = 3  # pieces of noise one after the other, with nothing understood between: no chance any more
-_UNREADABLE = "收到字节但读不懂, 波特率或协议对吗? / bytes come that cannot be read: are baud rate and profile right?"
+_UNREADABLE = (
+    "收到字节但读不懂, 波特率或协议对吗? 停下代理后用 edge-agent monitor 看 / bytes come that cannot be read: are baud"
+    " rate and profile right? stop the agent and look with edge-agent monitor"
+)
 _PLUGGED = {
     "udp": "开始听平板 / listening for its tablet",
     "screen": "评价页可用了 / its page can be opened",

@@ -14,9 +14,9 @@ from random import Random
 import click
 
 from firmware_sim import broker, demo, fleet, morning, province
-from firmware_sim.bench import Change
+from firmware_sim.bench import Change, Replugged, Unplugged
 from firmware_sim.carriers import DoorLine, NodeLine, UdpLine
-from firmware_sim.faults import GROUPS, Faults, catalogue
+from firmware_sim.faults import GROUPS, Faults, Happening, catalogue
 from firmware_sim.faults.chances import happens
 from firmware_sim.holder import held
 from firmware_sim.line import (
@@ -30,6 +30,7 @@ from firmware_sim.line import (
     serve,
     steady_clock,
 )
+from firmware_sim.panel import PressMade, PressNotAccepted, PressThanked, Rebooted
 from firmware_sim.panels.base import Panel
 from firmware_sim.panels.shelf import KINDS, make, make_line, make_unknown
 
@@ -221,7 +222,31 @@ def _obey(line: str, commands: Commands, made: Panel) -> None:
 
 
 def _tell(_window: str, event: Change) -> None:
-    click.echo(str(event))
+    click.echo(words_of(event))
+
+
+def words_of(event: Change) -> str:
+    """What happened, for whoever sits before it."""
+    match event:
+        case PressMade(device, _, count, button, _, invited):
+            asked = "邀请中 / asked" if invited else "无邀请 / not asked"
+            return f"{_at(device)}按键 {button}, 第 {count} 次 ({asked}) / button {button}, its press {count}"
+        case PressThanked(press):
+            return f"{_at(press.device)}按键 {press.button}, 第 {press.count} 次: 已致谢 / press {press.count} thanked"
+        case PressNotAccepted(device, button):
+            return f"{_at(device)}按键 {button} 未接受: 没有邀请, 或还有按键未交出 / button {button} not accepted"
+        case Rebooted(device, boot, _, lost):
+            return f"{_at(device)}第 {boot} 次启动, 丢失 {len(lost)} 次按键 / start {boot}, {len(lost)} presses lost"
+        case Unplugged():
+            return "线缆断开 / cable out"
+        case Replugged():
+            return "线缆已接 / cable in"
+        case Happening(kind=kind):
+            return f"发生 / happens: {kind}"
+
+
+def _at(device: str) -> str:
+    return f"{device}: " if device else ""
 
 
 main.add_command(broker.main)

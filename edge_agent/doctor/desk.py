@@ -39,7 +39,7 @@ from .recording import (
     write_entry,
     write_head,
 )
-from .terminal import Typed, give_up, now_ms, opened, traffic
+from .terminal import Typed, give_up, now_ms, opened, traffic, why
 from .words import Language, Words, language
 
 BAUDS = (9600, 19200, 4800, 2400, 38400, 57600, 115200)
@@ -95,7 +95,11 @@ def record(file: Path, port: str, baud: int, seconds: float | None, profile: str
     with opened(port, baud) as link, _new(file) as out:
         out.write(write_head(Recording((), port, f"{baud} 8N1", profile)))
         labels = Typed(link)
-        click.echo(Words("录制中, Ctrl-C 结束", "recording, Ctrl-C ends it").said(spoken))
+        click.echo(
+            Words(
+                "录制中; 输入一行文字即为标签, Ctrl-C 结束", "recording; a line typed is a label, Ctrl-C ends it"
+            ).said(spoken)
+        )
         began_ms = now_ms()
         for _, data, at_ms in traffic(link, b"", seconds):
             entries = [entry for text in labels.lines() for entry in recorder.label(text)]
@@ -171,10 +175,12 @@ def learn(port: str, baud: int, keys: int, out: Path, preset: str | None, lang: 
     try:
         result = learn_on(port, baud, dialogue, kept, spoken)
     except KeyboardInterrupt:
+        click.echo(Words("\n已取消, 没有写配置", "\ncancelled, no profile was written").said(spoken))
         sys.exit(130)  # as a shell says it of a program that was interrupted
     finally:
         kept.keep(dialogue)
-        click.echo(Words(f"录制存于 {kept.file}", f"the recording is in {kept.file}").said(spoken))
+        if kept.end():
+            click.echo(Words(f"录制存于 {kept.file}", f"the recording is in {kept.file}").said(spoken))
     if isinstance(result, Unsure):
         for words in not_sure(result, kept.file):
             click.echo(words.said(spoken))
@@ -214,14 +220,16 @@ def _new(file: Path) -> Iterator[IO[str]]:
         with file.open("x", encoding="utf-8", newline="\n") as out:
             yield out
     except OSError as error:
-        give_up(f"{file}: 写不了 / cannot be written: {error.strerror}")
+        give_up(f"{file}: 写不了 / cannot be written: {why(error)}")
 
 
 def _recording(file: Path) -> Recording:
     try:
         return read(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        give_up(f"{file}: 读不了 / cannot be read: {error}")
+    except OSError as error:
+        give_up(f"{file}: 读不了 / cannot be read: {why(error)}")
+    except UnicodeDecodeError:
+        give_up(f"{file}: 不是录制文件 / is no recording: 不是 UTF-8 文本 / not UTF-8 text")
     except BadRecording as error:
         give_up(f"{file}: {error}")
 
@@ -236,7 +244,7 @@ def _profile(name: str, folder: Path) -> Profile:
         return profiles.read((folder / name).read_bytes(), name)
     except OSError as error:
         known = ", ".join(profiles.SHIPPED)
-        give_up(f"{name}: 读不了 / cannot be read: {error.strerror}; 自带的有 / shipped are: {known}")
+        give_up(f"{name}: 读不了 / cannot be read: {why(error)}; 自带的有 / shipped are: {known}")
     except BadSettings as error:
         give_up("\n".join(error.mistakes))
 

@@ -16,8 +16,8 @@ from .learn import Proposal, Unsure
 from .learn.acts import Act, Ask, Finish, Reopen, Tell
 from .learn.dialogue import Dialogue
 from .monitor import Rows
-from .recording import Entry, write_entry, write_head
-from .terminal import Typed, give_up, now_ms, opened, say
+from .recording import Entry, Label, write_entry, write_head
+from .terminal import Typed, give_up, now_ms, opened, say, why
 from .words import Language, Words
 
 _TICK_MS = 50
@@ -29,6 +29,13 @@ class Kept:
 
     file: Path
     _written: list[Entry] = field(default_factory=list)
+
+    def end(self) -> bool:
+        """Whether anything was recorded; a file with nothing in it is taken away."""
+        heard = any(not isinstance(entry, Label) for entry in self._written)
+        if not heard:
+            self.file.unlink(missing_ok=True)
+        return heard
 
     def keep(self, dialogue: Dialogue) -> None:
         """Put what is new into the file; what is no part of the recording any more is taken out."""
@@ -54,8 +61,7 @@ def made_beside(out: Path) -> Kept:
     try:
         file.touch(exist_ok=False)
     except OSError as error:
-        why = error.strerror if out.parent.is_dir() else "没有这个文件夹 / no such folder"
-        give_up(f"{out.parent}: 写不了 / cannot be written: {why}")
+        give_up(f"{out.parent}: 写不了 / cannot be written: {why(error)}")
     return Kept(file)
 
 
@@ -140,15 +146,27 @@ def not_sure(unsure: Unsure, file: Path) -> Iterator[Words]:
 def to_do(profile: Profile, out: Path, port: str, baud: int) -> Iterator[Words | str]:
     """Exactly what goes into which file, and what to expect then."""
     yield Words(f"已写好 {out}, 并已读回检查", f"{out} is written, and was read back")
-    yield Words("agent.toml 的 [[windows]] 中写:", "in agent.toml, below [[windows]]:")
-    yield f'    port = "{port}"\n    baud = {baud}\n    profile = "{out}"'
+    yield Words(
+        "把它放在 agent.toml 旁边, agent.toml 中写 (编号自定, 不重复):",
+        "put it beside agent.toml, and into agent.toml write (numbers of your own, each once):",
+    )
+    yield (
+        '    [[windows]]\n    id = "1"\n    device = "D0001"\n'
+        f'    port = "{_full(port)}"\n    baud = {baud}\n    profile = "{out.name}"'
+    )
     meanings = {int(key): meaning for key, meaning in profile.shape.keys.items()}
     missing = sorted({key for key in _keys(profile) if key not in meanings})
     if meanings:
         yield Words(
-            "汇聚器 directory.toml 的 [[windows]] 中写:", "in the collector's directory.toml, below [[windows]]:"
+            "汇聚器的 directory.toml 中写 (agent, window, device 与 agent.toml 相同):",
+            "and into the collector's directory.toml (agent, window and device as in agent.toml):",
         )
-        yield "    keys = { " + ", ".join(f"{key} = {_line(meaning)}" for key, meaning in meanings.items()) + " }"
+        keys = ", ".join(f"{key} = {_line(meaning)}" for key, meaning in meanings.items())
+        yield (
+            '    [[windows]]\n    agent = "hall-pc-1"\n    window = "1"\n'
+            '    hall = "市民中心"\n    number = "1号窗口"\n'
+            f'    device = "D0001"\n    keys = {{ {keys} }}'
+        )
         yield Words(
             "改过 directory.toml 后要重启汇聚器才生效", "restart the collector after directory.toml was changed"
         )
@@ -164,6 +182,11 @@ def to_do(profile: Profile, out: Path, port: str, baud: int) -> Iterator[Words |
         f"such a device does not say when a key was pressed: a press in the first {late_s} s of an invitation"
         " is kept, but not rated",
     )
+
+
+def _full(port: str) -> str:
+    """A path as it is found from any folder. A link stays one: what it leads to changes."""
+    return str(Path.cwd() / port) if port.startswith(".") else port
 
 
 def _line(meaning: KeyMeaning) -> str:

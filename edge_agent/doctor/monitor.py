@@ -102,6 +102,11 @@ class Watch:
         elif data:
             self._listen(data, now_ms)
 
+    @property
+    def heard(self) -> bool:
+        """Whether a single byte has come from the device."""
+        return bool(self._heard)
+
     def signs(self) -> list[Sign]:
         """What can be said by now; the gravest first."""
         heard = list(self._heard)
@@ -207,7 +212,8 @@ def _framing(groups: Sequence[bytes]) -> Sign | None:
     sizes = sorted({len(group) for group in groups if group.startswith(start)})
     shown, some = start.hex(" ").upper(), ", ".join(map(str, sizes[:6]))
     words = Words(
-        f"像是帧: {times} 次以 {shown} 开头, 长 {some} 字节",
-        f"these look like frames: {times} begin with {shown}, {some} bytes long",
+        f"像是帧: {times} 次以 {shown} 开头, 长 {some} 字节 (别的波特率也可能像, 拿不准就换一个比一比)",
+        f"these look like frames: {times} begin with {shown}, {some} bytes long"
+        " (at a wrong rate it may look so too: where in doubt try another)",
     )
     return Sign("framing", words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,16 @@ import click
 from edge_agent import clock
 from edge_agent.link import Link, LinkDown
 
+_REASONS = {
+    errno.ENOENT: "没有这个文件或文件夹",
+    errno.EACCES: "没有权限",
+    errno.EPERM: "没有权限",
+    errno.EEXIST: "已经存在",
+    errno.EISDIR: "是文件夹, 不是文件",
+    errno.ENOTDIR: "路径中有一段不是文件夹",
+    errno.ENOSPC: "磁盘已满",
+    errno.EROFS: "磁盘只读",
+}
 _LOOK_MS = 50  # how long what was read may wait for its row
 
 
@@ -80,6 +91,11 @@ def now_ms() -> int:
 def say(text: str) -> None:
     """One line to the person."""
     click.echo(text)
+
+
+def why(error: OSError) -> str:
+    """What the system says, in both languages where it is one of the usual reasons."""
+    return f"{_REASONS[error.errno]} / {error.strerror}" if error.errno in _REASONS else error.strerror or str(error)
 
 
 def give_up(message: str) -> NoReturn:

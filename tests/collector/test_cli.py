@@ -168,7 +168,8 @@ def test_reconcile_shows_every_window_and_the_sum(folder):
     result = said(folder, "reconcile")
 
     assert 0 == result.exit_code
-    assert ["agent-a/w1", "2", "0", "2", "2"] == result.output.splitlines()[1].split()[:5]
+    assert ["agent-a/w1", "2", "0", "2", "2"] == result.output.splitlines()[2].split()[:5]
+    assert ["设备按键", "代理存档", "账本"] == result.output.split()[1:4]
     shown = json.loads(said(folder, "reconcile", "--json").output)
     assert (2, 2, 2) == tuple(shown["all"][name] for name in ("pressed", "in_ledger", "waiting"))
     assert "agent-a" == shown["windows"][0]["agent"]

@@ -174,12 +174,12 @@ def test_a_port_that_is_not_there(tmp_path):
     assert "没有这个串口, 请检查线缆 / no such port, check the cable" in why_not(str(tmp_path / "ttyUSB7"))
 
 
-def test_a_port_that_another_program_holds(panel):
-    """Of two agents by mistake, or a terminal program: the second is told to close the first."""
+def test_a_port_that_another_window_holds(panel):
+    """Spelled in a way that nobody could compare: nothing is to be closed, the settings are wrong."""
     first = Link(port_of(panel), BAUD)
     first.open()
 
-    assert "已被其它程序占用, 请关闭它 / held by another program, close that" in why_not(port_of(panel))
+    assert "本代理另一窗口已占用, 请改 windows.port / another window of this agent has it" in why_not(port_of(panel))
     first.close()
     second = Link(port_of(panel), BAUD)
     second.open()

@@ -28,6 +28,7 @@ QUIET_MS = 1_500  # a press that is repeated until it is answered comes again wi
 PUSH_MAX_MS = 6_000  # a device that never stops is not waited for
 SILENT_MS = 20_000
 RATE_MS = 8_000
+_DOUBTED_MAX = 3  # so many presses that do not fit, and other rates are worth a try
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,11 @@ class Dialogue:
         self._asked_again = False
         self._begun_anew = 0
         self._pressed_ms: int | None = None
-        self._said = b""
+        self._heard_all: list[bytes] = []
+        """What came since the press was asked for, each word once."""
         self._look: Look = "fits"
+        self._doubted = 0
+        self._otherwise: Callable[[int], list[Act]] = self._wait
         self._restart(0)
 
     @property
@@ -118,11 +122,20 @@ class Dialogue:
             self._beats.keep(piece)
         elif not self._beats.takes(piece):
             self._last_ms = now_ms
+            said = self._beats.without(piece)
+            if said not in self._heard_all:
+                self._heard_all.append(said)
             if self._pressed_ms is None:
                 self._pressed_ms = piece.at_ms
-                self._said = self._beats.without(piece)
+                if self._hear == self._consent:
+                    # Pressed while we ask for other rates: this one is the right one, then.
+                    self._go(self._pressing, self._while_pressing, now_ms)
                 return self._look_at_it() if self._do == self._pressing else []
         return []
+
+    @property
+    def _said(self) -> bytes:
+        return self._heard_all[0]
 
     def _restart(self, now_ms: int) -> None:
         self._recorder = Recorder()
@@ -192,7 +205,7 @@ class Dialogue:
         return [self._ask_press()]
 
     def _begin_push(self, now_ms: int) -> None:
-        self._pressed_ms, self._look = None, "fits"
+        self._pressed_ms, self._heard_all, self._look = None, [], "fits"
         self._go(self._pressing, self._while_pressing, now_ms)
 
     def _label_at(self) -> int:
@@ -206,6 +219,8 @@ class Dialogue:
         if self._may_end():
             end = self._end_words()
             words = Words(f"{words.zh}; {end.zh}", f"{words.en}; {end.en}")
+        elif (self._key, self._press) == (1, 1):
+            words = Words(f"{words.zh}; 每次按完等下一句", f"{words.en}; then wait for the next line")
         elif (self._key, self._press) == (1, 2):
             words = Words(f"{words.zh}; 按错了就输入 b 退回", f"{words.en}; type b to go back after a wrong press")
         return Ask(words)
@@ -230,37 +245,60 @@ class Dialogue:
                     f"that did not look like key {key} before; it is not counted",
                 )
             case "anew":
-                words = Words(
-                    f"按键 {key} 几次说的不一样, 有一次按错了: 这个键从头再按",
-                    f"key {key} did not say the same each time, one press was wrong: this key again from its first",
-                )
+                words = self._anew_words()
             case other:
                 words = Words(
-                    f"这像是按键 {other}, 未计入; 请再按按键 {key}",
-                    f"that looked like key {other}; press key {key} again",
+                    f"这像是按键 {other}, 未计入; 请再按按键 {key} (前一个键按错了就输入 b)",
+                    f"that looked like key {other}; press key {key} again (or type b if the key before was wrong)",
                 )
         return [Tell(words)]
+
+    def _anew_words(self) -> Words:
+        return Words(
+            f"按键 {self._key} 几次说的不一样, 有一次按错或按了两下 (或波特率不对): 这个键从头再按",
+            f"key {self._key} did not say the same each time, one press was wrong or two (or the baud rate is):"
+            " this key again from its first",
+        )
 
     def _pressing(self, now_ms: int) -> list[Act]:
         if self._pressed_ms is None:
             return self._silent(now_ms) if now_ms - self._since_ms >= SILENT_MS else []
         if now_ms - self._last_ms < QUIET_MS and now_ms - self._pressed_ms < PUSH_MAX_MS:
             return []
+        words = len(self._heard_all)
+        if self._look == "fits" and self._pushes.several(self._key, words):
+            two = Words(
+                "这一次里有不止一次按键, 未计入; 按一下, 等下一句再按",
+                "that was more than one press, it is not counted; press once, then wait for the next line",
+            )
+            return [Tell(two), *self._refused(now_ms, self._ask_again)]
+        told: list[Act] = []
         if self._look == "fits":
-            return self._pushed(now_ms)
+            if not self._pushes.uneven(self._key, words):
+                return self._pushed(now_ms)
+            self._look, told = "anew", [Tell(self._anew_words())]
         if self._look == "anew":
-            return self._from_its_first(self._key, now_ms)
+            self._pushes.doubt(self._key)
+            return told + self._refused(now_ms, lambda now_ms: self._from_its_first(self._key, now_ms))
         self._pushes.refuse(self._said)
-        return self._ask_again(now_ms)
+        return self._refused(now_ms, self._ask_again)
+
+    def _refused(self, now_ms: int, otherwise: Callable[[int], list[Act]]) -> list[Act]:
+        """This press does not count. Where that goes on, it may not be the finger."""
+        self._doubted += 1
+        if self._doubted % _DOUBTED_MAX or not self._rates():
+            return otherwise(now_ms)
+        may_be = Words("总对不上, 可能是波特率不对", "it goes on not to fit: the baud rate may be wrong")
+        return [Tell(may_be), *self._offer_rates(now_ms, otherwise)]
 
     def _pushed(self, now_ms: int) -> list[Act]:
-        self._pushes.count(self._key, self._said)
+        self._pushes.count(self._key, self._said, len(self._heard_all))
         if self._press < PRESSES_MIN:
             self._press += 1
             return self._next_press(now_ms)
         wrong = next((found for found in self._watch.signs() if found.kind in ("too-slow", "too-fast")), None)
         if wrong is not None and self._rates():
-            return [Tell(wrong.words), *self._offer_rates(now_ms)]
+            return [Tell(wrong.words), *self._offer_rates(now_ms, self._next_key)]
         return self._next_key(now_ms)
 
     def _next_key(self, now_ms: int) -> list[Act]:
@@ -285,6 +323,9 @@ class Dialogue:
             # In the middle of a key, back is its own first press.
             back = self._key - 1 if self._press == 1 and not self._again else self._key
             return self._from_its_first(max(1, back), now_ms)
+        if text:
+            unknown = Words("这里可输入 b 退回, Ctrl-C 结束", "here you can type b to go back, or Ctrl-C to end")
+            return [Tell(unknown), self._ask_press()]
         return [self._ask_press()]
 
     def _from_its_first(self, key: int, now_ms: int) -> list[Act]:
@@ -306,9 +347,12 @@ class Dialogue:
             begin = at
 
     def _silent(self, now_ms: int) -> list[Act]:
-        if self._key == self._press == 1 and self._rates():
-            said = Tell(Words("按了却没有任何字节", "nothing came at all"))
-            return [said, *self._offer_rates(now_ms)]
+        if self._key == self._press == 1 and self._rates() and not self._watch.heard:
+            said = Words(
+                "还没有任何字节。按过了吗? 按过却没有, 多半是波特率或线缆不对",
+                "not a byte so far. If you did press, the baud rate or the cable is wrong",
+            )
+            return [Tell(said), *self._offer_rates(now_ms, self._ask_again)]
         self._since_ms = now_ms
         words = Words(f"还在等按键 {self._key} …", f"still waiting for key {self._key} …")
         if self._may_end():
@@ -321,7 +365,9 @@ class Dialogue:
     def _rates(self) -> list[int]:
         return [] if self._refused_rates else [rate for rate in self._plan.line.alt_baud if rate != self.baud]
 
-    def _offer_rates(self, now_ms: int) -> list[Act]:
+    def _offer_rates(self, now_ms: int, otherwise: Callable[[int], list[Act]]) -> list[Act]:
+        """Ask whether to try other rates; go on with `otherwise` if not."""
+        self._otherwise = otherwise
         self._go(self._wait, self._consent, now_ms)
         return [self._ask_rates()]
 
@@ -337,9 +383,7 @@ class Dialogue:
             return [self._ask_rates()]
         if self._pressed_ms is not None:
             self._refused_rates = True  # asked once is enough
-            return self._next_key(now_ms)
-        self._begin_push(now_ms)
-        return [self._ask_press()]
+        return self._otherwise(now_ms)
 
     def _try_rate(self, now_ms: int) -> list[Act]:
         if not self._left:
@@ -352,7 +396,7 @@ class Dialogue:
         self.baud = self._left.pop(0)
         self._watch = Watch(self.baud)
         self._pieces = Pieces()
-        self._pressed_ms = None
+        self._pressed_ms, self._heard_all = None, []
         self._go(self._listening, self._no_answer, now_ms)
         words = Words(f"{self.baud}: 请随便按几个不同的键 …", f"{self.baud}: press some different keys …")
         return [Reopen(self.baud), Tell(words)]
@@ -364,7 +408,7 @@ class Dialogue:
         if self._pressed_ms is None or wrong:
             return self._try_rate(now_ms)
         self._go(self._wait, self._judge_rate, now_ms)
-        return [self._ask_rate()]
+        return [*(Tell(sign.words) for sign in self._watch.signs()), self._ask_rate()]
 
     def _ask_rate(self) -> Ask:
         return Ask(Words(f"{self.baud} 收到了字节, 就用它吗? y/n", f"bytes came at {self.baud}: use it? y or n"))

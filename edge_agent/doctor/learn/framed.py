@@ -116,8 +116,10 @@ def _varying(presses: Kind, check: range) -> _Varying | Unsure:
     changing = [at for at in range(size) if at not in check and len({frame.data[at] for frame in presses}) > 1]
     keyed = tuple(at for at in changing if _follows_key(presses, at))
     if not keyed:
-        why = Words("几个键说的字节一样", "the keys cannot be told apart by their bytes")
-        return Unsure(_WHAT, why)
+        why = Words(
+            "按键分不开, 可能有一次按错或连按了", "the keys cannot be told apart: one press may have been wrong, or two"
+        )
+        return Unsure(_WHAT, why, tuple(sorted({frame.key for frame in presses})))
     codes = {frame.key: bytes(frame.data[at] for at in keyed) for frame in presses}
     if len(set(codes.values())) < len(codes):
         twins = sorted(key for key, code in codes.items() if list(codes.values()).count(code) > 1)

@@ -52,8 +52,9 @@ class Meanings:
         levels_en = "  ".join(f"{letter} {_LEVELS_EN[name]}" for letter, name in LETTERS.items())
         hint = self._hint(key)
         words = Words(
-            f"按键 {key} 上写的是什么? {levels_zh}; 原因写在后面, 如 d 态度差; 直接回车表示未确认{hint.zh}",
-            f"what stands on key {key}? {levels_en}; a reason behind it, as in: d too slow;"
+            f"按键 {key} 上写的是什么? {levels_zh}; 输入字母或这几个字, 原因写在后面, 如 d 态度差;"
+            f" 直接回车表示未确认{hint.zh}",
+            f"what stands on key {key}? {levels_en}; the letter or the words, a reason behind it, as in: d too slow;"
             f" Enter for not confirmed{hint.en}",
         )
         return [Ask(words)]
@@ -70,15 +71,16 @@ class Meanings:
 
     def _meaning(self, text: str) -> list[Act]:
         key = self._left[0]
-        letter, _, reason = text.partition(" ")
-        if letter.lower() in LETTERS:
-            meaning = KeyMeaning(LETTERS[letter.lower()], " ".join(reason.split()))
+        level, reason = _level(text)
+        if level is not None:
+            meaning = KeyMeaning(level, " ".join(reason.split()))
         elif text.lower() in YES and key in self._preset:
             meaning = self._preset[key]
         elif text:
             return [Tell(Words("请输入 a 到 e, 或直接回车", "type a to e, or Enter alone")), *self._ask()]
         else:
-            return self._take(None)
+            noted = Words(f"按键 {key} 记为未确认", f"key {key} is noted as not confirmed")
+            return [Tell(noted), *self._take(None)]
         wrong = _wrong(meaning)
         if wrong is not None:
             return [Tell(wrong), *self._ask()]
@@ -123,6 +125,15 @@ class Meanings:
             self.confirmed = self._given
             return []
         return self.begin() if text.lower() in NO else self._sum_up()
+
+
+def _level(text: str) -> tuple[LevelName | None, str]:
+    """The level that was typed, as a letter or in words, and what stands behind it."""
+    for letter, name in LETTERS.items():
+        for word in (letter, Level(name).zh, _LEVELS_EN[name], name):
+            if text.lower() == word or text.lower().startswith(f"{word} "):
+                return name, text[len(word) :]
+    return None, ""
 
 
 def _said(meaning: KeyMeaning) -> Words:

@@ -22,6 +22,8 @@ class Pushes:
     _said: dict[int, list[bytes]] = field(default_factory=dict)
     _refused: list[bytes] = field(default_factory=list)
     _pressed_anew: Counter[int] = field(default_factory=Counter)
+    _words: dict[int, list[int]] = field(default_factory=dict)
+    """How many different things came within each press."""
 
     def look(self, key: int, said: bytes) -> Look:
         """What this press of `key` looks like."""
@@ -40,17 +42,31 @@ class Pushes:
             return "anew" if any(self._same(said, each) for each in self._refused) else "odd"
         return "fits"
 
-    def count(self, key: int, said: bytes) -> None:
+    def several(self, key: int, words: int) -> bool:
+        """Whether so many different things are more than one press of `key` says: there were two."""
+        return self._finished() and words > max(max(each) for each in self._words.values() if len(each) >= PRESSES_MIN)
+
+    def uneven(self, key: int, words: int) -> bool:
+        """Whether one of the first key's presses said more than the others: it was two."""
+        mine = self._words.get(key, [])
+        return len(mine) == PRESSES_MIN - 1 and self._doubts(key) and len({*mine, words}) > 1
+
+    def count(self, key: int, said: bytes, words: int = 1) -> None:
         self._said.setdefault(key, []).append(said)
+        self._words.setdefault(key, []).append(words)
         self._refused.clear()
 
     def refuse(self, said: bytes) -> None:
         self._refused.append(said)
 
+    def doubt(self, key: int) -> None:
+        """Of what this key said one was wrong."""
+        self._pressed_anew[key] += 1
+
     def forget(self, key: int) -> None:
         """The key is pressed again from its first press."""
-        self._pressed_anew[key] += 1
         self._said.pop(key, None)
+        self._words.pop(key, None)
         self._refused.clear()
 
     def _doubts(self, key: int) -> bool:

@@ -141,6 +141,8 @@ class Person:
         self.dialogue = Dialogue(Plan(keys=keys or len(panel.buttons)))
         self.panel, self.rng, self.cable = panel, rng, Cable(panel, rng)
         self.slips, self.types = slips or {}, types or {}
+        self.doubles: dict[int, int] = {}
+        """A second key right behind the one asked for: number of the press → key."""
         self.early: list[tuple[int, int]] = []
         """(ms, key): pressed while nobody asked."""
         self.told: list[str] = []
@@ -184,5 +186,7 @@ class Person:
         if key := re.match(r"(?:press|still waiting for) key (\d+)", asked):
             self.pressed += 1
             self.panel.press(self.slips.get(self.pressed, int(key[1])), now_ms)
+            if self.pressed in self.doubles:
+                self.early.append((now_ms + 500, self.doubles[self.pressed]))
             return []
         return self.dialogue.answer("y" if "y or n" in asked else "", now_ms)

@@ -108,7 +108,7 @@ def test_an_unknown_panel_is_learnt_at_the_desk(tmp_path):
     assert {"1": ("very_satisfied", ""), "2": ("dissatisfied", "too slow")} == {
         key: (meaning.level, meaning.reason) for key, meaning in learnt.shape.keys.items()
     }
-    assert f'profile = "{out}"' in wizard.output
+    assert f'profile = "{out.name}"' in wizard.output
     line = re.search(r"keys = (\{.*\})", wizard.output)
     assert line is not None
     expected = {"1": "very_satisfied", "2": {"level": "dissatisfied", "reason": "too slow"}}
@@ -139,9 +139,13 @@ def test_a_pulled_cable_is_waited_for_and_ctrl_c_keeps_the_recording(tmp_path):
         wizard.until("please leave")
     try:
         at = wizard.until("the cable is out, please put it back").end()
-        with panel(link, "--shape", "4"):
+        with panel(link, "--shape", "4") as device:
             wizard.until("please leave", wizard.until("the cable is back", at).end())
+            wizard.until("press key 1 briefly")
+            device.type("1")
+            wizard.until("    < ")
             wizard.process.send_signal(signal.SIGINT)
+            wizard.until("cancelled, no profile was written")
             wizard.until(r"the recording is in .*x\.recording-2\.txt")
             assert 130 == wizard.process.wait(10)
     finally:

@@ -86,8 +86,83 @@ def test_a_wrong_key_is_told_at_once_and_not_counted(seed):
     """Key 1 was pressed for key 2, and key 1 for key 3 in the middle of its presses."""
     person = learns(Person(make_unknown(seed), Random(seed), slips={5: 1, 9: 1}))
 
-    assert 1 == person.told.count("that looked like key 1; press key 2 again")
-    assert 1 == person.told.count("that looked like key 1; press key 3 again")
+    assert 1 == sum("that looked like key 1; press key 2 again" in words for words in person.told)
+    assert 1 == sum("that looked like key 1; press key 3 again" in words for words in person.told)
+
+
+@pytest.mark.parametrize("seed", [4, 23])
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 6])
+def test_two_keys_pressed_for_one_are_not_taken_for_one(seed, number):
+    """Half a second apart: told, not counted, and the lesson ends well. Red if only the first of them is looked at."""
+    person = Person(make_unknown(seed), Random(seed))
+    person.doubles = {number: 2 if number <= 3 else 1}
+    learns(person)
+
+    words = "more than one press" if number > 3 else "one press was wrong or two"
+    assert 1 == sum(words in told for told in person.told)
+    assert person.pressed > 3 * len(person.panel.buttons)
+
+
+def test_who_is_slow_is_waited_for_as_long_as_the_device_lives():
+    """Its signs of life come, so the rate is right: nobody is sent to try others. Red if only presses count."""
+    panel = make_unknown(23)
+    dialogue = Dialogue(Plan(LineSettings(9600, alt_baud=[19200]), keys=3))
+    told = [act.words.en for act in dialogue.begin(0)]
+    for now_ms in range(10, 90_000, 10):
+        said = panel.poll(now_ms)
+        acts = dialogue.feed(said, now_ms) if said else dialogue.tick(now_ms)
+        told += [act.words.en for act in acts]
+
+    assert any(words.startswith("still waiting for key 1") for words in told)
+    assert not any("baud" in words for words in told)
+
+
+def test_a_press_answers_the_question_about_rates():
+    """Somebody was slow. Red if the question has to be answered first: the press would be lost."""
+    dialogue, now_ms = silent_until_asked()
+    dialogue.feed(b"\x01", now_ms + 1_000)
+    for ms in range(1_000, 4_000, 100):
+        acts = dialogue.tick(now_ms + ms)
+        if acts:
+            break
+
+    assert "press key 1 briefly, once (2/3)" in acts[-1].words.en
+    assert 9600 == dialogue.baud
+
+
+def test_presses_that_go_on_not_to_fit_may_be_at_the_wrong_rate():
+    """Each says something else, as bytes read at another rate do: other rates are offered. Red if it asks for ever."""
+    panel, rng = make_unknown(4), Random(4)
+    dialogue = Dialogue(Plan(LineSettings(9600, alt_baud=[19200]), keys=len(panel.buttons)))
+    told, press_ms = [act.words.en for act in dialogue.begin(0)], None
+    for now_ms in range(10, 120_000, 10):
+        data = rng.choice([b"\x12\x34", b"\x55\x01\x7f", b"\x21"]) if now_ms == press_ms else b""
+        acts = dialogue.feed(data, now_ms) if data else dialogue.tick(now_ms)
+        told += [act.words.en for act in acts]
+        if any(act.words.en.startswith("press key") for act in acts):
+            press_ms = now_ms + 1_000
+        if any("try other baud rates" in words for words in told):
+            break
+
+    assert "try other baud rates" in told[-1]
+    assert any("baud rate is" in words or "baud rate may be" in words for words in told)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("非常满意", "key 1: very satisfied"),
+        ("very dissatisfied", "key 1: very dissatisfied"),
+        ("不满意 态度差", "key 1: dissatisfied 态度差"),
+        ("b", "key 1: satisfied"),
+    ],
+)
+def test_what_stands_on_a_key_may_be_typed_as_it_stands_there(typed, said):
+    """In letters or in words, a reason behind it. Red if only the letter is known."""
+    meanings = Meanings((1,), {})
+    meanings.begin()
+
+    assert any(said in act.words.en for act in meanings.answer(typed))
 
 
 def test_b_goes_back():
@@ -140,8 +215,9 @@ def test_one_meaning_for_two_keys_is_doubted():
     assert doubt == meanings.answer("d")[-1].words.en
     meanings.answer("n")
     meanings.answer("d 态度差")
-    *rows, right = meanings.answer("")
+    noted, *rows, right = meanings.answer("")
 
+    assert "key 3 is noted as not confirmed" == noted.words.en
     assert ["    key 1: dissatisfied", "    key 2: dissatisfied 态度差", "    key 3: not confirmed"] == [
         row.words.en for row in rows
     ]
