@@ -19,7 +19,7 @@ from . import clock
 from .config import DoorSettings, Settings, UplinkSettings, secret, tls_context
 from .lines import Line, lines_of
 from .outbox import Outbox
-from .outbox_file import OutboxMismatch, is_damage
+from .outbox.file import OutboxMismatch, is_damage
 from .page import Page
 from .uplink import Broker, Uplink
 

@@ -22,7 +22,7 @@ from .doctor.commands import doctor, ports
 from .doctor.desk import learn, monitor, record, replay
 from .link import resolve
 from .outbox import Outbox
-from .outbox_file import OutboxMismatch
+from .outbox.file import OutboxMismatch
 from .ports import NoMatch
 
 CONFIG = click.option(

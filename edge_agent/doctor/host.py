@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edge_agent.config import DoorSettings, Settings, UplinkSettings, tls_context
 from edge_agent.outbox import Outbox
-from edge_agent.outbox_file import OutboxMismatch
+from edge_agent.outbox.file import OutboxMismatch
 from protocols.errors import BadSettings
 from protocols.ratings import Moment
 

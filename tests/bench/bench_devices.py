@@ -168,7 +168,7 @@ def replugged(folder: Path) -> dict[str, float]:
             thread.join()
             commands.close()
             panel.station.line.close()
-    kept = parts.asked(folder / "agent-a.db", "SELECT count(*) FROM record WHERE kind = 'press'")[0]
+    kept = parts.asked(folder / "agent-a.db", "SELECT count(*) FROM record WHERE press = 1")[0]
     if not kept == len(panel.made) == 2 * CYCLES:
         raise RuntimeError(f"{kept} kept, {len(panel.made)} pressed")
     return {

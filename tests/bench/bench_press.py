@@ -6,9 +6,11 @@ import json
 import select
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from edge_agent.outbox import Outbox
 from tests.bench import limits, parts
 from tests.bench.limits import quantile
 from tests.bench.table import Bench, Line
@@ -75,7 +77,8 @@ def one_line(folder: Path) -> dict[str, float]:
     with parts.cables(1) as (cable,), parts.agent(folder, [cable], parts.NOWHERE):
         parts.first_ack(cable)
         rate = _as_fast_as_it_goes(cable)
-    bodies = _bodies(folder / f"{parts.AGENT}.db", "SELECT body FROM record WHERE kind = 'press' ORDER BY seq")
+    with closing(Outbox(folder / f"{parts.AGENT}.db", parts.AGENT, 0, look_only=True)) as box:
+        bodies = [record["body"].encode() for record in box.records() if record["kind"] == "press"]
     _whole_and_in_order(bodies, cable.count)
     return {"rate": rate}
 

@@ -200,7 +200,7 @@ def test_an_outbox_that_cannot_be_read_is_said_so(file, made, words, what):
     assert before == (path.is_file() and path.read_bytes())
 
 
-@pytest.mark.parametrize(("table", "what"), [("record", "status"), ("record", "export"), ("invitation", "status")])
+@pytest.mark.parametrize(("table", "what"), [("record", "status"), ("record", "export"), ("invitation_row", "status")])
 def test_damage_that_shows_while_it_is_read_is_said_so(file, filled, table, what):
     """At the first look and in the middle. Red without what _Opened does at its end."""
     filled.open_invitation(invitation(1, at(0)))

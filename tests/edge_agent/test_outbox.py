@@ -47,7 +47,7 @@ def test_a_kept_press_is_on_the_disk_when_keep_returns(box, opened, tmp_path):
     """Seen by another connection, and in the files that a power cut leaves. Red if COMMIT moves behind the return."""
     keep(box, at(0), press(1))
 
-    assert [("press",)] == look(box.path, "SELECT kind FROM record")
+    assert [(1,)] == look(box.path, "SELECT press FROM record")
     assert presses(box) == presses(opened(power_cut(box.path, tmp_path / "after")))
 
 
@@ -66,7 +66,7 @@ def test_the_file_shrinks_when_its_records_have_gone(box):
     pages = look(box.path, "PRAGMA page_count")[0][0]
     drain(box)
 
-    assert pages > 2 * look(box.path, "PRAGMA page_count")[0][0]
+    assert pages > 1.7 * look(box.path, "PRAGMA page_count")[0][0]
 
 
 def test_listeners_hear_of_a_change_after_it_is_on_the_disk(box):
@@ -101,8 +101,11 @@ def test_the_records_hang_together_from_the_first(box):
 @pytest.mark.parametrize(
     "tampering",
     [
-        "UPDATE record SET body = CAST(replace(body, '\"button\":1', '\"button\":5') AS BLOB) WHERE seq = 2",
-        "UPDATE record SET hash = zeroblob(32) WHERE seq = 2",
+        "UPDATE record SET body = zeroblob(40) WHERE seq = 2",
+        "UPDATE record SET body = x'' WHERE seq = 2",
+        "UPDATE record SET body = substr(body, 1, length(body) - 1) WHERE seq = 2",
+        "UPDATE record SET sum = zeroblob(8) WHERE seq = 2",
+        "UPDATE record SET (body, sum) = (SELECT body, sum FROM record WHERE seq = 1) WHERE seq = 2",
         "DELETE FROM record WHERE seq = 2",
         "DELETE FROM record WHERE seq = 3",
         "DELETE FROM record WHERE seq = 1",
@@ -138,7 +141,7 @@ def test_damage_met_on_the_way_is_not_sent(box):
     keep(box, at(0), press(1), press(2))
     box._db.execute("UPDATE record SET body = x'7b7d' WHERE seq = 1")
 
-    with pytest.raises(sqlite3.DatabaseError, match="chain broken"):
+    with pytest.raises(sqlite3.DatabaseError, match="record 1 is damaged"):
         box.due()
 
 

@@ -11,9 +11,10 @@ from random import Random
 import pytest
 
 from edge_agent.outbox import Outbox
-from edge_agent.outbox_file import OutboxMismatch, is_damage, log_is_cut
+from edge_agent.outbox.file import OutboxMismatch, is_damage
+from edge_agent.outbox.log import log_is_cut
 
-from .hall import AGENT, answers, at, held, invitation, keep, look, power_cut, press, presses
+from .hall import AGENT, an_id, answers, at, drain, held, invitation, keep, look, power_cut, press, presses
 
 PAGE = 4096
 FRAME = PAGE + 24
@@ -135,7 +136,7 @@ def test_a_damaged_file_is_set_aside_with_its_log(opened, tmp_path):
     look(running.path, "PRAGMA wal_checkpoint")
     keep(running, at(1), press(300))
     file = power_cut(running.path, tmp_path / "cut")
-    overwrite(file, 20 * PAGE, Random(3).randbytes(PAGE))
+    overwrite(file, 10 * PAGE, Random(3).randbytes(PAGE))
     whole, log = file.read_bytes(), log_of(file).read_bytes()
     box = opened(file)
 
@@ -289,7 +290,7 @@ def test_no_flipped_bit_changes_a_record_unseen(closed, opened, tmp_path, seed):
     Red without the look at the chain, or without quick_check.
     """
     rng = Random(seed)
-    written = look(closed, "SELECT body, hash FROM record")
+    written = look(closed, "SELECT body, sum FROM record")
     whole = closed.read_bytes()
     for number in range(20):
         file = tmp_path / f"{number}.db"
@@ -302,7 +303,7 @@ def test_no_flipped_bit_changes_a_record_unseen(closed, opened, tmp_path, seed):
             # The version or the owner's name: a person has to look, and nothing is touched.
             continue
         if box.set_aside is None:
-            assert written == look(file, "SELECT body, hash FROM record"), f"--seed {seed} at {where}"
+            assert written == look(file, "SELECT body, sum FROM record"), f"--seed {seed} at {where}"
             box.due()
         assert 1 == keep(box, at(0), press(1_000))
 
@@ -333,7 +334,7 @@ def test_only_damage_is_damage(error, damaged):
 
 def test_a_locked_file_is_not_damaged(closed, monkeypatch):
     """Somebody else's trouble: it is said, and the file stays."""
-    monkeypatch.setattr("edge_agent.outbox_file._BUSY_S", 0.01)
+    monkeypatch.setattr("edge_agent.outbox.file._BUSY_S", 0.01)
     with closing(sqlite3.connect(closed, isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
@@ -341,6 +342,41 @@ def test_a_locked_file_is_not_damaged(closed, monkeypatch):
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             Outbox(closed, AGENT, 0)
     assert [closed] == list(closed.parent.glob("outbox.db*"))
+
+
+# ---- of an older program
+
+
+def test_an_outbox_of_the_first_form_goes_on(tmp_path, opened):
+    """Written by the program before: its records, in its chain, its invitations and what it has seen. Red if any is
+    lost on the way, or the file is set aside."""
+    with closing(sqlite3.connect(tmp_path / "outbox.db")) as db:
+        db.executescript((Path(__file__).parent / "outbox_1.sql").read_text())
+        epoch, tip = (
+            db.execute("SELECT epoch FROM epoch").fetchone()[0],
+            db.execute("SELECT head FROM tip").fetchone()[0],
+        )
+        bodies = [row[0].decode() for row in db.execute("SELECT body FROM record ORDER BY seq")]
+    box = opened(tmp_path / "outbox.db")
+
+    assert (None, epoch, tip.hex()) == (box.set_aside, box.epoch, box.tip()[1])
+    assert bodies == [record["body"] for record in box.records()]
+    assert (3, 4, None) == (box.waiting("3"), box.backlog().records, box.first_break())
+    assert ["answered", "answered", "open"] == [box.invitation(an_id(number)).state for number in (1, 2, 3)]
+    assert 0 == keep(box, at(106_000), press(3, age_ms=1_000))
+    assert 1 == keep(box, at(86_500_000), press(6))
+    assert 5 == drain(box)
+    assert 1 == len(look(box.path, "SELECT * FROM daily_head"))
+
+
+def test_a_damaged_one_of_the_first_form_is_set_aside(tmp_path, opened):
+    """Not made into one of the second."""
+    with closing(sqlite3.connect(tmp_path / "outbox.db")) as db:
+        db.executescript((Path(__file__).parent / "outbox_1.sql").read_text())
+        db.execute("UPDATE record SET body = x'7b7d' WHERE seq = (SELECT max(seq) FROM record)")
+        db.commit()
+
+    assert opened(tmp_path / "outbox.db").set_aside is not None
 
 
 # ---- not ours
@@ -351,7 +387,7 @@ def by_another_agent(file: Path) -> None:
 
 
 def by_a_newer_program(file: Path) -> None:
-    change(file, "PRAGMA user_version = 2")
+    change(file, "PRAGMA user_version = 3")
 
 
 def by_another_program(file: Path) -> None:

@@ -243,7 +243,7 @@ def test_a_damaged_outbox_ends_the_loop(broker, box):
     box._db.execute("UPDATE record SET body = x'7b7d'")
 
     uplink = an_uplink(broker, box)
-    with pytest.raises(sqlite3.DatabaseError, match="chain broken"):
+    with pytest.raises(sqlite3.DatabaseError, match="record 1 is damaged"):
         uplink.run(threading.Event())
     uplink._client.disconnect()
     uplink.close()

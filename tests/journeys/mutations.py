@@ -43,15 +43,15 @@ MUTATIONS = (
     ),
     Mutation(
         "records go only when they are receipted",
-        "edge_agent/outbox.py",
+        "edge_agent/outbox/__init__.py",
         '"DELETE FROM record WHERE seq <= ?", (receipt.upto,)',
         '"DELETE FROM record WHERE seq <= ?", (receipt.upto + 2,)',
     ),
     Mutation(
         "a press belongs to the invitation that was open when the button went down",
-        "edge_agent/outbox.py",
-        "begun = next((row for row in rows if _since_opened_ms(row, moment) >= press.age_ms), None)",
-        "begun = next((row for row in rows if _since_opened_ms(row, moment) >= 0), None)",
+        "edge_agent/outbox/__init__.py",
+        "begun = next((row for row in found if _since_opened_ms(row, moment) >= press.age_ms), None)",
+        "begun = next((row for row in found if _since_opened_ms(row, moment) >= 0), None)",
     ),
     Mutation(
         "bytes that may have waited are not understood",
@@ -67,7 +67,7 @@ MUTATIONS = (
     ),
     Mutation(
         "nothing is kept while it is unclear which invitation was open",
-        "edge_agent/outbox.py",
+        "edge_agent/outbox/__init__.py",
         "if known != ANY_INVITATION and known != self.open_id(window):",
         "if False:",
     ),
@@ -79,7 +79,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a press that may be from before its invitation answers none",
-        "edge_agent/outbox.py",
+        "edge_agent/outbox/__init__.py",
         "if _since_opened_ms(begun, moment) >= press.age_ms + press.unsure_ms:",
         "if True:",
     ),

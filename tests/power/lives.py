@@ -10,8 +10,8 @@ from random import Random
 from collector.ledger import audit
 from collector.ledger.intake import Intake
 from collector.ledger.store import Store
-from edge_agent import outbox_file
-from edge_agent.outbox import Outbox, Settled
+from edge_agent.outbox import Outbox, Settled, rows
+from edge_agent.outbox import file as outbox_file
 from protocols.messages import Receipt
 from protocols.ratings import Invitation, Moment, Press, PressId
 from tests.collector.agents import Agent, closing, press
@@ -125,8 +125,8 @@ class OutboxLife:
 
     def _remember(self, box: Outbox) -> None:
         self.tip = box.tip()[0]
-        rows = box._db.execute("SELECT seq, body FROM record WHERE seq > ?", (max(self.bodies, default=0),))
-        self.bodies.update((row["seq"], row["body"]) for row in rows)
+        new = box._db.execute("SELECT seq, body, sum FROM record WHERE seq > ?", (max(self.bodies, default=0),))
+        self.bodies.update((row["seq"], rows.unpacked(*row) or b"") for row in new)
 
 
 @dataclass

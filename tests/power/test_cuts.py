@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from edge_agent import outbox_file
 from edge_agent.outbox import Outbox
+from edge_agent.outbox import file as outbox_file
 
 from . import cuts
 from .cuts import Lived

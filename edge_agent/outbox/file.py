@@ -8,8 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-import struct
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,32 +15,43 @@ from pathlib import Path
 
 from protocols import chain
 
-_VERSION = 1
+from . import rows, upgrade
+from .log import log_of, stays_cut
+
+_VERSION = 2
 _QUICK_CHECK_BYTES = 200_000_000  # above it a look would keep a hall waiting at start; each batch is checked as it goes
 _BUSY_S = 10.0  # another look, or another agent by mistake, holds the file for milliseconds
-_SECOND_LOOK_S = 0.1  # longer than another process needs to begin its log anew
 
 _SCHEMA = """
 CREATE TABLE epoch(agent TEXT NOT NULL, epoch TEXT NOT NULL, created_ms INTEGER NOT NULL);
--- The last record ever written, and the last one that the collector receipted.
-CREATE TABLE tip(seq INTEGER NOT NULL, head BLOB NOT NULL, at_ms INTEGER NOT NULL);
+-- The last record ever written with the presses that wait (JSON, by window), and the last one that was receipted.
+CREATE TABLE tip(seq INTEGER NOT NULL, head BLOB NOT NULL, at_ms INTEGER NOT NULL, waiting TEXT NOT NULL);
 CREATE TABLE receipted(seq INTEGER NOT NULL, head BLOB NOT NULL);
+-- Names that many rows have, once each: a hall's outage of a month has a million rows.
+CREATE TABLE name(n INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+-- rows.py says what body and sum hold. Its hash follows from the receipted head and the records since.
 CREATE TABLE record(
-    seq INTEGER PRIMARY KEY, window TEXT NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL, hash BLOB NOT NULL);
-CREATE TABLE seen(
+    seq INTEGER PRIMARY KEY, window INTEGER NOT NULL, press INTEGER NOT NULL, body BLOB NOT NULL, sum BLOB NOT NULL);
+CREATE TABLE seen_row(
     id INTEGER PRIMARY KEY, device TEXT NOT NULL, boot INTEGER NOT NULL, count INTEGER NOT NULL,
-    button INTEGER NOT NULL, pressed_ms INTEGER NOT NULL, mono_ms INTEGER NOT NULL, host_boot TEXT NOT NULL);
-CREATE INDEX seen_press ON seen(device, boot, count);
-CREATE TABLE invitation(
-    n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, window TEXT NOT NULL, state TEXT NOT NULL,
-    seconds INTEGER NOT NULL, opened_ms INTEGER NOT NULL, mono_ms INTEGER NOT NULL, host_boot TEXT NOT NULL,
+    button INTEGER NOT NULL, pressed_ms INTEGER NOT NULL, mono_ms INTEGER NOT NULL, host INTEGER NOT NULL);
+CREATE INDEX seen_press ON seen_row(device, boot, count);
+CREATE VIEW seen AS SELECT seen_row.*, name.text AS host_boot FROM seen_row JOIN name ON name.n = host;
+CREATE TABLE invitation_row(
+    n INTEGER PRIMARY KEY, key NOT NULL UNIQUE, window TEXT NOT NULL, state TEXT NOT NULL,
+    seconds INTEGER NOT NULL, opened_ms INTEGER NOT NULL, mono_ms INTEGER NOT NULL, host INTEGER NOT NULL,
     synced INTEGER, case_no TEXT, service_number INTEGER NOT NULL, clerk TEXT, closed_ms INTEGER,
-    closed_mono_ms INTEGER, closed_boot TEXT, press TEXT);
-CREATE INDEX invitation_window ON invitation(window, n);
-CREATE UNIQUE INDEX invitation_open ON invitation(window) WHERE state = 'open';
+    closed_mono_ms INTEGER, closed_host INTEGER, press TEXT);
+CREATE INDEX invitation_window ON invitation_row(window, n);
+CREATE VIEW invitation AS SELECT invitation_row.*, CASE typeof(key) WHEN 'text' THEN key ELSE
+        lower(substr(hex(key), 1, 8) || '-' || substr(hex(key), 9, 4) || '-' || substr(hex(key), 13, 4) || '-'
+            || substr(hex(key), 17, 4) || '-' || substr(hex(key), 21)) END AS id,
+        host.text AS host_boot, closed.text AS closed_boot
+    FROM invitation_row JOIN name AS host ON host.n = host LEFT JOIN name AS closed ON closed.n = closed_host;
+CREATE UNIQUE INDEX invitation_open ON invitation_row(window) WHERE state = 'open';
 -- The hall's own evidence: the head at the end of each day (UTC), kept for good.
 CREATE TABLE daily_head(day TEXT PRIMARY KEY, seq INTEGER NOT NULL, head TEXT NOT NULL);
-PRAGMA user_version = 1
+PRAGMA user_version = 2
 """
 
 
@@ -104,11 +113,11 @@ def damage(path: Path, agent: str) -> str:
     Called before it is written, and by nobody else: a beginning that was broken off is undone first.
     """
     _undo_half_begun(path)
-    log = _log_of(path)
+    log = log_of(path)
     if not path.exists() or path.stat().st_size == 0:
         # SQLite throws a log away that has no file: what is in it would be gone.
         return "只剩日志 / only its log is left" if log.exists() and log.stat().st_size else ""
-    if log.exists() and _stays_cut(log):
+    if log.exists() and stays_cut(log):
         return "日志损坏 / its log is damaged"
     try:
         with closing(open_to_look(path, agent)) as db:
@@ -152,11 +161,11 @@ def first_break(db: sqlite3.Connection) -> int | None:
         done = db.execute("SELECT seq, head FROM receipted").fetchone()
         tip = db.execute("SELECT seq, head FROM tip").fetchone()
         seq, head = int(done["seq"]), bytes(done["head"])
-        for row in db.execute("SELECT seq, body, hash FROM record ORDER BY seq"):
-            head = chain.link(head, row["body"])
-            if row["seq"] != seq + 1 or row["hash"] != head:
+        for row in db.execute("SELECT seq, body, sum FROM record ORDER BY seq"):
+            body = rows.unpacked(row["seq"], row["body"], row["sum"])
+            if row["seq"] != seq + 1 or body is None:
                 return int(row["seq"])
-            seq = row["seq"]
+            seq, head = row["seq"], chain.link(head, body)
     return None if (tip["seq"], tip["head"]) == (seq, head) else int(tip["seq"])
 
 
@@ -177,13 +186,15 @@ def one_view(db: sqlite3.Connection) -> Iterator[None]:
 def _begin(db: sqlite3.Connection, agent: str, now_ms: int) -> None:
     # All or nothing: a crash in here leaves an empty file, which is begun again.
     db.execute("BEGIN IMMEDIATE")
-    if _version(db) == 0:
+    if _version(db) == 1:
+        upgrade.from_1(db, _SCHEMA)
+    elif _version(db) == 0:
         epoch = str(uuid.uuid4())
         head = chain.genesis(agent, epoch)
         for statement in _SCHEMA.split(";"):
             db.execute(statement)
         db.execute("INSERT INTO epoch VALUES (?,?,?)", (agent, epoch, now_ms))
-        db.execute("INSERT INTO tip VALUES (0,?,0)", (head,))
+        db.execute("INSERT INTO tip VALUES (0,?,0,'{}')", (head,))
         db.execute("INSERT INTO receipted VALUES (0,?)", (head,))
     db.execute("COMMIT")
 
@@ -192,7 +203,7 @@ def _check_owner(db: sqlite3.Connection, path: Path, agent: str) -> None:
     version = _version(db)
     if version == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise OutboxMismatch(f"{path}: 不是代理的存档 / is no outbox but another program's database")
-    if version not in (0, _VERSION):
+    if version > _VERSION:
         raise OutboxMismatch(f"{path}: 由更新的程序写成 / written by a newer program (version {version})")
     owner = db.execute("SELECT agent FROM epoch").fetchone() if version else None
     if owner is not None and owner["agent"] != agent:
@@ -227,124 +238,5 @@ def _inner_damage(db: sqlite3.Connection, path: Path) -> str:
     found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
     if found != "ok":
         return found
-    broken = first_break(db)
+    broken = upgrade.first_break_1(db) if _version(db) == 1 else first_break(db)
     return "" if broken is None else f"哈希链在第 {broken} 条断裂 / the chain is broken at record {broken}"
-
-
-def _log_of(path: Path) -> Path:
-    return path.with_name(path.name + "-wal")
-
-
-def _stays_cut(log: Path) -> bool:
-    # Two looks: in the middle of another process's write the first may see half of it.
-    before = log.read_bytes()
-    if not log_is_cut(before):
-        return False
-    time.sleep(_SECOND_LOOK_S)
-    return log.exists() and log.read_bytes() == before
-
-
-_LOG_HEADER, _FRAME_HEADER = 32, 24
-_WORD = 0xFFFFFFFF
-_MAGIC = {0x377F0682: "<", 0x377F0683: ">"}  # the second half says in which byte order the checksums were taken
-
-
-def log_is_cut(log: bytes) -> bool:
-    """Whether commits that were on the disk can no longer be read from this write-ahead log.
-
-    SQLite itself passes in silence over all that follows a frame that is wrong. After a power cut that is right: the
-    last commit was half written, and nothing was promised. But every commit is on the disk before the next begins, so
-    more than one commit that follows on a wrong frame is damage; and so is a frame that is wrong by a single bit, for
-    a disk writes sectors. Format: https://www.sqlite.org/walformat.html
-    """
-    if len(log) < _LOG_HEADER or not any(log):
-        return False
-    magic, _, page, _, *rest = struct.unpack(">8I", log[:_LOG_HEADER])
-    salts, stated = tuple(rest[:2]), tuple(rest[2:])
-    order = _MAGIC.get(magic)
-    if order is None or _checksum(log[:24], (0, 0), order) != stated or page < 512:
-        return True
-    size = _FRAME_HEADER + page
-    frames = [log[at : at + size] for at in range(_LOG_HEADER, len(log) - size + 1, size)]
-    good, checksum = _readable(frames, salts, stated, order)
-    if good == len(frames):
-        return False
-    wrong, behind = frames[good], frames[good + 1 :]
-    computed = _checksum(_summed(wrong), checksum, order)
-    if _one_bit_off(wrong, salts, computed, order):
-        return True
-    # What was written behind it goes on from its checksum: as it stands there, or as it would be.
-    return any(_commits(behind, salts, start, order) > 1 for start in (_stated(wrong), computed))
-
-
-Pair = tuple[int, ...]
-
-
-def _readable(frames: list[bytes], salts: Pair, checksum: Pair, order: str) -> tuple[int, Pair]:
-    """How many frames from the first are as they were written, and the checksum of the last of them."""
-    for at, frame in enumerate(frames):
-        computed = _checksum(_summed(frame), checksum, order)
-        if _salts(frame) != salts or _stated(frame) != computed:
-            return at, checksum
-        checksum = computed
-    return len(frames), checksum
-
-
-def _commits(frames: list[bytes], salts: Pair, checksum: Pair, order: str) -> int:
-    readable, _ = _readable(frames, salts, checksum, order)
-    return sum(frame[4:8] != b"\0\0\0\0" for frame in frames[:readable])
-
-
-def _one_bit_off(frame: bytes, salts: Pair, computed: Pair, order: str) -> bool:
-    """Whether one bit of this frame, turned round, would make it right."""
-    stated = _stated(frame)
-    if stated == computed:
-        return _bits(_salts(frame), salts) == 1
-    if _salts(frame) != salts:
-        return False
-    if _bits(stated, computed) == 1:
-        return True
-    data = _summed(frame)
-    words = struct.unpack(f"{order}{len(data) // 4}I", data)
-    missing = ((stated[0] - computed[0]) & _WORD, (stated[1] - computed[1]) & _WORD)
-    # What a word adds to both sums, from the last pair of words to the first.
-    even, odd = (1, 1), (0, 1)
-    for at in range(len(words) - 2, -1, -2):
-        for word, (first, second) in ((words[at], even), (words[at + 1], odd)):
-            for bit in range(32):
-                turned = -(1 << bit) if word >> bit & 1 else 1 << bit
-                if (turned * first & _WORD, turned * second & _WORD) == missing:
-                    return True
-        even, odd = _carried(even), _carried(odd)
-    return False
-
-
-def _carried(added: tuple[int, int]) -> tuple[int, int]:
-    """What is added to both sums, one pair of words later."""
-    first = added[0] + added[1]
-    return first & _WORD, (added[1] + first) & _WORD
-
-
-def _bits(one: Pair, other: Pair) -> int:
-    return sum((mine ^ theirs).bit_count() for mine, theirs in zip(one, other, strict=True))
-
-
-def _summed(frame: bytes) -> bytes:
-    return frame[:8] + frame[_FRAME_HEADER:]
-
-
-def _salts(frame: bytes) -> Pair:
-    return struct.unpack(">2I", frame[8:16])
-
-
-def _stated(frame: bytes) -> Pair:
-    return struct.unpack(">2I", frame[16:24])
-
-
-def _checksum(data: bytes, before: Pair, order: str) -> Pair:
-    first, second = before
-    words = struct.unpack(f"{order}{len(data) // 4}I", data)
-    for at in range(0, len(words), 2):
-        first = (first + words[at] + second) & _WORD
-        second = (second + words[at + 1] + first) & _WORD
-    return first, second

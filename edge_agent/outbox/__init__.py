@@ -6,10 +6,12 @@ method that writes has written to the disk when it returns. Any thread may call 
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,7 +37,8 @@ from protocols.messages import (
 )
 from protocols.ratings import Invitation, InvitationState, Moment, Outcome, Press, PressId
 
-from . import outbox_file
+from . import file as outbox_file
+from . import rows
 
 log = logging.getLogger(__name__)
 
@@ -112,9 +115,9 @@ class Outbox:
         self._db.execute(f"PRAGMA max_page_count = {pages}")
         self.epoch: str = self._value("SELECT epoch FROM epoch")
         self._open_rows: dict[str, sqlite3.Row | None] = {}
-        self._waiting: dict[str, int] = dict(
-            self._db.execute("SELECT window, count(*) FROM record WHERE kind = 'press' GROUP BY window").fetchall()
-        )
+        self._names: dict[str, int] = {}
+        self._head_at = (0, b"")
+        """The hash of a record that was last asked for, by its number."""
 
     def _opened(self, now_ms: int) -> sqlite3.Connection:
         damage = outbox_file.damage(self.path, self.agent)
@@ -162,17 +165,15 @@ class Outbox:
         A press inside an open invitation answers it. A press that was kept before is not kept again. `known` is the
         invitation that the caller believes to be open; if it is another one, nothing is kept and the answer is None.
         """
-        with self._lock:
-            with self._writing():
-                if known != ANY_INVITATION and known != self.open_id(window):
-                    return None
-                records: list[Record] = []
-                for press in presses:
-                    records += self._understood(window, profile, press, moment)
-                if records:
-                    self._append(records, moment.wall_ms)
-            fresh = sum(1 for record in records if isinstance(record, PressRecord))
-            self._waiting[window] = self._waiting.get(window, 0) + fresh
+        with self._lock, self._writing():
+            if known != ANY_INVITATION and known != self.open_id(window):
+                return None
+            records: list[Record] = []
+            for press in presses:
+                records += self._understood(window, profile, press, moment)
+            if records:
+                self._append(records, moment.wall_ms)
+        fresh = sum(1 for record in records if isinstance(record, PressRecord))
         if records:
             _note(window, [record for record in records if isinstance(record, PressRecord)])
             self._tell(window)
@@ -182,7 +183,7 @@ class Outbox:
         if self._seen_before(press, moment):
             return []
         self._db.execute(
-            "INSERT INTO seen(device, boot, count, button, pressed_ms, mono_ms, host_boot) VALUES (?,?,?,?,?,?,?)",
+            "INSERT INTO seen_row(device, boot, count, button, pressed_ms, mono_ms, host) VALUES (?,?,?,?,?,?,?)",
             (
                 press.id.device,
                 press.id.boot,
@@ -190,7 +191,7 @@ class Outbox:
                 press.button,
                 moment.wall_ms - press.age_ms,
                 moment.mono_ms - press.age_ms,
-                moment.host_boot,
+                self._name(moment.host_boot),
             ),
         )
         invitation, doubted = self._invitation_of(window, press, moment)
@@ -215,22 +216,22 @@ class Outbox:
         if invitation is None:
             return [record]
         if invitation["press"] is None:
-            self._db.execute("UPDATE invitation SET press = ? WHERE n = ?", (str(press.id), invitation["n"]))
+            self._db.execute("UPDATE invitation_row SET press = ? WHERE n = ?", (str(press.id), invitation["n"]))
         if invitation["state"] != "open":
             return [record]
         return [record, self._closed(invitation, "answered", moment)]
 
     def next_boot(self, device: str, wall_ms: int) -> int:
         """A number for a device that does not count its starts: larger than any it had, also after a new outbox."""
-        last = self._row("SELECT max(boot) AS boot FROM seen WHERE device = ?", (device,))["boot"]
+        last = self._row("SELECT max(boot) AS boot FROM seen_row WHERE device = ?", (device,))["boot"]
         return max((last or 0) + 1, wall_ms // 1000)
 
     def _seen_before(self, press: Press, moment: Moment) -> bool:
-        rows = self._db.execute(
+        found = self._db.execute(
             "SELECT button, pressed_ms, mono_ms, host_boot FROM seen WHERE device = ? AND boot = ? AND count = ?",
             (press.id.device, press.id.boot, press.id.count),
         )
-        return any(_same_press(row, press, moment) for row in rows)
+        return any(_same_press(row, press, moment) for row in found)
 
     def _invitation_of(
         self, window: str, press: Press, moment: Moment
@@ -238,12 +239,12 @@ class Outbox:
         """The invitation that was open when the button went down, however late the press arrives; or the one that may
         have been, where it may as well have gone down before that."""
         if press.shown is not None:
-            return self._shown(window, press, moment)
-        rows = self._db.execute(
+            return self._shown(window, press, press.shown, moment)
+        found = self._db.execute(
             "SELECT * FROM invitation WHERE window = ? ORDER BY n DESC LIMIT ?", (window, _INVITATIONS_LOOKED_AT)
         )
         # One ends at the latest where the next begins, so the last that began before the press decides.
-        begun = next((row for row in rows if _since_opened_ms(row, moment) >= press.age_ms), None)
+        begun = next((row for row in found if _since_opened_ms(row, moment) >= press.age_ms), None)
         if begun is None or not _was_open(begun, press.age_ms, moment):
             return None, None
         if _since_opened_ms(begun, moment) < press.age_ms + press.soon_ms:
@@ -254,9 +255,11 @@ class Outbox:
             return begun, None
         return None, begun
 
-    def _shown(self, window: str, press: Press, moment: Moment) -> tuple[sqlite3.Row | None, sqlite3.Row | None]:
+    def _shown(
+        self, window: str, press: Press, shown: str, moment: Moment
+    ) -> tuple[sqlite3.Row | None, sqlite3.Row | None]:
         """The same where the device says what it asked: that invitation or none, whatever its clock says."""
-        row = self._row("SELECT * FROM invitation WHERE id = ? AND window = ?", (press.shown, window))
+        row = self._row("SELECT * FROM invitation WHERE key = ? AND window = ?", (rows.key_of(shown), window))
         if row is None or (row["state"] == "open" and _remaining_ms(row, moment) > -GRACE_MS):
             return row, None
         if press.age_ms > _since_opened_ms(row, moment):
@@ -300,15 +303,15 @@ class Outbox:
                     raise WindowBusy(busy["id"])
                 self._append([self._closed(busy, "expired" if over else "withdrawn", opened)], opened.wall_ms)
             self._db.execute(
-                "INSERT INTO invitation(id, window, state, seconds, opened_ms, mono_ms, host_boot, synced, case_no,"
+                "INSERT INTO invitation_row(key, window, state, seconds, opened_ms, mono_ms, host, synced, case_no,"
                 " service_number, clerk) VALUES (?,?,'open',?,?,?,?,?,?,?,?)",
                 (
-                    invitation.id,
+                    rows.key_of(invitation.id),
                     invitation.window,
                     invitation.seconds,
                     opened.wall_ms,
                     opened.mono_ms,
-                    opened.host_boot,
+                    self._name(opened.host_boot),
                     opened.synced,
                     invitation.case_no,
                     invitation.service_number,
@@ -316,7 +319,8 @@ class Outbox:
                 ),
             )
             self._db.execute(
-                "DELETE FROM invitation WHERE n IN (SELECT n FROM invitation WHERE window = ? ORDER BY n LIMIT ?)"
+                "DELETE FROM invitation_row"
+                " WHERE n IN (SELECT n FROM invitation_row WHERE window = ? ORDER BY n LIMIT ?)"
                 " AND state != 'open' AND opened_ms < ?",
                 (invitation.window, _INVITATIONS_TRIM, opened.wall_ms - _INVITATION_DAYS * _DAY_MS),
             )
@@ -326,7 +330,7 @@ class Outbox:
     def close_invitation(self, invitation: str, outcome: Outcome, moment: Moment) -> Invitation | None:
         """End this invitation unless it has ended; as it is then, or None if there is no such invitation."""
         with self._writing():
-            row = self._db.execute("SELECT * FROM invitation WHERE id = ?", (invitation,)).fetchone()
+            row = self._db.execute("SELECT * FROM invitation WHERE key = ?", (rows.key_of(invitation),)).fetchone()
             if row is not None and row["state"] == "open":
                 self._append([self._closed(row, outcome, moment)], moment.wall_ms)
         if row is not None:
@@ -342,7 +346,7 @@ class Outbox:
 
     def invitation(self, invitation: str) -> Invitation | None:
         """This invitation as it is now."""
-        row = self._row("SELECT * FROM invitation WHERE id = ?", (invitation,))
+        row = self._row("SELECT * FROM invitation WHERE key = ?", (rows.key_of(invitation),))
         return _invitation(row) if row is not None else None
 
     def open_at(self, window: str, moment: Moment) -> tuple[Invitation, int] | None:
@@ -366,8 +370,8 @@ class Outbox:
 
     def _closed(self, row: sqlite3.Row, outcome: Outcome, moment: Moment) -> ClosingRecord:
         self._db.execute(
-            "UPDATE invitation SET state = ?, closed_ms = ?, closed_mono_ms = ?, closed_boot = ? WHERE n = ?",
-            (outcome, moment.wall_ms, moment.mono_ms, moment.host_boot, row["n"]),
+            "UPDATE invitation_row SET state = ?, closed_ms = ?, closed_mono_ms = ?, closed_host = ? WHERE n = ?",
+            (outcome, moment.wall_ms, moment.mono_ms, self._name(moment.host_boot), row["n"]),
         )
         return ClosingRecord(
             window=row["window"],
@@ -393,58 +397,92 @@ class Outbox:
         """
         with self._lock, outbox_file.one_view(self._db):
             done = self._row("SELECT seq, head FROM receipted")
-            tip = self._row("SELECT seq FROM tip")
-            rows = self._db.execute(
-                "SELECT seq, body, hash FROM record WHERE seq > ? ORDER BY seq LIMIT ?", (done["seq"], RECORDS_MAX)
+            tip = self._row("SELECT seq, head FROM tip")
+            found = self._db.execute(
+                "SELECT seq, body, sum FROM record WHERE seq > ? ORDER BY seq LIMIT ?", (done["seq"], RECORDS_MAX)
             ).fetchall()
         if done["seq"] == tip["seq"]:
             return None
-        fitting = _fitting(rows)
         first = done["seq"] + 1
-        bodies = [row["body"] for row in fitting]
-        head = fitting[-1]["hash"] if fitting else b""
-        # The collector would refuse what does not add up, again and again: better to know it here.
-        if not fitting or fitting[0]["seq"] != first or chain.heads(done["head"], bodies)[-1] != head:
-            raise sqlite3.DatabaseError(f"{self.path}: 哈希链在第 {first} 条后断裂 / chain broken after record {first}")
+        # The collector would take what was changed for what was written: it has to be known here.
+        bodies = _fitting(self._bodies(found, first))
+        last = first + len(bodies) - 1
+        head = chain.heads(done["head"], bodies)[-1] if bodies else b""
+        if not bodies or (last == tip["seq"] and head != tip["head"]):
+            raise self._broken(first)
+        self._head_at = (last, head)
         return batch_of(self.epoch, first, done["head"], head, bodies, oldest=first)
+
+    def _bodies(self, found: Iterable[Any], first: int) -> Iterator[bytes]:
+        """What these rows hold, from record `first` on without a hole; sqlite3.DatabaseError if it is not all there."""
+        for seq, row in enumerate(found, first):
+            body = rows.unpacked(row["seq"], row["body"], row["sum"])
+            if row["seq"] != seq or body is None:
+                raise self._broken(seq)
+            yield body
+
+    def _broken(self, seq: int) -> sqlite3.DatabaseError:
+        return sqlite3.DatabaseError(f"{self.path}: 第 {seq} 条损坏 / record {seq} is damaged")
+
+    def _hash_at(self, seq: int) -> bytes | None:
+        """The hash of this record, one of those that wait; None if there is no such record any more or yet."""
+        done, tip = self._row("SELECT seq, head FROM receipted"), self._row("SELECT seq, head FROM tip")
+        if not done["seq"] < seq <= tip["seq"]:
+            return None
+        if seq == tip["seq"]:
+            return bytes(tip["head"])
+        if self._head_at[0] != seq:
+            found = self._db.execute(
+                "SELECT seq, body, sum FROM record WHERE seq > ? AND seq <= ? ORDER BY seq", (done["seq"], seq)
+            )
+            head = bytes(done["head"])
+            for body in self._bodies(found, done["seq"] + 1):
+                head = chain.link(head, body)
+            self._head_at = (seq, head)
+        return self._head_at[1]
 
     def settle(self, receipt: Receipt) -> Settled:
         """Let go of what the collector holds, if it holds exactly what we wrote."""
         if receipt.epoch != self.epoch:
             return Settled.STALE
-        with self._lock:
-            with self._writing():
-                if receipt.upto <= self._row("SELECT seq FROM receipted")["seq"]:
-                    return Settled.STALE
-                row = self._row("SELECT hash FROM record WHERE seq = ?", (receipt.upto,))
-                if row is None or row["hash"].hex() != receipt.head:
-                    return Settled.MISMATCH
-                gone = self._db.execute(
-                    "SELECT window, count(*) FROM record WHERE seq <= ? AND kind = 'press' GROUP BY window",
-                    (receipt.upto,),
-                ).fetchall()
-                self._db.execute("DELETE FROM record WHERE seq <= ?", (receipt.upto,))
-                self._db.execute("UPDATE receipted SET seq = ?, head = ?", (receipt.upto, row["hash"]))
-            for window, count in gone:
-                self._waiting[window] = self._waiting.get(window, 0) - count
+        with self._lock, self._writing():
+            if receipt.upto <= self._row("SELECT seq FROM receipted")["seq"]:
+                return Settled.STALE
+            head = self._hash_at(receipt.upto)
+            if head is None or head.hex() != receipt.head:
+                return Settled.MISMATCH
+            gone = self._db.execute(
+                "SELECT name.text, -count(*) FROM record JOIN name ON name.n = window"
+                " WHERE seq <= ? AND press = 1 GROUP BY window",
+                (receipt.upto,),
+            ).fetchall()
+            self._db.execute("DELETE FROM record WHERE seq <= ?", (receipt.upto,))
+            self._db.execute("UPDATE receipted SET seq = ?, head = ?", (receipt.upto, head))
+            waiting = _added(self._row("SELECT waiting FROM tip")["waiting"], dict(gone))
+            self._db.execute("UPDATE tip SET waiting = ?", (waiting,))
         return Settled.DELETED
 
     def backlog(self) -> Backlog:
         """How much is not receipted."""
         with self._lock:
             records = self._row("SELECT seq FROM tip")["seq"] - self._row("SELECT seq FROM receipted")["seq"]
-            oldest = self._row("SELECT body FROM record ORDER BY seq LIMIT 1")
-        return Backlog(records, _written_ms(decode_record(oldest["body"])) if oldest is not None else None)
+            oldest = self._row("SELECT seq, body, sum FROM record ORDER BY seq LIMIT 1")
+        if oldest is None:
+            return Backlog(records, None)
+        [body] = self._bodies([oldest], oldest["seq"])
+        return Backlog(records, _written_ms(decode_record(body)))
 
     def waiting(self, window: str) -> int:
         """Presses of this window that are not receipted."""
-        return self._waiting.get(window, 0)
+        return int(json.loads(self._row("SELECT waiting FROM tip")["waiting"]).get(window, 0))
 
     def kept_rated(self) -> dict[str, int]:
         """Per window, how many invitations have had a press."""
         with self._lock:
-            rows = self._db.execute("SELECT window, count(*) FROM invitation WHERE press IS NOT NULL GROUP BY window")
-            return dict(rows.fetchall())
+            found = self._db.execute(
+                "SELECT window, count(*) FROM invitation_row WHERE press IS NOT NULL GROUP BY window"
+            )
+            return dict(found.fetchall())
 
     def tip(self) -> tuple[int, str]:
         """Number and hash (hex) of the last record ever written."""
@@ -454,8 +492,18 @@ class Outbox:
     def records(self) -> Iterator[dict[str, Any]]:
         """Every record not yet receipted: seq, window, kind, body (JSON text), hash (hex)."""
         with self._lock:
+            head = bytes(self._row("SELECT head FROM receipted")["head"])
+            window_of = {row["n"]: row["text"] for row in sqlite_utils.Database(self._db)["name"].rows}
             for row in sqlite_utils.Database(self._db)["record"].rows:
-                yield {**row, "body": row["body"].decode(), "hash": row["hash"].hex()}
+                [body] = self._bodies([row], row["seq"])
+                head = chain.link(head, body)
+                yield {
+                    "seq": row["seq"],
+                    "window": window_of[row["window"]],
+                    "kind": "press" if row["press"] else "closing",
+                    "body": body.decode(),
+                    "hash": head.hex(),
+                }
 
     def first_break(self) -> int | None:
         """The number of the first record whose hash does not follow from the one before; None if the chain holds."""
@@ -465,7 +513,7 @@ class Outbox:
     # ---- the file
 
     def _append(self, records: Sequence[Record], now_ms: int) -> None:
-        tip = self._row("SELECT seq, head, at_ms FROM tip")
+        tip = self._row("SELECT seq, head, at_ms, waiting FROM tip")
         if tip["seq"] and tip["at_ms"] // _DAY_MS < now_ms // _DAY_MS:
             self._db.execute(
                 "INSERT OR REPLACE INTO daily_head(day, seq, head) VALUES (?,?,?)",
@@ -475,16 +523,32 @@ class Outbox:
         hashes = chain.heads(tip["head"], bodies)
         first = tip["seq"] + 1
         self._db.executemany(
-            "INSERT INTO record(seq, window, kind, body, hash) VALUES (?,?,?,?,?)",
+            "INSERT INTO record(seq, window, press, body, sum) VALUES (?,?,?,?,?)",
             [
-                (first + at, record.window, "press" if isinstance(record, PressRecord) else "closing", body, digest)
-                for at, (record, body, digest) in enumerate(zip(records, bodies, hashes, strict=True))
+                (
+                    seq,
+                    self._name(record.window),
+                    isinstance(record, PressRecord),
+                    rows.packed(body),
+                    rows.sum_of(seq, body),
+                )
+                for seq, (record, body) in enumerate(zip(records, bodies, strict=True), first)
             ],
         )
         last = first + len(records) - 1
-        self._db.execute("UPDATE tip SET seq = ?, head = ?, at_ms = ?", (last, hashes[-1], now_ms))
+        waiting = _added(tip["waiting"], Counter(each.window for each in records if isinstance(each, PressRecord)))
+        self._db.execute(
+            "UPDATE tip SET seq = ?, head = ?, at_ms = ?, waiting = ?", (last, hashes[-1], now_ms, waiting)
+        )
         if first // _SEEN_TRIM != last // _SEEN_TRIM or last % _SEEN_TRIM == 0:
-            self._db.execute("DELETE FROM seen WHERE id <= (SELECT max(id) FROM seen) - ?", (_SEEN_MAX,))
+            self._db.execute("DELETE FROM seen_row WHERE id <= (SELECT max(id) FROM seen_row) - ?", (_SEEN_MAX,))
+
+    def _name(self, text: str) -> int:
+        """The number of this window or start of the PC, within a transaction; given the first time that it is seen."""
+        if text not in self._names:
+            self._db.execute("INSERT OR IGNORE INTO name(text) VALUES (?)", (text,))
+            self._names[text] = self._row("SELECT n FROM name WHERE text = ?", (text,))["n"]
+        return self._names[text]
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -499,6 +563,7 @@ class Outbox:
                 self._db.execute("COMMIT")
             except BaseException as error:
                 self._open_rows.clear()
+                self._names.clear()
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
@@ -590,13 +655,23 @@ def _note(window: str, kept: list[PressRecord]) -> None:
         )
 
 
-def _fitting(rows: list[sqlite3.Row]) -> list[sqlite3.Row]:
+def _fitting(bodies: Iterable[bytes]) -> list[bytes]:
     room = BATCH_BYTES_MAX - 1024  # for what stands around the records
-    for at, row in enumerate(rows):
-        room -= len(row["body"]) + 1
-        if room < 0 and at:
-            return rows[:at]
-    return rows
+    fitting: list[bytes] = []
+    for body in bodies:
+        room -= len(body) + 1
+        if room < 0 and fitting:
+            break
+        fitting.append(body)
+    return fitting
+
+
+def _added(waiting: str, more: Mapping[str, int]) -> str:
+    """The presses that wait (JSON, by window), with `more` of them; a window without any is not named."""
+    counts: dict[str, int] = json.loads(waiting)
+    for window, count in more.items():
+        counts[window] = counts.get(window, 0) + count
+    return json.dumps({window: count for window, count in counts.items() if count}, ensure_ascii=False)
 
 
 def _written_ms(record: Record) -> int:
