@@ -103,7 +103,21 @@ class ClosingRecord(msgspec.Struct, frozen=True, tag_field="kind", tag="closing"
     synced: bool | None = None
 
 
-Record = PressRecord | ClosingRecord
+class SalvageRecord(msgspec.Struct, frozen=True, tag_field="kind", tag="salvage", omit_defaults=True):
+    """An outbox was damaged: what could be read of it follows, and what could not is named here."""
+
+    epoch: str
+    """Of the damaged one; empty if not even that could be read."""
+    first: Count
+    """The first record that had not been receipted, and the last that was written, as far as that is known."""
+    last: Count
+    lost: list[tuple[Count, Count]]
+    """From and to, of records that cannot be read any more."""
+    at_ms: Time
+    reason: str
+
+
+Record = PressRecord | ClosingRecord | SalvageRecord
 
 # How msgspec says no: a wrong shape, text that is not UTF-8, and brackets so deep that it gives up.
 _NOT_OURS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)

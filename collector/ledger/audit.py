@@ -36,7 +36,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Gap:
-    """Records that an agent had let go of and that never came: the ledger itself says that it lacks them."""
+    """Records that an agent had let go of, or lost with its disk, and that never came: the ledger lacks them by its own
+    word."""
 
     agent: str
     epoch: str
@@ -120,7 +121,11 @@ def _epoch(
 def _gaps(db: sqlite3.Connection) -> list[Gap]:
     rows = db.execute(
         "SELECT agent, epoch, after + 1, gap.upto FROM gap JOIN epoch ON epoch.id = epoch_id ORDER BY epoch_id, after"
-    )
+    ).fetchall()
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'loss'").fetchone():  # not yet in an older ledger
+        rows += db.execute(
+            "SELECT agent, loss.epoch, first, last FROM loss JOIN epoch ON epoch.id = epoch_id"
+        ).fetchall()
     return [Gap(*row) for row in rows]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,12 +13,24 @@ import msgspec
 
 from protocols import chain
 from protocols.errors import BadMessage
-from protocols.messages import AgentStatus, Batch, ClosingRecord, Health, PressRecord, Receipt, decode_record, topic
+from protocols.messages import (
+    AgentStatus,
+    Batch,
+    ClosingRecord,
+    Health,
+    PressRecord,
+    Receipt,
+    SalvageRecord,
+    decode_record,
+    topic,
+)
 from protocols.ratings import Case
 
 from ..directory import Directory
 from .meaning import Meaning
 from .store import Store
+
+log = logging.getLogger(__name__)
 
 _QUARANTINE_MAX = 10_000  # a flood must not fill the disk; the oldest rows are of the least use
 _QUARANTINE_BYTES = 64 * 1024  # enough to see what it is; size and digest of the whole are kept beside it
@@ -124,10 +137,13 @@ class Intake:
                 # A kind that a newer agent knows and we do not: it is in the chain, and its bytes are kept.
                 self._quarantine(db, topic(agent, "batch"), bad.reason, body, now_ms)
                 continue
-            if isinstance(record, PressRecord):
-                presses.append((seq, record))
-            elif self._meaning.note_closing(db, agent, epoch_id, seq, record):
-                closings[record.invitation] = record
+            match record:
+                case PressRecord():
+                    presses.append((seq, record))
+                case ClosingRecord() if self._meaning.note_closing(db, agent, epoch_id, seq, record):
+                    closings[record.invitation] = record
+                case SalvageRecord():
+                    _note_loss(db, agent, epoch_id, record, now_ms)
         if closings:
             # Older presses before newer ones: the first press wins, however late its closing came.
             self._meaning.cure(db, closings, now_ms)
@@ -246,6 +262,28 @@ def _new_epoch(db: sqlite3.Connection, agent: str, epoch: str, head: bytes, now_
 def _head_at(db: sqlite3.Connection, epoch_id: int | None, seq: int) -> bytes | None:
     row = db.execute("SELECT hash FROM record WHERE epoch_id = ? AND seq = ?", (epoch_id, seq)).fetchone()
     return row["hash"] if row else None
+
+
+def _note_loss(db: sqlite3.Connection, agent: str, epoch_id: int, salvage: SalvageRecord, now_ms: int) -> None:
+    """What an agent's damaged outbox has cost, by number; what had arrived before is not lost."""
+    try:
+        held = _held(db, agent, salvage.epoch).upto
+    except Fork:
+        held = 0
+    for first, last in salvage.lost:
+        first = max(first, held + 1)
+        if first <= last:
+            db.execute(
+                "INSERT INTO loss(epoch_id, epoch, first, last, reason, at_ms) VALUES (?,?,?,?,?,?)",
+                (epoch_id, salvage.epoch, first, last, salvage.reason, now_ms),
+            )
+            log.error(
+                "代理存档损坏, 记录已失 / records lost to a damaged outbox: %s %s #%s–%s",
+                agent,
+                salvage.epoch,
+                first,
+                last,
+            )
 
 
 def _count_devices(db: sqlite3.Connection, agent: str, presses: Iterable[PressRecord]) -> None:

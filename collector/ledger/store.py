@@ -14,7 +14,11 @@ import sqlite_utils
 Values = tuple[Any, ...] | dict[str, Any]
 
 APPLICATION = 0x68637031  # "hcp1": tells a ledger from any other SQLite file
-VERSION = 2
+VERSION = 3
+_LOSS = (
+    "CREATE TABLE loss(id INTEGER PRIMARY KEY, epoch_id INTEGER NOT NULL, epoch TEXT NOT NULL, first INTEGER NOT NULL,"
+    " last INTEGER NOT NULL, reason TEXT NOT NULL, at_ms INTEGER NOT NULL)"
+)
 _SCHEMA = f"""
 CREATE TABLE epoch(
     id INTEGER PRIMARY KEY, agent TEXT NOT NULL, epoch TEXT NOT NULL UNIQUE, upto INTEGER NOT NULL, head BLOB NOT NULL,
@@ -32,6 +36,8 @@ CREATE TRIGGER record_once BEFORE INSERT ON record
 CREATE TABLE gap(
     epoch_id INTEGER NOT NULL, after INTEGER NOT NULL, upto INTEGER NOT NULL, head BLOB NOT NULL,
     at_ms INTEGER NOT NULL, PRIMARY KEY(epoch_id, upto));
+-- Records that an agent's disk has lost: it says so itself, in epoch_id. `epoch` is the damaged outbox's.
+{_LOSS};
 
 -- What it means. Everything below can be made again from the records, but for the province's answers.
 CREATE TABLE press(
@@ -87,13 +93,14 @@ INSERT INTO province(id) VALUES (1);
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
 """
-# What makes a file of one version one of the next. Only columns with a default are added: a program of before, that has
-# the file open meanwhile, goes on writing to it.
+# What makes a file of one version one of the next. Only tables, and columns with a default, are added: a program of
+# before, that has the file open meanwhile, goes on writing to it.
 _STEPS = {
     1: (
         "ALTER TABLE rating ADD COLUMN tags TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE rating ADD COLUMN text TEXT NOT NULL DEFAULT ''",
     ),
+    2: (_LOSS,),
 }
 
 

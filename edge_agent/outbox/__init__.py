@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import sqlite_utils
 
 from protocols import chain
+from protocols.errors import BadMessage
 from protocols.messages import (
     BATCH_BYTES_MAX,
     RECORDS_MAX,
@@ -31,6 +32,7 @@ from protocols.messages import (
     PressRecord,
     Receipt,
     Record,
+    SalvageRecord,
     batch_of,
     decode_record,
     encode_record,
@@ -38,7 +40,7 @@ from protocols.messages import (
 from protocols.ratings import Invitation, InvitationState, Moment, Outcome, Press, PressId
 
 from . import file as outbox_file
-from . import rows
+from . import rows, salvage
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,22 @@ _SEEN_TRIM = 1_000  # trim the above now and then, not at every press
 _INVITATIONS_LOOKED_AT = 10_000  # a window's services of a month: a device may hold a press for as long as it has power
 _INVITATION_DAYS = 30  # how long an ended invitation can still be asked for
 _INVITATIONS_TRIM = 10  # of the oldest at each opening: a look at all of them would hold up a hall's presses
+_INVITATION_KEPT = (
+    "n",
+    "key",
+    "window",
+    "state",
+    "seconds",
+    "opened_ms",
+    "mono_ms",
+    "synced",
+    "case_no",
+    "service_number",
+    "clerk",
+    "closed_ms",
+    "closed_mono_ms",
+    "press",
+)
 _DAY_MS = 86_400_000
 _NOTED_MAX = 10  # presses of one read that get a line each; more is a device that gives back what it had stored
 
@@ -81,6 +99,14 @@ class Backlog:
 
     records: int
     oldest_ms: int | None
+
+
+class _Row(NamedTuple):
+    """A record as it goes into its table."""
+
+    window: str
+    press: bool
+    body: bytes
 
 
 class Outbox:
@@ -118,6 +144,9 @@ class Outbox:
         self._names: dict[str, int] = {}
         self._head_at = (0, b"")
         """The hash of a record that was last asked for, by its number."""
+        if not look_only:
+            for damaged in self.damaged_files():
+                self._rescue(damaged, now_ms)
 
     def _opened(self, now_ms: int) -> sqlite3.Connection:
         damage = outbox_file.damage(self.path, self.agent)
@@ -125,6 +154,51 @@ class Outbox:
             self.set_aside = outbox_file.put_aside(self.path, now_ms)
             log.error("存档损坏, 已原样移至 / outbox was damaged, set aside whole: %s (%s)", self.set_aside, damage)
         return outbox_file.open_to_write(self.path, self.agent, now_ms)
+
+    def _rescue(self, damaged: Path, now_ms: int) -> None:
+        """Take over all that can be read of a file that was set aside; what cannot is named in a record. Once."""
+        if self._row("SELECT 1 FROM rescued WHERE file = ?", (damaged.name,)) is not None:
+            return
+        try:
+            found = salvage.salvaged(damaged)
+        except OSError as error:
+            log.error(
+                "损坏的存档还没有读出来, 下次启动再试 / not salvaged yet, tried again at the next start: %s", error
+            )
+            return
+        lost = found.lost
+        record = SalvageRecord(found.epoch, found.done + 1, found.tip, list(salvage.ranges(lost)), now_ms, damaged.name)
+        with self._writing():
+            self._db.execute("INSERT INTO rescued VALUES (?,?)", (damaged.name, now_ms))
+            self._append_all([_Row("", False, encode_record(record)), *map(_row_of, found.bodies.values())], now_ms)
+            if self._row("SELECT 1 FROM invitation_row LIMIT 1") is None:
+                self._restore(found)
+        names = ", ".join(f"{first}–{last}" for first, last in record.lost) or "无 / none"
+        log.error(
+            "损坏的存档已读出 %s 条, 读不出: %s / salvaged %s records, not readable: %s (%s)",
+            len(found.bodies),
+            names,
+            len(found.bodies),
+            names,
+            damaged,
+        )
+
+    def _restore(self, found: salvage.Salvaged) -> None:
+        """The invitations and the presses seen of a damaged file, as far as they could be read."""
+        for each in found.seen:
+            row = (each["device"], each["boot"], each["count"], each["button"], each["pressed_ms"], each["mono_ms"])
+            self._db.execute(
+                "INSERT INTO seen_row(device, boot, count, button, pressed_ms, mono_ms, host) VALUES (?,?,?,?,?,?,?)",
+                (*row, self._name(each["host_boot"])),
+            )
+        for each in found.invitations:
+            closed = self._name(each["closed_boot"]) if each["closed_boot"] is not None else None
+            kept = {name: each[name] for name in _INVITATION_KEPT}
+            self._db.execute(
+                f"INSERT OR IGNORE INTO invitation_row({', '.join(kept)}, host, closed_host)"
+                f" VALUES ({', '.join('?' * len(kept))}, ?, ?)",
+                (*kept.values(), self._name(each["host_boot"]), closed),
+            )
 
     def close(self) -> None:
         """Let go of the file."""
@@ -168,7 +242,7 @@ class Outbox:
         with self._lock, self._writing():
             if known != ANY_INVITATION and known != self.open_id(window):
                 return None
-            records: list[Record] = []
+            records: list[PressRecord | ClosingRecord] = []
             for press in presses:
                 records += self._understood(window, profile, press, moment)
             if records:
@@ -179,7 +253,9 @@ class Outbox:
             self._tell(window)
         return fresh
 
-    def _understood(self, window: str, profile: tuple[str, int], press: Press, moment: Moment) -> list[Record]:
+    def _understood(
+        self, window: str, profile: tuple[str, int], press: Press, moment: Moment
+    ) -> list[PressRecord | ClosingRecord]:
         if self._seen_before(press, moment):
             return []
         self._db.execute(
@@ -459,7 +535,7 @@ class Outbox:
             self._db.execute("DELETE FROM record WHERE seq <= ?", (receipt.upto,))
             self._db.execute("UPDATE receipted SET seq = ?, head = ?", (receipt.upto, head))
             waiting = _added(self._row("SELECT waiting FROM tip")["waiting"], dict(gone))
-            self._db.execute("UPDATE tip SET waiting = ?", (waiting,))
+            self._db.execute("UPDATE tip SET waiting = ?, done = ?", (waiting, receipt.upto))
         return Settled.DELETED
 
     def backlog(self) -> Backlog:
@@ -512,15 +588,18 @@ class Outbox:
 
     # ---- the file
 
-    def _append(self, records: Sequence[Record], now_ms: int) -> None:
+    def _append(self, records: Sequence[PressRecord | ClosingRecord], now_ms: int) -> None:
+        made = [_Row(record.window, isinstance(record, PressRecord), encode_record(record)) for record in records]
+        self._append_all(made, now_ms)
+
+    def _append_all(self, records: Sequence[_Row], now_ms: int) -> None:
         tip = self._row("SELECT seq, head, at_ms, waiting FROM tip")
         if tip["seq"] and tip["at_ms"] // _DAY_MS < now_ms // _DAY_MS:
             self._db.execute(
                 "INSERT OR REPLACE INTO daily_head(day, seq, head) VALUES (?,?,?)",
                 (_day(tip["at_ms"]), tip["seq"], tip["head"].hex()),
             )
-        bodies = [encode_record(record) for record in records]
-        hashes = chain.heads(tip["head"], bodies)
+        hashes = chain.heads(tip["head"], [record.body for record in records])
         first = tip["seq"] + 1
         self._db.executemany(
             "INSERT INTO record(seq, window, press, body, sum) VALUES (?,?,?,?,?)",
@@ -528,15 +607,15 @@ class Outbox:
                 (
                     seq,
                     self._name(record.window),
-                    isinstance(record, PressRecord),
-                    rows.packed(body),
-                    rows.sum_of(seq, body),
+                    record.press,
+                    rows.packed(record.body),
+                    rows.sum_of(seq, record.body),
                 )
-                for seq, (record, body) in enumerate(zip(records, bodies, strict=True), first)
+                for seq, record in enumerate(records, first)
             ],
         )
         last = first + len(records) - 1
-        waiting = _added(tip["waiting"], Counter(each.window for each in records if isinstance(each, PressRecord)))
+        waiting = _added(tip["waiting"], Counter(each.window for each in records if each.press))
         self._db.execute(
             "UPDATE tip SET seq = ?, head = ?, at_ms = ?, waiting = ?", (last, hashes[-1], now_ms, waiting)
         )
@@ -674,8 +753,20 @@ def _added(waiting: str, more: Mapping[str, int]) -> str:
     return json.dumps({window: count for window, count in counts.items() if count}, ensure_ascii=False)
 
 
+def _row_of(body: bytes) -> _Row:
+    """A record that is there already, whatever program wrote it."""
+    try:
+        record = decode_record(body)
+    except BadMessage:
+        return _Row("", False, body)
+    window = record.window if isinstance(record, PressRecord | ClosingRecord) else ""
+    return _Row(window, isinstance(record, PressRecord), body)
+
+
 def _written_ms(record: Record) -> int:
-    return record.kept_ms if isinstance(record, PressRecord) else record.closed_ms
+    match record:
+        case PressRecord(kept_ms=at_ms) | ClosingRecord(closed_ms=at_ms) | SalvageRecord(at_ms=at_ms):
+            return at_ms
 
 
 def _day(at_ms: int) -> str:

@@ -25,7 +25,9 @@ _BUSY_S = 10.0  # another look, or another agent by mistake, holds the file for 
 _SCHEMA = """
 CREATE TABLE epoch(agent TEXT NOT NULL, epoch TEXT NOT NULL, created_ms INTEGER NOT NULL);
 -- The last record ever written with the presses that wait (JSON, by window), and the last one that was receipted.
-CREATE TABLE tip(seq INTEGER NOT NULL, head BLOB NOT NULL, at_ms INTEGER NOT NULL, waiting TEXT NOT NULL);
+-- `done` says the same as `receipted`: no single page may decide what has been let go of.
+CREATE TABLE tip(
+    seq INTEGER NOT NULL, head BLOB NOT NULL, at_ms INTEGER NOT NULL, waiting TEXT NOT NULL, done INTEGER NOT NULL);
 CREATE TABLE receipted(seq INTEGER NOT NULL, head BLOB NOT NULL);
 -- Names that many rows have, once each: a hall's outage of a month has a million rows.
 CREATE TABLE name(n INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
@@ -49,6 +51,8 @@ CREATE VIEW invitation AS SELECT invitation_row.*, CASE typeof(key) WHEN 'text' 
         host.text AS host_boot, closed.text AS closed_boot
     FROM invitation_row JOIN name AS host ON host.n = host LEFT JOIN name AS closed ON closed.n = closed_host;
 CREATE UNIQUE INDEX invitation_open ON invitation_row(window) WHERE state = 'open';
+-- The damaged files whose records were taken over.
+CREATE TABLE rescued(file TEXT PRIMARY KEY, at_ms INTEGER NOT NULL);
 -- The hall's own evidence: the head at the end of each day (UTC), kept for good.
 CREATE TABLE daily_head(day TEXT PRIMARY KEY, seq INTEGER NOT NULL, head TEXT NOT NULL);
 PRAGMA user_version = 2
@@ -132,6 +136,7 @@ def damage(path: Path, agent: str) -> str:
 def put_aside(path: Path, now_ms: int) -> Path:
     """Give the file another name, with its log and all; that name."""
     aside = path.with_name(f"{path.name}.damaged-{now_ms}")
+    path.touch()  # where only a log is left: what is set aside has one name
     # The file itself goes first. Left behind alone it would pass for a whole one, some records ago.
     for suffix in ("", "-journal", "-wal", "-shm"):
         part = path.with_name(path.name + suffix)
@@ -159,8 +164,10 @@ def first_break(db: sqlite3.Connection) -> int | None:
     """The number of the first record whose hash does not follow from the one before; None if the chain holds."""
     with one_view(db):
         done = db.execute("SELECT seq, head FROM receipted").fetchone()
-        tip = db.execute("SELECT seq, head FROM tip").fetchone()
+        tip = db.execute("SELECT seq, head, done FROM tip").fetchone()
         seq, head = int(done["seq"]), bytes(done["head"])
+        if tip["done"] != seq:
+            return seq
         for row in db.execute("SELECT seq, body, sum FROM record ORDER BY seq"):
             body = rows.unpacked(row["seq"], row["body"], row["sum"])
             if row["seq"] != seq + 1 or body is None:
@@ -194,7 +201,7 @@ def _begin(db: sqlite3.Connection, agent: str, now_ms: int) -> None:
         for statement in _SCHEMA.split(";"):
             db.execute(statement)
         db.execute("INSERT INTO epoch VALUES (?,?,?)", (agent, epoch, now_ms))
-        db.execute("INSERT INTO tip VALUES (0,?,0,'{}')", (head,))
+        db.execute("INSERT INTO tip VALUES (0,?,0,'{}',0)", (head,))
         db.execute("INSERT INTO receipted VALUES (0,?)", (head,))
     db.execute("COMMIT")
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import struct
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 _SECOND_LOOK_S = 0.1  # longer than another process needs to begin its log anew
 
@@ -24,9 +27,11 @@ def stays_cut(log: Path) -> bool:
     return log.exists() and log.read_bytes() == before
 
 
-_LOG_HEADER, _FRAME_HEADER = 32, 24
+HEADER, FRAME_HEADER = 32, 24
 _WORD = 0xFFFFFFFF
 _MAGIC = {0x377F0682: "<", 0x377F0683: ">"}  # the second half says in which byte order the checksums were taken
+
+Pair = tuple[int, ...]
 
 
 def log_is_cut(log: bytes) -> bool:
@@ -37,66 +42,119 @@ def log_is_cut(log: bytes) -> bool:
     more than one commit that follows on a wrong frame is damage; and so is a frame that is wrong by a single bit, for
     a disk writes sectors. Format: https://www.sqlite.org/walformat.html
     """
-    if len(log) < _LOG_HEADER or not any(log):
+    if len(log) < HEADER or not any(log):
         return False
-    magic, _, page, _, *rest = struct.unpack(">8I", log[:_LOG_HEADER])
-    salts, stated = tuple(rest[:2]), tuple(rest[2:])
-    order = _MAGIC.get(magic)
-    if order is None or _checksum(log[:24], (0, 0), order) != stated or page < 512:
+    if not _header_holds(log[:HEADER]):
         return True
-    size = _FRAME_HEADER + page
-    frames = [log[at : at + size] for at in range(_LOG_HEADER, len(log) - size + 1, size)]
-    good, checksum = _readable(frames, salts, stated, order)
-    if good == len(frames):
+    wrong = _Wrong.first(log)
+    if wrong is None:
         return False
-    wrong, behind = frames[good], frames[good + 1 :]
-    computed = _checksum(_summed(wrong), checksum, order)
-    if _one_bit_off(wrong, salts, computed, order):
+    if wrong.turned() is not None:
         return True
     # What was written behind it goes on from its checksum: as it stands there, or as it would be.
-    return any(_commits(behind, salts, start, order) > 1 for start in (_stated(wrong), computed))
+    return any(wrong.commits_behind(start) > 1 for start in (_stated(wrong.frame), wrong.computed))
 
 
-Pair = tuple[int, ...]
+def healed(log: bytes) -> bytes:
+    """The same with a single wrong bit turned back, where that makes it right; else as it is."""
+    if len(log) < HEADER:
+        return log
+    if not _header_holds(log[:HEADER]):
+        head = next((each for each in _turned_anywhere(log[:HEADER]) if _header_holds(each)), log[:HEADER])
+        return head + log[HEADER:]
+    wrong = _Wrong.first(log)
+    frame = wrong.turned() if wrong is not None else None
+    if wrong is None or frame is None:
+        return log
+    return log[: wrong.at] + frame + log[wrong.at + len(frame) :]
 
 
-def _readable(frames: list[bytes], salts: Pair, checksum: Pair, order: str) -> tuple[int, Pair]:
-    """How many frames from the first are as they were written, and the checksum of the last of them."""
-    for at, frame in enumerate(frames):
-        computed = _checksum(_summed(frame), checksum, order)
-        if _salts(frame) != salts or _stated(frame) != computed:
-            return at, checksum
-        checksum = computed
-    return len(frames), checksum
+def _header_holds(head: bytes) -> bool:
+    order, page = _MAGIC.get(int.from_bytes(head[:4], "big")), int.from_bytes(head[8:12], "big")
+    return order is not None and page >= 512 and _checksum(head[:24], (0, 0), order) == struct.unpack(">2I", head[24:])
 
 
-def _commits(frames: list[bytes], salts: Pair, checksum: Pair, order: str) -> int:
-    readable, _ = _readable(frames, salts, checksum, order)
-    return sum(frame[4:8] != b"\0\0\0\0" for frame in frames[:readable])
+def _turned_anywhere(data: bytes) -> Iterator[bytes]:
+    for bit in range(8 * len(data)):
+        turned = bytearray(data)
+        turned[bit // 8] ^= 1 << bit % 8
+        yield bytes(turned)
 
 
-def _one_bit_off(frame: bytes, salts: Pair, computed: Pair, order: str) -> bool:
-    """Whether one bit of this frame, turned round, would make it right."""
-    stated = _stated(frame)
-    if stated == computed:
-        return _bits(_salts(frame), salts) == 1
-    if _salts(frame) != salts:
-        return False
-    if _bits(stated, computed) == 1:
-        return True
-    data = _summed(frame)
-    words = struct.unpack(f"{order}{len(data) // 4}I", data)
-    missing = ((stated[0] - computed[0]) & _WORD, (stated[1] - computed[1]) & _WORD)
-    # What a word adds to both sums, from the last pair of words to the first.
-    even, odd = (1, 1), (0, 1)
-    for at in range(len(words) - 2, -1, -2):
-        for word, (first, second) in ((words[at], even), (words[at + 1], odd)):
-            for bit in range(32):
-                turned = -(1 << bit) if word >> bit & 1 else 1 << bit
-                if (turned * first & _WORD, turned * second & _WORD) == missing:
-                    return True
-        even, odd = _carried(even), _carried(odd)
-    return False
+@dataclass(frozen=True)
+class _Wrong:
+    """The first frame of a log that is not as it was written."""
+
+    log: bytes
+    at: int
+    salts: Pair
+    order: str
+    computed: Pair
+    """The checksum that it should state."""
+
+    @classmethod
+    def first(cls, log: bytes) -> Self | None:
+        magic, _, page, _, *rest = struct.unpack(">8I", log[:HEADER])
+        salts, checksum, order = tuple(rest[:2]), tuple(rest[2:]), _MAGIC[magic]
+        for at in range(HEADER, len(log) - FRAME_HEADER - page + 1, FRAME_HEADER + page):
+            frame = log[at : at + FRAME_HEADER + page]
+            computed = _checksum(_summed(frame), checksum, order)
+            if _salts(frame) != salts or _stated(frame) != computed:
+                return cls(log, at, salts, order, computed)
+            checksum = computed
+        return None
+
+    @property
+    def frame(self) -> bytes:
+        return self.log[self.at : self.at + self.size]
+
+    @property
+    def size(self) -> int:
+        return FRAME_HEADER + int.from_bytes(self.log[8:12], "big")
+
+    def commits_behind(self, checksum: Pair) -> int:
+        """How many commits follow on it, if it ends with this checksum."""
+        commits = 0
+        for at in range(self.at + self.size, len(self.log) - self.size + 1, self.size):
+            frame = self.log[at : at + self.size]
+            checksum = _checksum(_summed(frame), checksum, self.order)
+            if _salts(frame) != self.salts or _stated(frame) != checksum:
+                break
+            commits += frame[4:8] != b"\0\0\0\0"
+        return commits
+
+    def turned(self) -> bytes | None:
+        """The frame with one bit turned round, if that makes it right."""
+        frame, stated = self.frame, _stated(self.frame)
+        if stated == self.computed:
+            return _with(frame, 8, self.salts) if _bits(_salts(frame), self.salts) == 1 else None
+        if _salts(frame) != self.salts:
+            return None
+        if _bits(stated, self.computed) == 1:
+            return _with(frame, 16, self.computed)
+        return self._turned_in_its_data(
+            ((stated[0] - self.computed[0]) & _WORD, (stated[1] - self.computed[1]) & _WORD)
+        )
+
+    def _turned_in_its_data(self, missing: Pair) -> bytes | None:
+        data = _summed(self.frame)
+        words = struct.unpack(f"{self.order}{len(data) // 4}I", data)
+        # What a word adds to both sums, from the last pair of words to the first.
+        even, odd = (1, 1), (0, 1)
+        for at in range(len(words) - 2, -1, -2):
+            for place, (first, second) in ((at, even), (at + 1, odd)):
+                for bit in range(32):
+                    turned = -(1 << bit) if words[place] >> bit & 1 else 1 << bit
+                    if (turned * first & _WORD, turned * second & _WORD) == missing:
+                        right = [*words[:place], words[place] ^ 1 << bit, *words[place + 1 :]]
+                        summed = struct.pack(f"{self.order}{len(right)}I", *right)
+                        return summed[:8] + self.frame[8:FRAME_HEADER] + summed[8:]
+            even, odd = _carried(even), _carried(odd)
+        return None
+
+
+def _with(frame: bytes, at: int, pair: Pair) -> bytes:
+    return frame[:at] + struct.pack(">2I", *pair) + frame[at + 8 :]
 
 
 def _carried(added: tuple[int, int]) -> tuple[int, int]:
@@ -110,7 +168,7 @@ def _bits(one: Pair, other: Pair) -> int:
 
 
 def _summed(frame: bytes) -> bytes:
-    return frame[:8] + frame[_FRAME_HEADER:]
+    return frame[:8] + frame[FRAME_HEADER:]
 
 
 def _salts(frame: bytes) -> Pair:

@@ -61,6 +61,9 @@ def from_1(db: sqlite3.Connection, schema: str) -> None:
         " JOIN name AS host ON host.text = host_boot LEFT JOIN name AS closed ON closed.text = closed_boot"
     )
     waiting = dict(db.execute("SELECT window, count(*) FROM record_1 WHERE kind = 'press' GROUP BY window").fetchall())
-    db.execute("INSERT INTO tip SELECT seq, head, at_ms, ? FROM tip_1", (json.dumps(waiting, ensure_ascii=False),))
+    db.execute(
+        "INSERT INTO tip SELECT tip_1.seq, tip_1.head, at_ms, ?, receipted.seq FROM tip_1, receipted",
+        (json.dumps(waiting, ensure_ascii=False),),
+    )
     for table in _ANEW:
         db.execute(f"DROP TABLE {table}_1")

@@ -13,6 +13,7 @@ import pytest
 from edge_agent.outbox import Outbox
 from edge_agent.outbox.file import OutboxMismatch, is_damage
 from edge_agent.outbox.log import log_is_cut
+from protocols.messages import SalvageRecord, decode_record
 
 from .hall import AGENT, an_id, answers, at, drain, held, invitation, keep, look, power_cut, press, presses
 
@@ -121,12 +122,71 @@ def test_a_damaged_file_is_set_aside_and_the_work_goes_on(closed, opened, damage
     assert broken == box.set_aside.read_bytes()
     assert box.set_aside.name.startswith("outbox.db.damaged-")
     assert epoch != box.epoch
-    assert 1 == keep(box, at(0), press(1))
+    assert 1 == keep(box, at(0), press(1_000))
+    saved = held(box)
     box.close()
     again = opened(closed)
 
-    assert (None, box.epoch, 1) == (again.set_aside, again.epoch, len(held(again)))
+    assert (None, box.epoch, saved) == (again.set_aside, again.epoch, held(again))
     assert [box.set_aside] == again.damaged_files()
+
+
+SAVED = {garbage_header: 300, truncated: 0, a_few_bytes: 0, zeros: 0, page_of_noise: 250, text_that_is_none: 299}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_can_be_read_of_a_damaged_file_goes_on_its_way(closed, opened, damage):
+    """Each record as it was, once, behind a record that names what cannot be read. Red without the salvage."""
+    with closing(opened(closed)) as whole:
+        written = {record["body"] for record in whole.records()}
+        epoch = whole.epoch
+    damage(closed)
+    box = opened(closed)
+    [said, *saved] = box.records()
+    told = decode_record(said["body"].encode())
+
+    assert isinstance(told, SalvageRecord)
+    assert SAVED.get(damage, 300) <= len(saved) == len({each["body"] for each in saved})
+    assert written >= {each["body"] for each in saved}
+    assert 0 == sum(each["kind"] != "press" for each in saved)
+    assert len(saved) == box.waiting("3")
+    if len(saved) > 200:
+        assert 300 == len(saved) + sum(last - first + 1 for first, last in told.lost)
+        assert epoch == told.epoch or damage in (garbage_header, no_tables, no_owner)
+    assert 1 + len(saved) == drain(box)
+
+
+def test_a_salvage_that_was_broken_off_is_made_at_the_next_start(closed, opened, monkeypatch):
+    """The power goes after the file was set aside, or the disk is full: nothing is forgotten. Red if tried once."""
+    monkeypatch.setattr("edge_agent.outbox.salvage.shutil.copyfile", no_room)
+    page_of_noise(closed)
+    with closing(opened(closed)) as box:
+        assert box.set_aside is not None
+        assert [] == held(box)
+    monkeypatch.undo()
+
+    saved = len(presses(opened(closed)))
+    assert 250 <= saved <= 300
+    assert saved == len(presses(opened(closed)))
+
+
+def no_room(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_an_open_invitation_is_asked_on(closed, opened):
+    """The citizen stands there: the press still answers it, and what was seen is not kept again."""
+    with closing(opened(closed)) as box:
+        box.open_invitation(invitation(1, at(300)))
+    with closing(sqlite3.connect(closed)) as db:
+        [number] = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'daily_head'").fetchone()
+    overwrite(closed, (number - 1) * PAGE, Random(1).randbytes(PAGE))
+    box = opened(closed)
+
+    assert box.set_aside is not None
+    assert 0 == keep(box, at(301), press(3, age_ms=301))
+    assert 1 == keep(box, at(400), press(1_000))
+    assert "answered" == box.invitation(an_id(1)).state
 
 
 def test_a_damaged_file_is_set_aside_with_its_log(opened, tmp_path):
@@ -142,7 +202,7 @@ def test_a_damaged_file_is_set_aside_with_its_log(opened, tmp_path):
 
     assert whole == box.set_aside.read_bytes()
     assert log == log_of(box.set_aside).read_bytes()
-    assert [] == held(box)
+    assert 301 - 40 <= len(presses(box)) <= 301
 
 
 def test_a_log_without_its_file_is_set_aside(cut, opened):
@@ -152,6 +212,7 @@ def test_a_log_without_its_file_is_set_aside(cut, opened):
     box = opened(cut)
 
     assert log == log_of(box.set_aside).read_bytes()
+    assert 20 == len(presses(box))
 
 
 def test_an_empty_file_is_begun_again(tmp_path, opened):
@@ -214,7 +275,7 @@ def test_a_damaged_log_is_not_passed_over_in_silence(cut, opened, where):
 
     assert box.set_aside is not None
     assert broken == log_of(box.set_aside).read_bytes()
-    assert [] == held(box)
+    assert 20 == len(presses(box))
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -315,7 +376,7 @@ def test_damage_that_shows_while_it_is_used_is_set_aside_too(closed, opened):
 
     assert "outbox.db.damaged-5" == box.set_aside.name
     assert 300 == look(box.set_aside, "SELECT count(*) FROM record")[0][0]
-    assert [] == held(opened(closed))
+    assert 300 <= len(held(opened(closed)))
 
 
 @pytest.mark.parametrize(
@@ -369,14 +430,19 @@ def test_an_outbox_of_the_first_form_goes_on(tmp_path, opened):
     assert 1 == len(look(box.path, "SELECT * FROM daily_head"))
 
 
-def test_a_damaged_one_of_the_first_form_is_set_aside(tmp_path, opened):
-    """Not made into one of the second."""
+def test_a_damaged_one_of_the_first_form_is_set_aside_and_salvaged(tmp_path, opened):
+    """What follows from the hash before it goes on; the last record, which was changed, is named."""
     with closing(sqlite3.connect(tmp_path / "outbox.db")) as db:
         db.executescript((Path(__file__).parent / "outbox_1.sql").read_text())
         db.execute("UPDATE record SET body = x'7b7d' WHERE seq = (SELECT max(seq) FROM record)")
         db.commit()
+    box = opened(tmp_path / "outbox.db")
+    [told, *saved] = held(box)
 
-    assert opened(tmp_path / "outbox.db").set_aside is not None
+    assert box.set_aside is not None
+    assert [(told.last, told.last)] == told.lost
+    assert told.last - told.first == len(saved) == 3
+    assert "open" == box.invitation(an_id(3)).state
 
 
 # ---- not ours
