@@ -23,6 +23,7 @@ from .doctor.desk import learn, monitor, record, replay
 from .link import resolve
 from .outbox import Outbox
 from .outbox.file import OutboxMismatch
+from .outbox.salvage import ranges, salvaged
 from .ports import NoMatch
 
 CONFIG = click.option(
@@ -135,6 +136,30 @@ def export(path: Path, form: str) -> None:
                 writer.writerow(record)
             else:
                 click.echo(json.dumps({**record, "body": json.loads(record["body"])}, ensure_ascii=False))
+
+
+@outbox.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def salvage(file: Path) -> None:
+    """从损坏的存档 (outbox.db.damaged-…) 读出还能读的 / print what can still be read of a damaged outbox.
+
+    代理启动时已自动读出并上交, 这里供人核对; 文件不会被改动 / the agent has done so at its start and sent it on: this
+    is for a person who checks. Nothing is written to the file.
+    """
+    if not file.exists():
+        _give_up(f"{file}: 没有这个文件 / no such file")
+    try:
+        found = salvaged(file)
+    except OSError as error:
+        _give_up(f"{file}: 读不出, 旁边要有放一份副本的空间 / cannot be read, there has to be room for a copy: {error}")
+    for seq, body in found.bodies.items():
+        click.echo(json.dumps({"seq": seq, "body": json.loads(body)}, ensure_ascii=False))
+    names = ", ".join(f"{first}–{last}" for first, last in ranges(found.lost)) or "无 / none"
+    click.echo(
+        f"纪元 / epoch {found.epoch or '读不出 / not readable'}; 已上交至 / receipted up to {found.done};"
+        f" 读出 / read {len(found.bodies)}; 读不出 / not readable: {names}",
+        err=True,
+    )
 
 
 main.add_command(ports)

@@ -10,13 +10,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from collector.ledger import audit
 from collector.ledger.store import VERSION, LedgerMismatch, Store
 from protocols import chain
-from protocols.messages import AgentStatus, Batch, Health, Receipt, WindowHealth, encode_record
+from protocols.messages import AgentStatus, Batch, Health, Receipt, SalvageRecord, WindowHealth, encode_record
 from protocols.ratings import Accepted
 from tests.collector.agents import NOW_MS, Agent, closing, press, rated
 from tests.collector.crashes import crashes
 from tests.collector.ledgers import PERSON, Ledger, case, directory_of, window
+
+
+def test_what_an_agents_disk_has_lost_is_named(ledger: Ledger) -> None:
+    """By number, but for what had arrived before; the records behind it are understood. Red if it is passed over."""
+    old, new = twelve(), Agent()
+    ledger.take(old, old.batch(1, 6))
+    ledger.take(new, new.write(SalvageRecord(old.epoch, 1, 12, [(5, 8), (11, 11)], NOW_MS, "disk"), *rated(20)))
+    found = audit.verify(ledger.store.path)
+
+    assert [(old.epoch, 7, 8), (old.epoch, 11, 11)] == [(gap.epoch, gap.first, gap.last) for gap in found.gaps]
+    assert [] == found.findings
 
 
 def receipt(agent: Agent, upto: int) -> Receipt:

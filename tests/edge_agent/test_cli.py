@@ -8,9 +8,11 @@ import os
 import pty
 import re
 import socket
+import sqlite3
 import subprocess
 import termios
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -198,6 +200,35 @@ def test_an_outbox_that_cannot_be_read_is_said_so(file, made, words, what):
     assert "outbox.path: " in result.stderr
     assert words in result.stderr
     assert before == (path.is_file() and path.read_bytes())
+
+
+def test_a_damaged_outbox_is_read_as_far_as_it_goes(file, filled):
+    """Every record that can be read, what cannot by number, and not a byte of the file is changed."""
+    filled.close()
+    path = file.parent / "outbox.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE record SET body = x'7b7d' WHERE seq = 2")
+        db.commit()
+    before, last = path.read_bytes(), filled_records(path)
+    result = cli("outbox", "salvage", path)
+    shown = [json.loads(line)["seq"] for line in result.stdout.splitlines()]
+
+    assert 0 == result.exit_code
+    assert [seq for seq in range(1, last + 1) if seq != 2] == shown
+    assert "not readable: 2–2" in result.stderr
+    assert before == path.read_bytes()
+    assert [path.name, f"{path.name}.lock"] >= sorted(each.name for each in path.parent.glob("outbox.db*"))
+
+
+def filled_records(path: Path) -> int:
+    return look(path, "SELECT max(seq) FROM record")[0][0]
+
+
+def test_a_damaged_outbox_that_is_not_there(tmp_path):
+    """Said, no traceback."""
+    result = cli("outbox", "salvage", tmp_path / "nowhere")
+
+    assert (2, True) == (result.exit_code, "没有这个文件 / no such file" in result.stderr)
 
 
 @pytest.mark.parametrize(("table", "what"), [("record", "status"), ("record", "export"), ("invitation_row", "status")])

@@ -29,6 +29,8 @@ class OutboxLife:
     seed: int
     folder: Path
     steps: int = 400
+    settles: float = 1
+    """How often it is receipted, as others are of weight 10."""
     bodies: dict[int, bytes] = field(default_factory=dict)
     """Every record ever written, by its number."""
     tip: int = 0
@@ -50,7 +52,7 @@ class OutboxLife:
         for number in range(self.steps):
             self.at_ms += self.rng.randint(10, 5_000)
             window = self.rng.choice(WINDOWS)
-            match self.rng.choices(("press", "open", "settle", "restart"), (6, 3, 1, 0.05))[0]:
+            match self.rng.choices(("press", "open", "settle", "restart"), (6, 3, self.settles, 0.05))[0]:
                 case "press":
                     self._press(box, window)
                 case "open":
