@@ -41,7 +41,7 @@ BENCHES = (
 @click.option("--only", multiple=True, help=f"只量这些 / only these: {', '.join(bench.name for bench in BENCHES)}")
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1, 100), help="轮数 / runs")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="全部数值 / every value")
-@click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="写成页面 / write docs/benchmarks.md")
+@click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="写成页面 / write it as a page")
 @click.option("--date", default="", help="日期, 默认今天 / the date to put on it; today if none is given")
 def main(only: tuple[str, ...], runs: int, json_file: Path | None, write: Path | None, date: str) -> None:
     """实测: 真实进程, 旁列本机极限 / real processes beside the machine's own limits. Exit 1 if a reach is missed."""
@@ -55,7 +55,7 @@ def main(only: tuple[str, ...], runs: int, json_file: Path | None, write: Path |
     if json_file is not None:
         json_file.write_text(json.dumps(as_json(measured, date), ensure_ascii=False, indent=1) + "\n", "utf-8")
     if write is not None:
-        write.write_text(as_page(measured, date, runs), "utf-8")
+        write.write_text(as_page(measured, date, " ".join(sys.argv[1:])), "utf-8")
     sys.exit(0 if all(each.reached is not False for each in measured if not each.is_limit) else 1)
 
 

@@ -130,8 +130,8 @@ def as_json(measured: Sequence[Measured], date: str) -> dict[str, object]:
     }
 
 
-def as_page(measured: Sequence[Measured], date: str, runs: int) -> str:
-    """docs/benchmarks.md."""
+def as_page(measured: Sequence[Measured], date: str, arguments: str) -> str:
+    """A page of docs/, as `make bench` with these arguments writes it."""
     about = "\n".join(f"- {name}: {value}" for name, value in machine().items())
     sections = []
     for bench in dict.fromkeys(each.bench for each in measured):
@@ -147,14 +147,14 @@ def as_page(measured: Sequence[Measured], date: str, runs: int) -> str:
             + "\n".join(rows)
             + f"\n\n受限于 / bounded by: {bench.bounded_by}; {len(mine[0].values)} 轮 runs.\n"
         )
-    return _PAGE.format(date=date, runs=runs, about=about, sections="\n".join(sections))
+    return _PAGE.format(date=date, arguments=arguments, about=about, sections="\n".join(sections))
 
 
 _PAGE = """# 性能实测 / Benchmarks
 
 <!-- 由 make bench 写成, 请勿手改 / written by make bench: do not edit -->
 
-`make bench BENCH_ARGS="--runs {runs} --write docs/benchmarks.md"` 于 {date} 写成: 真实进程, 真实串口 (pty), 真实
+`make bench BENCH_ARGS="{arguments}"` 于 {date} 写成: 真实进程, 真实串口 (pty), 真实
 mosquitto, 真实磁盘。每个数字旁是同一轮中本机自身的极限。✓ 达到目标, ✗ 未达到。
 
 Written by the command above on {date}: real processes, real lines (pty), a real mosquitto, a real disk. Beside each
