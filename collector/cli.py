@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+import msgspec
 
 from protocols.errors import BadSettings
 from protocols.ratings import Level
@@ -99,14 +100,22 @@ def _meaning(key: Key) -> str:
 
 @main.command()
 @CONFIG
+@click.option(
+    "--heads",
+    "heads_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="各厅自留的链首 (edge-agent heads 的输出) / what the halls kept themselves, as `edge-agent heads` prints it",
+)
 @click.option("--json", "as_json", is_flag=True, help="以 JSON 输出 / print JSON")
-def verify(path: Path, as_json: bool) -> None:
+def verify(path: Path, heads_file: Path | None, as_json: bool) -> None:
     """重算账本中每一条哈希链 / recompute every chain in the ledger. Exit 1 if anything was changed."""
     settings, _ = _settings(path)
     file = _ledger(settings, path)
     started = time.perf_counter()
     try:
         found = audit.verify(file)
+        if heads_file is not None:
+            found.findings.extend(audit.compared(file, _heads(heads_file)))
     except LedgerMismatch as error:
         _give_up(f"ledger.path: {error}")
     except sqlite3.DatabaseError as error:
@@ -126,6 +135,21 @@ def verify(path: Path, as_json: bool) -> None:
     else:
         _show(found, seconds)
     sys.exit(1 if found.findings else 0)
+
+
+def _heads(file: Path) -> list[audit.Head]:
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        _give_up(f"{file}: 读不了 / cannot be read: {error.strerror}")
+    return [_head(file, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _head(file: Path, number: int, line: bytes) -> audit.Head:
+    try:
+        return msgspec.json.decode(line, type=audit.Head)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        _give_up(f"{file}: 第 {number} 行不是链首, 请用 edge-agent heads 的输出 / line {number} is no head")
 
 
 def _show(found: audit.Audit, seconds: float) -> None:

@@ -138,6 +138,16 @@ def export(path: Path, form: str) -> None:
                 click.echo(json.dumps({**record, "body": json.loads(record["body"])}, ensure_ascii=False))
 
 
+@main.command()
+@CONFIG
+def heads(path: Path) -> None:
+    """本厅自留的每日链首, 可交审计 / the hall's own heads, day by day, for an auditor: collector verify --heads."""
+    settings = _settings(path)
+    with _Opened(settings, path.parent) as box:
+        for head in box.heads():
+            click.echo(json.dumps({"agent": settings.agent, **head}))
+
+
 @outbox.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def salvage(file: Path) -> None:

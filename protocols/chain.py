@@ -3,6 +3,11 @@
     head(0) = SHA-256("hcp/v1" LF agent LF epoch)
     head(n) = SHA-256(head(n-1) ‖ canonical bytes of record n)
 
+The ledger has one of its own over the stretches that it took, of all agents, in the order in which it took them:
+
+    link(0) = SHA-256("hcp/v1/ledger")
+    link(n) = SHA-256(link(n-1) ‖ epoch LF first LF upto LF head(upto) LF received_ms)
+
 Canonical bytes are exactly what travels. The beginning carries agent and epoch, so a stretch of one outbox
 cannot be grafted onto another.
 """
@@ -21,6 +26,15 @@ def genesis(agent: str, epoch: str) -> bytes:
 def link(head: bytes, body: bytes) -> bytes:
     """The head after `body`."""
     return sha256(head + body).digest()
+
+
+LEDGER = sha256(b"hcp/v1/ledger").digest()
+"""The ledger's chain before its first link."""
+
+
+def ledger_link(before: bytes, epoch: str, first: int, upto: int, head: bytes, received_ms: int) -> bytes:
+    """The ledger's chain after it took records `first` to `upto` of this epoch, whose head they end with."""
+    return sha256(before + f"{epoch}\n{first}\n{upto}\n{head.hex()}\n{received_ms}".encode()).digest()
 
 
 def heads(head: bytes, bodies: Iterable[bytes]) -> list[bytes]:

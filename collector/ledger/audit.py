@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
@@ -45,6 +46,16 @@ class Gap:
     last: int
 
 
+class Head(msgspec.Struct, frozen=True):
+    """The last record of a day as the hall itself kept it: a line of `edge-agent heads`."""
+
+    agent: str
+    epoch: str
+    day: str
+    seq: int
+    head: str
+
+
 @dataclass(frozen=True)
 class Audit:
     """What was looked at, and what was found."""
@@ -70,6 +81,7 @@ def verify(path: Path) -> Audit:
             count, found = _epoch(db, *epoch)
             records += count
             findings += found
+        findings += _links(db)
         findings += _strays(db)
         findings += _presses(db)
         ratings, wrong = _ratings(db)
@@ -78,6 +90,27 @@ def verify(path: Path) -> Audit:
         return Audit(len(epochs), records, ratings, _gaps(db), findings)
     finally:
         db.close()
+
+
+def compared(path: Path, heads: Iterable[Head]) -> list[Finding]:
+    """What of a hall's own heads is not what the ledger at `path` holds."""
+    findings: list[Finding] = []
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as db:
+        for head in heads:
+            row = db.execute(
+                "SELECT agent, hash FROM epoch LEFT JOIN record ON epoch_id = epoch.id AND seq = ? WHERE epoch = ?",
+                (head.seq, head.epoch),
+            ).fetchone()
+            if row is None or row[1] is None:
+                what = f"{head.day}: 账本还没有这一条 / the ledger does not have this record yet"
+            elif row[0] != head.agent:
+                what = f"{head.day}: 账本中属于 {row[0]} / belongs to {row[0]} in the ledger"
+            elif row[1].hex() != head.head:
+                what = f"{head.day}: 与本厅自留的链首不符 / differs from the head that the hall kept"
+            else:
+                continue
+            findings.append(Finding(head.agent, head.epoch, head.seq, what))
+    return findings
 
 
 # ---- the chains
@@ -118,11 +151,50 @@ def _epoch(
     return count, findings
 
 
+def _links(db: sqlite3.Connection) -> list[Finding]:
+    """The ledger's own chain: each link follows from the one before, and says what the ledger holds."""
+    if not _has(db, "link"):
+        return []  # of an older program that has not been started anew
+    findings: list[Finding] = []
+    upto: dict[int, int] = {}
+    before, expected = chain.LEDGER, 1
+    rows = db.execute(
+        "SELECT n, agent, epoch, link.epoch_id, first, link.upto, CAST(link.head AS BLOB), at_ms,"
+        " CAST(link.hash AS BLOB), record.hash FROM link LEFT JOIN epoch ON epoch.id = link.epoch_id"
+        " LEFT JOIN record ON record.epoch_id = link.epoch_id AND record.seq = link.upto ORDER BY n"
+    )
+    for n, agent, epoch, epoch_id, first, last, head, at_ms, digest, held in rows:
+        wrong = ""
+        if n != expected:
+            wrong = f"账本链缺第 {expected}–{n - 1} 环 / links {expected}–{n - 1} of the ledger are missing"
+        elif digest != chain.ledger_link(before, epoch or "", first, last, head, at_ms):
+            wrong = f"账本链第 {n} 环被改 / link {n} of the ledger was changed"
+        elif head != held:
+            wrong = f"账本链第 {n} 环与记录不符 / link {n} of the ledger is not what the records say"
+        elif first <= upto.get(epoch_id, 0):
+            wrong = f"账本链第 {n} 环重复 / link {n} of the ledger repeats what was taken"
+        if wrong:
+            findings.append(Finding(agent or "", epoch or "", last, wrong))
+        if len(findings) > _FINDINGS_MAX:
+            return findings
+        before, expected = digest, n + 1
+        upto[epoch_id] = last
+    for agent, epoch, number, held in db.execute("SELECT agent, epoch, id, upto FROM epoch").fetchall():
+        if upto.get(number, 0) != held:
+            words = "账本链末尾与纪元不符 / the ledger's chain ends elsewhere than the epoch"
+            findings.append(Finding(agent, epoch, held, words))
+    return findings
+
+
+def _has(db: sqlite3.Connection, table: str) -> bool:
+    return db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone() is not None
+
+
 def _gaps(db: sqlite3.Connection) -> list[Gap]:
     rows = db.execute(
         "SELECT agent, epoch, after + 1, gap.upto FROM gap JOIN epoch ON epoch.id = epoch_id ORDER BY epoch_id, after"
     ).fetchall()
-    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'loss'").fetchone():  # not yet in an older ledger
+    if _has(db, "loss"):  # not yet in an older ledger
         rows += db.execute(
             "SELECT agent, loss.epoch, first, last FROM loss JOIN epoch ON epoch.id = epoch_id"
         ).fetchall()

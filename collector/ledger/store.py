@@ -11,6 +11,8 @@ from typing import Any
 
 import sqlite_utils
 
+from protocols import chain
+
 Values = tuple[Any, ...] | dict[str, Any]
 
 APPLICATION = 0x68637031  # "hcp1": tells a ledger from any other SQLite file
@@ -18,6 +20,12 @@ VERSION = 3
 _LOSS = (
     "CREATE TABLE loss(id INTEGER PRIMARY KEY, epoch_id INTEGER NOT NULL, epoch TEXT NOT NULL, first INTEGER NOT NULL,"
     " last INTEGER NOT NULL, reason TEXT NOT NULL, at_ms INTEGER NOT NULL)"
+)
+_LINK = (
+    "CREATE TABLE link(n INTEGER PRIMARY KEY, epoch_id INTEGER NOT NULL, first INTEGER NOT NULL, upto INTEGER NOT NULL,"
+    " head BLOB NOT NULL, at_ms INTEGER NOT NULL, hash BLOB NOT NULL)",
+    "CREATE TRIGGER link_never_changes BEFORE UPDATE ON link BEGIN SELECT RAISE(ABORT, 'links never change'); END",
+    "CREATE TRIGGER link_never_goes BEFORE DELETE ON link BEGIN SELECT RAISE(ABORT, 'links never go'); END",
 )
 _SCHEMA = f"""
 CREATE TABLE epoch(
@@ -36,6 +44,8 @@ CREATE TRIGGER record_once BEFORE INSERT ON record
 CREATE TABLE gap(
     epoch_id INTEGER NOT NULL, after INTEGER NOT NULL, upto INTEGER NOT NULL, head BLOB NOT NULL,
     at_ms INTEGER NOT NULL, PRIMARY KEY(epoch_id, upto));
+-- The ledger's own chain, over what it took of all agents and in which order: chain.py says how.
+{"; ".join(_LINK)};
 -- Records that an agent's disk has lost: it says so itself, in epoch_id. `epoch` is the damaged outbox's.
 {_LOSS};
 
@@ -100,7 +110,7 @@ _STEPS = {
         "ALTER TABLE rating ADD COLUMN tags TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE rating ADD COLUMN text TEXT NOT NULL DEFAULT ''",
     ),
-    2: (_LOSS,),
+    2: (_LOSS, *_LINK),
 }
 
 
@@ -245,11 +255,25 @@ def _bring_up(db: sqlite3.Connection) -> None:
         for version in range(_version(db), VERSION):  # read again: another program may have been first
             for statement in _STEPS[version]:
                 db.execute(statement)
+            if version == 2:
+                _link_all(db)
         db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("COMMIT")
     except BaseException:
         db.execute("ROLLBACK")
         raise
+
+
+def _link_all(db: sqlite3.Connection) -> None:
+    """What an older program had taken, as one link for each epoch."""
+    before = chain.LEDGER
+    rows = db.execute("SELECT id, epoch, upto, head, last_ms FROM epoch WHERE upto > 0 ORDER BY id").fetchall()
+    for row in rows:
+        before = chain.ledger_link(before, row["epoch"], 1, row["upto"], row["head"], row["last_ms"])
+        db.execute(
+            "INSERT INTO link(epoch_id, first, upto, head, at_ms, hash) VALUES (?,1,?,?,?,?)",
+            (row["id"], row["upto"], row["head"], row["last_ms"], before),
+        )
 
 
 def _version(db: sqlite3.Connection) -> int:

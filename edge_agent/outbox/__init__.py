@@ -191,6 +191,9 @@ class Outbox:
                 "INSERT INTO seen_row(device, boot, count, button, pressed_ms, mono_ms, host) VALUES (?,?,?,?,?,?,?)",
                 (*row, self._name(each["host_boot"])),
             )
+        for each in found.heads:
+            row = (each["day"], each.get("epoch") or found.epoch, each["seq"], each["head"])
+            self._db.execute("INSERT OR IGNORE INTO daily_head(day, epoch, seq, head) VALUES (?,?,?,?)", row)
         for each in found.invitations:
             closed = self._name(each["closed_boot"]) if each["closed_boot"] is not None else None
             kept = {name: each[name] for name in _INVITATION_KEPT}
@@ -560,6 +563,18 @@ class Outbox:
             )
             return dict(found.fetchall())
 
+    def heads(self) -> list[dict[str, Any]]:
+        """The hall's own evidence: day (UTC), epoch, number and hash of the last record of each day, today's as it is
+        now."""
+        with self._lock:
+            found = self._db.execute("SELECT day, epoch, seq, head FROM daily_head ORDER BY day, seq").fetchall()
+            tip = self._row("SELECT seq, head, at_ms FROM tip")
+        heads = [dict(row) for row in found]
+        if tip["seq"]:
+            head = {"epoch": self.epoch, "seq": tip["seq"], "head": tip["head"].hex()}
+            heads.append({"day": _day(tip["at_ms"]), **head})
+        return heads
+
     def tip(self) -> tuple[int, str]:
         """Number and hash (hex) of the last record ever written."""
         row = self._row("SELECT seq, head FROM tip")
@@ -596,8 +611,8 @@ class Outbox:
         tip = self._row("SELECT seq, head, at_ms, waiting FROM tip")
         if tip["seq"] and tip["at_ms"] // _DAY_MS < now_ms // _DAY_MS:
             self._db.execute(
-                "INSERT OR REPLACE INTO daily_head(day, seq, head) VALUES (?,?,?)",
-                (_day(tip["at_ms"]), tip["seq"], tip["head"].hex()),
+                "INSERT OR REPLACE INTO daily_head(day, epoch, seq, head) VALUES (?,?,?,?)",
+                (_day(tip["at_ms"]), self.epoch, tip["seq"], tip["head"].hex()),
             )
         hashes = chain.heads(tip["head"], [record.body for record in records])
         first = tip["seq"] + 1

@@ -54,7 +54,8 @@ CREATE UNIQUE INDEX invitation_open ON invitation_row(window) WHERE state = 'ope
 -- The damaged files whose records were taken over.
 CREATE TABLE rescued(file TEXT PRIMARY KEY, at_ms INTEGER NOT NULL);
 -- The hall's own evidence: the head at the end of each day (UTC), kept for good.
-CREATE TABLE daily_head(day TEXT PRIMARY KEY, seq INTEGER NOT NULL, head TEXT NOT NULL);
+CREATE TABLE daily_head(
+    day TEXT NOT NULL, epoch TEXT NOT NULL, seq INTEGER NOT NULL, head TEXT NOT NULL, PRIMARY KEY(day, epoch));
 PRAGMA user_version = 2
 """
 

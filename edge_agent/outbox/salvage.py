@@ -49,6 +49,8 @@ class Salvaged:
     """The records after `done`, by number."""
     seen: list[dict[str, Any]] = field(default_factory=list)
     invitations: list[dict[str, Any]] = field(default_factory=list)
+    heads: list[dict[str, Any]] = field(default_factory=list)
+    """The hall's own evidence, day by day."""
 
     @property
     def lost(self) -> list[int]:
@@ -108,6 +110,7 @@ def _read(path: Path) -> Salvaged:
         dict(sorted(kept.items())),
         asked.all("SELECT * FROM seen"),
         asked.all("SELECT * FROM invitation"),
+        asked.all("SELECT * FROM daily_head"),
     )
 
 
@@ -127,6 +130,7 @@ def _of_the_first_form(asked: _Asked) -> Salvaged:
         bodies,
         asked.all("SELECT * FROM seen"),
         [each | {"key": rows.key_of(each["id"])} for each in invitations],
+        asked.all("SELECT * FROM daily_head"),
     )
 
 

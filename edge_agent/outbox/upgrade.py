@@ -9,7 +9,7 @@ from protocols import chain
 
 from . import rows
 
-_ANEW = ("record", "seen", "invitation", "tip")
+_ANEW = ("record", "seen", "invitation", "tip", "daily_head")
 
 
 def first_break_1(db: sqlite3.Connection) -> int | None:
@@ -32,7 +32,7 @@ def from_1(db: sqlite3.Connection, schema: str) -> None:
     for index in ("seen_press", "invitation_window", "invitation_open"):
         db.execute(f"DROP INDEX {index}")
     for statement in schema.split(";"):
-        if not any(f"CREATE TABLE {kept}(" in statement for kept in ("epoch", "receipted", "daily_head")):
+        if not any(f"CREATE TABLE {kept}(" in statement for kept in ("epoch", "receipted")):
             db.execute(statement)
     db.execute(
         "INSERT INTO name(text) SELECT window FROM record_1 UNION SELECT host_boot FROM seen_1"
@@ -65,5 +65,6 @@ def from_1(db: sqlite3.Connection, schema: str) -> None:
         "INSERT INTO tip SELECT tip_1.seq, tip_1.head, at_ms, ?, receipted.seq FROM tip_1, receipted",
         (json.dumps(waiting, ensure_ascii=False),),
     )
+    db.execute("INSERT INTO daily_head SELECT day, epoch.epoch, seq, head FROM daily_head_1, epoch")
     for table in _ANEW:
         db.execute(f"DROP TABLE {table}_1")

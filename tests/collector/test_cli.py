@@ -160,6 +160,41 @@ def test_verify_says_whole_or_which_record(folder):
     assert ("agent-a", agent.epoch, 3) == (finding["agent"], finding["epoch"], finding["seq"])
 
 
+def test_the_halls_own_heads_are_compared(folder, tmp_path):
+    """What `edge-agent heads` printed: the same, of records that are not there yet, and after a change with all hashes
+    made anew, which nothing within the ledger's own agents' chains would show."""
+    ledger = ledger_of(folder)
+    agent = Agent("agent-a")
+    ledger.take(agent, agent.write(*rated(1), *rated(2)))
+    ledger.store.close()
+    file = tmp_path / "heads.jsonl"
+
+    def heads(*seqs: int) -> None:
+        lines = [
+            {
+                "agent": agent.name,
+                "day": f"2026-11-0{seq}",
+                "epoch": agent.epoch,
+                "seq": seq,
+                "head": agent.heads[seq].hex(),
+            }
+            for seq in seqs
+        ]
+        file.write_text("\n".join(map(json.dumps, lines)))
+
+    heads(2, 4)
+    assert 0 == said(folder, "verify", "--heads", str(file)).exit_code
+    agent.write(*rated(3))
+    heads(2, 6)
+    assert "#6: 2026-11-06: 账本还没有这一条" in said(folder, "verify", "--heads", str(file)).output
+    agent.heads[2] = bytes(32)
+    heads(2, 4)
+    result = said(folder, "verify", "--heads", str(file))
+    assert (1, True) == (result.exit_code, "#2: 2026-11-02: 与本厅自留的链首不符" in result.output)
+    file.write_text("{}")
+    assert (2, True) == ((result := said(folder, "verify", "--heads", str(file))).exit_code, "第 1 行" in result.output)
+
+
 def test_reconcile_shows_every_window_and_the_sum(folder):
     ledger = ledger_of(folder)
     agent = Agent("agent-a")

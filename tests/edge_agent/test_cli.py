@@ -202,6 +202,15 @@ def test_an_outbox_that_cannot_be_read_is_said_so(file, made, words, what):
     assert before == (path.is_file() and path.read_bytes())
 
 
+def test_the_halls_own_heads_are_printed(file, filled):
+    """A line a day, as the collector compares them."""
+    shown = [json.loads(line) for line in cli("heads", "--config", file).stdout.splitlines()]
+
+    assert [(AGENT, filled.epoch, *filled.tip())] == [
+        (each["agent"], each["epoch"], each["seq"], each["head"]) for each in shown
+    ]
+
+
 def test_a_damaged_outbox_is_read_as_far_as_it_goes(file, filled):
     """Every record that can be read, what cannot by number, and not a byte of the file is changed."""
     filled.close()

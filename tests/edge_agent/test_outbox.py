@@ -179,7 +179,11 @@ def test_the_last_head_of_a_day_is_kept_for_good(box):
     drain(box)
     keep(box, at(to_midnight_ms + 3 * DAY_MS), press(4))
 
-    assert [("2026-09-21", *evening), ("2026-09-22", 3, box_head(box, 3))] == look(box.path, "SELECT * FROM daily_head")
+    assert [("2026-09-21", *evening), ("2026-09-22", 3, box_head(box, 3))] == look(
+        box.path, "SELECT day, seq, head FROM daily_head"
+    )
+    assert ["2026-09-21", "2026-09-22"] == [head["day"] for head in box.heads()][:2]
+    assert {box.epoch} == {head["epoch"] for head in box.heads()}
 
 
 def box_head(box: Outbox, seq: int) -> str:
