@@ -192,8 +192,10 @@ class Outbox:
                 (*row, self._name(each["host_boot"])),
             )
         for each in found.heads:
-            row = (each["day"], each.get("epoch") or found.epoch, each["seq"], each["head"])
-            self._db.execute("INSERT OR IGNORE INTO daily_head(day, epoch, seq, head) VALUES (?,?,?,?)", row)
+            self._db.execute(
+                "INSERT OR IGNORE INTO daily_head(day, epoch, seq, head) VALUES (?,?,?,?)",
+                (each["day"], each.get("epoch") or found.epoch, each["seq"], each["head"]),
+            )
         for each in found.invitations:
             closed = self._name(each["closed_boot"]) if each["closed_boot"] is not None else None
             kept = {name: each[name] for name in _INVITATION_KEPT}
