@@ -5,8 +5,8 @@
 
 The ledger has one of its own over the stretches that it took, of all agents, in the order in which it took them:
 
-    link(0) = SHA-256("hcp/v1/ledger")
-    link(n) = SHA-256(link(n-1) ‖ epoch LF first LF upto LF head(upto) LF received_ms)
+    stretch(0) = SHA-256("hcp/v1/ledger")
+    stretch(n) = SHA-256(stretch(n-1) ‖ epoch LF first LF upto LF head(upto) LF received_ms)
 
 Canonical bytes are exactly what travels. The beginning carries agent and epoch, so a stretch of one outbox
 cannot be grafted onto another.
@@ -29,10 +29,10 @@ def link(head: bytes, body: bytes) -> bytes:
 
 
 LEDGER = sha256(b"hcp/v1/ledger").digest()
-"""The ledger's chain before its first link."""
+"""The ledger's chain before its first stretch."""
 
 
-def ledger_link(before: bytes, epoch: str, first: int, upto: int, head: bytes, received_ms: int) -> bytes:
+def stretch(before: bytes, epoch: str, first: int, upto: int, head: bytes, received_ms: int) -> bytes:
     """The ledger's chain after it took records `first` to `upto` of this epoch, whose head they end with."""
     return sha256(before + f"{epoch}\n{first}\n{upto}\n{head.hex()}\n{received_ms}".encode()).digest()
 

@@ -81,7 +81,7 @@ def verify(path: Path) -> Audit:
             count, found = _epoch(db, *epoch)
             records += count
             findings += found
-        findings += _links(db)
+        findings += _stretches(db)
         findings += _strays(db)
         findings += _presses(db)
         ratings, wrong = _ratings(db)
@@ -151,28 +151,28 @@ def _epoch(
     return count, findings
 
 
-def _links(db: sqlite3.Connection) -> list[Finding]:
-    """The ledger's own chain: each link follows from the one before, and says what the ledger holds."""
-    if not _has(db, "link"):
+def _stretches(db: sqlite3.Connection) -> list[Finding]:
+    """The ledger's own chain: each stretch follows from the one before, and says what the ledger holds."""
+    if not _has(db, "stretch"):
         return []  # of an older program that has not been started anew
     findings: list[Finding] = []
     upto: dict[int, int] = {}
     before, expected = chain.LEDGER, 1
     rows = db.execute(
-        "SELECT n, agent, epoch, link.epoch_id, first, link.upto, CAST(link.head AS BLOB), at_ms,"
-        " CAST(link.hash AS BLOB), record.hash FROM link LEFT JOIN epoch ON epoch.id = link.epoch_id"
-        " LEFT JOIN record ON record.epoch_id = link.epoch_id AND record.seq = link.upto ORDER BY n"
+        "SELECT n, agent, epoch, stretch.epoch_id, first, stretch.upto, CAST(stretch.head AS BLOB), at_ms,"
+        " CAST(stretch.hash AS BLOB), record.hash FROM stretch LEFT JOIN epoch ON epoch.id = stretch.epoch_id"
+        " LEFT JOIN record ON record.epoch_id = stretch.epoch_id AND record.seq = stretch.upto ORDER BY n"
     )
     for n, agent, epoch, epoch_id, first, last, head, at_ms, digest, held in rows:
         wrong = ""
         if n != expected:
-            wrong = f"账本链缺第 {expected}–{n - 1} 环 / links {expected}–{n - 1} of the ledger are missing"
-        elif digest != chain.ledger_link(before, epoch or "", first, last, head, at_ms):
-            wrong = f"账本链第 {n} 环被改 / link {n} of the ledger was changed"
+            wrong = f"账本链缺第 {expected}–{n - 1} 段 / stretches {expected}–{n - 1} of the ledger are missing"
+        elif digest != chain.stretch(before, epoch or "", first, last, head, at_ms):
+            wrong = f"账本链第 {n} 段被改 / stretch {n} of the ledger was changed"
         elif head != held:
-            wrong = f"账本链第 {n} 环与记录不符 / link {n} of the ledger is not what the records say"
+            wrong = f"账本链第 {n} 段与记录不符 / stretch {n} of the ledger is not what the records say"
         elif first <= upto.get(epoch_id, 0):
-            wrong = f"账本链第 {n} 环重复 / link {n} of the ledger repeats what was taken"
+            wrong = f"账本链第 {n} 段重复 / stretch {n} of the ledger repeats what was taken"
         if wrong:
             findings.append(Finding(agent or "", epoch or "", last, wrong))
         if len(findings) > _FINDINGS_MAX:

@@ -106,7 +106,7 @@ class Intake:
                 (epoch_id, held.upto, before, prev, now_ms),
             )
         self._keep(db, agent, epoch_id, before, bodies, heads, now_ms)
-        _link(db, epoch_id, batch.epoch, before + 1, before + len(bodies), heads[-1], now_ms)
+        _note_stretch(db, epoch_id, batch.epoch, before + 1, before + len(bodies), heads[-1], now_ms)
 
     def _keep(
         self,
@@ -260,12 +260,14 @@ def _new_epoch(db: sqlite3.Connection, agent: str, epoch: str, head: bytes, now_
     return number
 
 
-def _link(db: sqlite3.Connection, epoch_id: int, epoch: str, first: int, upto: int, head: bytes, now_ms: int) -> None:
+def _note_stretch(
+    db: sqlite3.Connection, epoch_id: int, epoch: str, first: int, upto: int, head: bytes, now_ms: int
+) -> None:
     """Note in the ledger's own chain that these records were taken."""
-    last = db.execute("SELECT hash FROM link ORDER BY n DESC LIMIT 1").fetchone()
-    digest = chain.ledger_link(last["hash"] if last else chain.LEDGER, epoch, first, upto, head, now_ms)
+    last = db.execute("SELECT hash FROM stretch ORDER BY n DESC LIMIT 1").fetchone()
+    digest = chain.stretch(last["hash"] if last else chain.LEDGER, epoch, first, upto, head, now_ms)
     db.execute(
-        "INSERT INTO link(epoch_id, first, upto, head, at_ms, hash) VALUES (?,?,?,?,?,?)",
+        "INSERT INTO stretch(epoch_id, first, upto, head, at_ms, hash) VALUES (?,?,?,?,?,?)",
         (epoch_id, first, upto, head, now_ms, digest),
     )
 

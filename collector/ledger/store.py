@@ -21,11 +21,12 @@ _LOSS = (
     "CREATE TABLE loss(id INTEGER PRIMARY KEY, epoch_id INTEGER NOT NULL, epoch TEXT NOT NULL, first INTEGER NOT NULL,"
     " last INTEGER NOT NULL, reason TEXT NOT NULL, at_ms INTEGER NOT NULL)"
 )
-_LINK = (
-    "CREATE TABLE link(n INTEGER PRIMARY KEY, epoch_id INTEGER NOT NULL, first INTEGER NOT NULL, upto INTEGER NOT NULL,"
-    " head BLOB NOT NULL, at_ms INTEGER NOT NULL, hash BLOB NOT NULL)",
-    "CREATE TRIGGER link_never_changes BEFORE UPDATE ON link BEGIN SELECT RAISE(ABORT, 'links never change'); END",
-    "CREATE TRIGGER link_never_goes BEFORE DELETE ON link BEGIN SELECT RAISE(ABORT, 'links never go'); END",
+_STRETCH = (
+    "CREATE TABLE stretch(n INTEGER PRIMARY KEY, epoch_id INTEGER NOT NULL, first INTEGER NOT NULL,"
+    " upto INTEGER NOT NULL, head BLOB NOT NULL, at_ms INTEGER NOT NULL, hash BLOB NOT NULL)",
+    "CREATE TRIGGER stretch_never_changes BEFORE UPDATE ON stretch"
+    " BEGIN SELECT RAISE(ABORT, 'stretches never change'); END",
+    "CREATE TRIGGER stretch_never_goes BEFORE DELETE ON stretch BEGIN SELECT RAISE(ABORT, 'stretches never go'); END",
 )
 _SCHEMA = f"""
 CREATE TABLE epoch(
@@ -45,7 +46,7 @@ CREATE TABLE gap(
     epoch_id INTEGER NOT NULL, after INTEGER NOT NULL, upto INTEGER NOT NULL, head BLOB NOT NULL,
     at_ms INTEGER NOT NULL, PRIMARY KEY(epoch_id, upto));
 -- The ledger's own chain, over what it took of all agents and in which order: chain.py says how.
-{"; ".join(_LINK)};
+{"; ".join(_STRETCH)};
 -- Records that an agent's disk has lost: it says so itself, in epoch_id. `epoch` is the damaged outbox's.
 {_LOSS};
 
@@ -110,7 +111,7 @@ _STEPS = {
         "ALTER TABLE rating ADD COLUMN tags TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE rating ADD COLUMN text TEXT NOT NULL DEFAULT ''",
     ),
-    2: (_LOSS, *_LINK),
+    2: (_LOSS, *_STRETCH),
 }
 
 
@@ -256,7 +257,7 @@ def _bring_up(db: sqlite3.Connection) -> None:
             for statement in _STEPS[version]:
                 db.execute(statement)
             if version == 2:
-                _link_all(db)
+                _take_over(db)
         db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("COMMIT")
     except BaseException:
@@ -264,14 +265,14 @@ def _bring_up(db: sqlite3.Connection) -> None:
         raise
 
 
-def _link_all(db: sqlite3.Connection) -> None:
-    """What an older program had taken, as one link for each epoch."""
+def _take_over(db: sqlite3.Connection) -> None:
+    """What an older program had taken, as one stretch of each epoch."""
     before = chain.LEDGER
     rows = db.execute("SELECT id, epoch, upto, head, last_ms FROM epoch WHERE upto > 0 ORDER BY id").fetchall()
     for row in rows:
-        before = chain.ledger_link(before, row["epoch"], 1, row["upto"], row["head"], row["last_ms"])
+        before = chain.stretch(before, row["epoch"], 1, row["upto"], row["head"], row["last_ms"])
         db.execute(
-            "INSERT INTO link(epoch_id, first, upto, head, at_ms, hash) VALUES (?,1,?,?,?,?)",
+            "INSERT INTO stretch(epoch_id, first, upto, head, at_ms, hash) VALUES (?,1,?,?,?,?)",
             (row["id"], row["upto"], row["head"], row["last_ms"], before),
         )
 

@@ -111,29 +111,29 @@ def test_a_changed_record_is_found_and_named(whole, what):
     assert seq in [finding.seq for finding in found.findings if finding.agent.startswith("hall")]
 
 
-LINKS = {
-    "a head": "UPDATE link SET head = zeroblob(32) WHERE n = 1",
-    "a time": "UPDATE link SET at_ms = at_ms + 1 WHERE n = 1",
-    "its hash": "UPDATE link SET hash = zeroblob(32) WHERE n = 1",
-    "another epoch": "UPDATE link SET epoch_id = 2 WHERE n = 1",
-    "where it begins": "UPDATE link SET first = first + 1 WHERE n = 1",
-    "removed first": "DELETE FROM link WHERE n = 1",
-    "removed last": "DELETE FROM link WHERE n = (SELECT max(n) FROM link)",
-    "removed all": "DELETE FROM link",
-    "one more": "INSERT INTO link SELECT n + 100, epoch_id, first, upto, head, at_ms, hash FROM link WHERE n = 1",
+STRETCHES = {
+    "a head": "UPDATE stretch SET head = zeroblob(32) WHERE n = 1",
+    "a time": "UPDATE stretch SET at_ms = at_ms + 1 WHERE n = 1",
+    "its hash": "UPDATE stretch SET hash = zeroblob(32) WHERE n = 1",
+    "another epoch": "UPDATE stretch SET epoch_id = 2 WHERE n = 1",
+    "where it begins": "UPDATE stretch SET first = first + 1 WHERE n = 1",
+    "removed first": "DELETE FROM stretch WHERE n = 1",
+    "removed last": "DELETE FROM stretch WHERE n = (SELECT max(n) FROM stretch)",
+    "removed all": "DELETE FROM stretch",
+    "one more": "INSERT INTO stretch SELECT n + 100, epoch_id, first, upto, head, at_ms, hash FROM stretch WHERE n = 1",
 }
 
 
-@pytest.mark.parametrize("what", LINKS)
+@pytest.mark.parametrize("what", STRETCHES)
 def test_a_change_in_the_ledgers_own_chain_is_found(whole, what):
     """The chain over all agents: what was taken, when, and in which order."""
-    forge(whole[0].path, LINKS[what])
+    forge(whole[0].path, STRETCHES[what])
 
     assert audit.verify(whole[0].path).findings
 
 
 def test_whoever_makes_an_agents_chain_anew_meets_the_ledgers(whole):
-    """All hashes of an epoch are right again, and the links still say what was taken. Red without them."""
+    """All hashes of an epoch are right again, and the stretches still say what was taken. Red without them."""
     ledger, agent = whole[0], whole[1]
     forge(ledger.path, *rehashed(ledger.path, agent, 3, agent.bodies[2].replace(b'"button":2', b'"button":1')))
 
