@@ -8,7 +8,7 @@ import threading
 from collections.abc import Container
 from typing import Any
 
-READ_S = 0.8  # how often a window looks at its clock when nothing comes; more than STALE_MS, and bytes would seem old
+READ_S = 0.9  # how often a window looks at its clock when nothing comes; more than STALE_MS, and bytes would seem old
 
 
 class Waker:
