@@ -1,5 +1,5 @@
 # 两条命令 / two commands:  make demo   make test
-# 其余 / others:            make bench  make power  make fuzz  make vm-test  make lint  make clean
+# 其余 / others:            make bench  make power  make rot  make fuzz  make vm-test  make lint  make clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -9,6 +9,7 @@ READY  := $(VENV)/.ready
 SECONDS ?= 20
 FUZZ_SECONDS ?= 60
 STATES ?= 20000
+FLIPS ?= 10000
 FAULTS  ?= 0
 SEED    ?= 7
 BROKER  ?= amqtt
@@ -16,7 +17,7 @@ JSON    ?=
 KEEP    ?=
 PYTEST_ARGS ?=
 
-.PHONY: demo test bench power fuzz mutations vm-test lint format setup mosquitto qemu clean
+.PHONY: demo test bench power rot fuzz mutations vm-test lint format setup mosquitto qemu clean
 
 # 一次繁忙的上午, 全部为独立进程 / a busy morning, every part a process of its own
 demo: $(READY)
@@ -35,6 +36,10 @@ vm-test: $(READY) qemu
 # 在每一次磁盘写入处断电 / cut the power at every write to the disk
 power: $(READY)
 	@$(BIN)/python -m tests.power.cuts --states $(STATES) $(POWER_ARGS)
+
+# 翻转存档中的任意一位 / turn any bit of an outbox round
+rot: $(READY)
+	@$(BIN)/python -m tests.power.rot --flips $(FLIPS) $(ROT_ARGS)
 
 bench: $(READY) mosquitto
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
