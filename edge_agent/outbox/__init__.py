@@ -169,7 +169,9 @@ class Outbox:
         lost = found.lost
         record = SalvageRecord(found.epoch, found.done + 1, found.tip, list(salvage.ranges(lost)), now_ms, damaged.name)
         with self._writing():
-            self._db.execute("INSERT INTO rescued VALUES (?,?)", (damaged.name, now_ms))
+            noted = self._db.execute("INSERT OR IGNORE INTO rescued VALUES (?,?)", (damaged.name, now_ms))
+            if not noted.rowcount:
+                return  # another program has been faster
             self._append_all([_Row("", False, encode_record(record)), *map(_row_of, found.bodies.values())], now_ms)
             if self._row("SELECT 1 FROM invitation_row LIMIT 1") is None:
                 self._restore(found)

@@ -7,6 +7,7 @@ Format: https://www.sqlite.org/fileformat2.html#record_format and https://www.sq
 
 from __future__ import annotations
 
+import mmap
 import re
 import shutil
 import sqlite3
@@ -80,34 +81,32 @@ def salvaged(path: Path) -> Salvaged:
 
 
 def _read(path: Path) -> Salvaged:
-    pages = _Pages(path)  # first: SQLite throws a log away that has no file
-    asked = _Asked(path)
-    if asked.first("PRAGMA user_version").get("user_version") == 1:
-        return _of_the_first_form(asked)
-    bodies: dict[int, bytes] = {}
-    nameless: list[tuple[bytes, bytes]] = []
-    for page in pages.all():
-        for seq, row, stated in _rows_in(page, pages):
-            body = rows.unpacked(seq, row, stated)
-            if body is not None:
-                bodies[seq] = body
-            else:
-                nameless.append((row, stated))
-    epoch = asked.first("SELECT epoch FROM epoch")
-    done, tip = _ends(asked, bodies)
-    kept = {seq: body for seq, body in bodies.items() if seq > done}
-    found = Salvaged(epoch.get("epoch", ""), done, max([tip, *kept]), kept)
+    with closing(_Pages(path)) as pages:  # first: SQLite throws a log away that has no file
+        asked = _Asked(path)
+        if asked.first("PRAGMA user_version").get("user_version") == 1:
+            return _of_the_first_form(asked)
+        done = _done(asked)
+        bodies: dict[int, bytes] = {}
+        nameless: list[tuple[bytes, bytes]] = []
+        for page in pages.all():
+            for seq, row, stated in _rows_in(page, pages):
+                body = rows.unpacked(seq, row, stated)
+                if body is None:
+                    nameless.append((row, stated))
+                elif seq > done:
+                    bodies[seq] = body
+    tip = _tip(asked, max(bodies, default=done))
     # Where the bit was in a row's number, its sum still tells which of the missing ones it is.
-    for seq in found.lost:
+    for seq in (seq for seq in range(done + 1, tip + 1) if seq not in bodies):
         for row, stated in nameless:
             body = rows.unpacked(seq, row, stated)
             if body is not None:
-                kept[seq] = body
+                bodies[seq] = body
     return Salvaged(
-        found.epoch,
-        found.done,
-        found.tip,
-        dict(sorted(kept.items())),
+        asked.first("SELECT epoch FROM epoch").get("epoch", ""),
+        done,
+        tip,
+        dict(sorted(bodies.items())),
         asked.all("SELECT * FROM seen"),
         asked.all("SELECT * FROM invitation"),
         asked.all("SELECT * FROM daily_head"),
@@ -134,15 +133,17 @@ def _of_the_first_form(asked: _Asked) -> Salvaged:
     )
 
 
-def _ends(asked: _Asked, bodies: dict[int, bytes]) -> tuple[int, int]:
-    """The last receipted record and the last written one. Each is noted twice, on two pages: the smaller `done` loses
-    nothing, for what is sent twice is known by its press."""
-    done, tip = asked.first("SELECT seq FROM receipted"), asked.first("SELECT seq, done FROM tip")
-    stated = [number for number in (done.get("seq"), tip.get("done")) if isinstance(number, int) and number >= 0]
-    most, last = max(bodies, default=0), tip.get("seq")
-    if not isinstance(last, int) or not most <= last <= most + _BEYOND_MAX:
-        last = most
-    return min(stated, default=0), last
+def _done(asked: _Asked) -> int:
+    """The last receipted record. It is noted twice, on two pages: the smaller one loses nothing, for what is sent twice
+    is known by its press."""
+    stated = [asked.first("SELECT seq FROM receipted").get("seq"), asked.first("SELECT done FROM tip").get("done")]
+    return min((number for number in stated if isinstance(number, int) and number >= 0), default=0)
+
+
+def _tip(asked: _Asked, most: int) -> int:
+    """The last written record, as the file says; the last that was found where that cannot be true."""
+    last = asked.first("SELECT seq FROM tip").get("seq")
+    return last if isinstance(last, int) and most <= last <= most + _BEYOND_MAX else most
 
 
 class _Asked:
@@ -171,8 +172,15 @@ class _Pages:
 
     def __init__(self, path: Path):
         log = log_of(path)
-        self._file = path.read_bytes() if path.exists() else b""
+        self._file: bytes | mmap.mmap = b""
+        if path.stat().st_size:
+            with path.open("rb") as file:  # of a hall's month without a broker that is more than goes into memory
+                self._file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._log = log.read_bytes() if log.exists() else b""
+
+    def close(self) -> None:
+        if isinstance(self._file, mmap.mmap):
+            self._file.close()
 
     def all(self) -> Iterator[bytes]:
         for at in range(0, len(self._file), _PAGE):
