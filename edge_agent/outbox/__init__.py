@@ -161,29 +161,25 @@ class Outbox:
             return
         try:
             found = salvage.salvaged(damaged)
-        except OSError as error:
-            log.error(
-                "损坏的存档还没有读出来, 下次启动再试 / not salvaged yet, tried again at the next start: %s", error
-            )
+            lost = list(salvage.ranges(found.lost))
+            self._take_over(found, damaged.name, lost, now_ms)
+        except (OSError, OutboxFull) as error:
+            # The work goes on without: what lies aside is not lost, and presses must be taken.
+            words = "损坏的存档还没有读出来, 下次启动再试 / not salvaged yet, tried again at the next start"
+            log.error("%s: %s (%s)", words, damaged, error)
             return
-        lost = found.lost
-        record = SalvageRecord(found.epoch, found.done + 1, found.tip, list(salvage.ranges(lost)), now_ms, damaged.name)
+        names = ", ".join(f"{first}–{last}" for first, last in lost) or "无 / none"
+        log.error("损坏的存档已读出 %s 条, 读不出 / records salvaged, not readable: %s", len(found.bodies), names)
+
+    def _take_over(self, found: salvage.Salvaged, name: str, lost: Sequence[tuple[int, int]], now_ms: int) -> None:
+        said = SalvageRecord(found.epoch, found.done + 1, found.tip, list(lost), now_ms, name)
         with self._writing():
-            noted = self._db.execute("INSERT OR IGNORE INTO rescued VALUES (?,?)", (damaged.name, now_ms))
+            noted = self._db.execute("INSERT OR IGNORE INTO rescued VALUES (?,?)", (name, now_ms))
             if not noted.rowcount:
                 return  # another program has been faster
-            self._append_all([_Row("", False, encode_record(record)), *map(_row_of, found.bodies.values())], now_ms)
+            self._append_all([_Row("", False, encode_record(said)), *map(_row_of, found.bodies.values())], now_ms)
             if self._row("SELECT 1 FROM invitation_row LIMIT 1") is None:
                 self._restore(found)
-        names = ", ".join(f"{first}–{last}" for first, last in record.lost) or "无 / none"
-        log.error(
-            "损坏的存档已读出 %s 条, 读不出: %s / salvaged %s records, not readable: %s (%s)",
-            len(found.bodies),
-            names,
-            len(found.bodies),
-            names,
-            damaged,
-        )
 
     def _restore(self, found: salvage.Salvaged) -> None:
         """The invitations and the presses seen of a damaged file, as far as they could be read."""

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from edge_agent.outbox import Outbox
+from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.outbox.file import OutboxMismatch, is_damage
 from edge_agent.outbox.log import log_is_cut
 from protocols.messages import SalvageRecord, decode_record
@@ -168,6 +168,21 @@ def test_a_salvage_that_was_broken_off_is_made_at_the_next_start(closed, opened,
     saved = len(presses(opened(closed)))
     assert 250 <= saved <= 300
     assert saved == len(presses(opened(closed)))
+
+
+def test_a_full_disk_does_not_keep_the_agent_from_starting(closed, opened, monkeypatch):
+    """The salvage has no room: it waits for the next start, and today's presses are taken. Red if it raises."""
+
+    def full(*_: object) -> None:
+        raise OutboxFull("no room")
+
+    page_of_noise(closed)
+    monkeypatch.setattr(Outbox, "_append_all", full)
+    with closing(opened(closed)) as box:
+        assert [] == held(box)
+    monkeypatch.undo()
+
+    assert 250 <= len(presses(opened(closed)))
 
 
 def no_room(*_: object) -> None:
