@@ -186,7 +186,8 @@ class Outbox:
         for each in found.seen:
             row = (each["device"], each["boot"], each["count"], each["button"], each["pressed_ms"], each["mono_ms"])
             self._db.execute(
-                "INSERT INTO seen_row(device, boot, count, button, pressed_ms, mono_ms, host) VALUES (?,?,?,?,?,?,?)",
+                "INSERT OR IGNORE INTO seen_row(device, boot, count, button, pressed_ms, mono_ms, host)"
+                " VALUES (?,?,?,?,?,?,?)",
                 (*row, self._name(each["host_boot"])),
             )
         for each in found.heads:

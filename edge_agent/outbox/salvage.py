@@ -12,11 +12,12 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from protocols import chain
@@ -107,9 +108,9 @@ def _read(path: Path) -> Salvaged:
         done,
         tip,
         dict(sorted(bodies.items())),
-        asked.all("SELECT * FROM seen"),
-        asked.all("SELECT * FROM invitation"),
-        asked.all("SELECT * FROM daily_head"),
+        _sane(asked.all("SELECT * FROM seen"), _SEEN),
+        _sane(asked.all("SELECT * FROM invitation"), _INVITATION),
+        _sane(asked.all("SELECT * FROM daily_head"), _HEAD),
     )
 
 
@@ -127,9 +128,9 @@ def _of_the_first_form(asked: _Asked) -> Salvaged:
         done.get("seq", 0),
         max([tip.get("seq", 0), *bodies]),
         bodies,
-        asked.all("SELECT * FROM seen"),
-        [each | {"key": rows.key_of(each["id"])} for each in invitations],
-        asked.all("SELECT * FROM daily_head"),
+        _sane(asked.all("SELECT * FROM seen"), _SEEN),
+        [each | {"key": rows.key_of(each["id"])} for each in _sane(invitations, _INVITATION_1)],
+        _sane(asked.all("SELECT * FROM daily_head"), _HEAD),
     )
 
 
@@ -144,6 +145,27 @@ def _tip(asked: _Asked, most: int) -> int:
     """The last written record, as the file says; the last that was found where that cannot be true."""
     last = asked.first("SELECT seq FROM tip").get("seq")
     return last if isinstance(last, int) and most <= last <= most + _BEYOND_MAX else most
+
+
+_MAYBE_INT, _MAYBE_STR = (int, NoneType), (str, NoneType)
+_Kinds = Mapping[str, tuple[type, ...]]
+_SEEN: _Kinds = {
+    **dict.fromkeys(("boot", "count", "button", "pressed_ms", "mono_ms"), (int,)),
+    **dict.fromkeys(("device", "host_boot"), (str,)),
+}
+_HEAD: _Kinds = {"day": (str,), "seq": (int,), "head": (str,)}
+_INVITATION_1: _Kinds = {
+    **dict.fromkeys(("n", "seconds", "opened_ms", "mono_ms", "service_number"), (int,)),
+    **dict.fromkeys(("synced", "closed_ms", "closed_mono_ms"), _MAYBE_INT),
+    **dict.fromkeys(("id", "window", "state", "host_boot"), (str,)),
+    **dict.fromkeys(("case_no", "clerk", "closed_boot", "press"), _MAYBE_STR),
+}
+_INVITATION: _Kinds = {**_INVITATION_1, "key": (str, bytes)}
+
+
+def _sane(found: list[dict[str, Any]], kinds: _Kinds) -> list[dict[str, Any]]:
+    """Those rows whose values are of the kinds that they have to be: a wrong bit makes a number nothing."""
+    return [row for row in found if all(isinstance(row.get(name), kind) for name, kind in kinds.items())]
 
 
 class _Asked:
