@@ -127,6 +127,9 @@ def damage(path: Path, agent: str) -> str:
     try:
         with closing(open_to_look(path, agent)) as db:
             return _inner_damage(db, path) if _version(db) else ""
+    except UnicodeDecodeError:
+        # What SQLite says of a damaged schema quotes it, and that is no text any more.
+        return "表结构损坏 / its schema is damaged"
     except sqlite3.DatabaseError as error:
         # A plain error, here where nothing is asked but our own tables: one of them is not there any more.
         if not is_damage(error) and getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR:

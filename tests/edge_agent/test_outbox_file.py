@@ -204,6 +204,16 @@ def test_an_open_invitation_is_asked_on(closed, opened):
     assert "answered" == box.invitation(an_id(1)).state
 
 
+def test_a_schema_that_is_no_text_any_more_is_damage(closed, opened):
+    """SQLite's own words about it cannot be read then. Red if only its errors are caught: the agent never starts."""
+    raw = closed.read_bytes()
+    closed.write_bytes(raw.replace(b"CREATE TABLE epoch(agent", b"CREATE T\xe9BLE epoch(agent", 1))
+    box = opened(closed)
+
+    assert box.set_aside is not None
+    assert 300 == len(presses(box))
+
+
 def test_a_damaged_file_is_set_aside_with_its_log(opened, tmp_path):
     """As it was: looking at it must not write the log into it. Red if the look may write, or the log stays behind."""
     running = opened(tmp_path / "running.db")
