@@ -12,6 +12,7 @@ import pytest
 from firmware_sim import broker as demo_broker
 from tests import brokers
 from tests.brokers import DEPLOYED, Mosquitto, Peer, make_certificates, mosquitto_or_skip
+from tests.collector.provinces import eventually
 
 pytestmark = pytest.mark.mosquitto
 
@@ -87,7 +88,8 @@ def test_a_wrong_password_over_tls_is_refused(deployed):
 
     assert "Not authorized" == stranger.connect()
     stranger.leave()
-    assert "not authorised" in deployed.said()
+    # Its log is a file that it writes a little later than its answer.
+    eventually(lambda: "not authorised" in deployed.said())
 
 
 def test_a_message_above_the_limit_costs_the_connection(deployed):

@@ -366,6 +366,7 @@ def test_it_serves_on_a_port_of_its_own(ledger, host):
     assert answer.getheader("Server") is None
     connection.close()
     server.close()
+    thread.join(10)  # or its complaint comes in the middle of the next test
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "999.1.1.1"])
