@@ -178,8 +178,7 @@ class Outbox:
             if not noted.rowcount:
                 return  # another program has been faster
             self._append_all([_Row("", False, encode_record(said)), *map(_row_of, found.bodies.values())], now_ms)
-            if self._row("SELECT 1 FROM invitation_row LIMIT 1") is None:
-                self._restore(found)
+            self._restore(found)
 
     def _restore(self, found: salvage.Salvaged) -> None:
         """The invitations and the presses seen of a damaged file, as far as they could be read."""
@@ -195,6 +194,8 @@ class Outbox:
                 "INSERT OR IGNORE INTO daily_head(day, epoch, seq, head) VALUES (?,?,?,?)",
                 (each["day"], each.get("epoch") or found.epoch, each["seq"], each["head"]),
             )
+        if self._row("SELECT 1 FROM invitation_row LIMIT 1") is not None:
+            return  # a later start: citizens have been asked since, and those of before are gone
         for each in found.invitations:
             closed = self._name(each["closed_boot"]) if each["closed_boot"] is not None else None
             kept = {name: each[name] for name in _INVITATION_KEPT}
