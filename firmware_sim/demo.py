@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,6 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -28,12 +26,11 @@ from typing import Any
 
 import click
 
-from firmware_sim.scenario import Fate, Truth
+from firmware_sim.scenario import Truth
+from firmware_sim.verdict import KEYS, PREFIX, at_province, in_ledger, of_fates, of_presses, reading, whole_lines
 
 AGENTS = ("hall-pc-1", "hall-pc-2")
 WINDOWS = ("1", "2", "3")
-PREFIX = "37"
-KEYS = ("very_satisfied", "satisfied", "basically_satisfied", "dissatisfied", "very_dissatisfied")
 PANEL_FAULTS = (
     "bounce:0.3,double:0.1,reboot:0.03,cable_out:0.03,split:0.05,glue:0.05,frame_lost:0.03,noise:0.05,"
     "ack_lost:0.05,ack_late:0.03,flip:0.001,byte_lost:0.0005"
@@ -284,7 +281,7 @@ token = "d-{self.seed}"
 
     def glance(self) -> dict[str, Any]:
         """The collector's figures and the panels' own; empty while the collector does not answer."""
-        truth = [json.loads(line)["what"] for line in _lines(self.folder / "truth.jsonl")]
+        truth = [json.loads(line)["what"] for line in whole_lines(self.folder / "truth.jsonl")]
         try:
             url = f"http://127.0.0.1:{self._read('collector.port')}/api/v1/summary"
             with urllib.request.urlopen(url, timeout=2) as answer:
@@ -305,7 +302,7 @@ token = "d-{self.seed}"
         }
 
     def _due(self) -> int:
-        with _reading(self.folder / "ledger.db") as db:
+        with reading(self.folder / "ledger.db") as db:
             number: int = db.execute("SELECT count(*) FROM rating WHERE state = 'due'").fetchone()[0]
         return number
 
@@ -313,7 +310,7 @@ token = "d-{self.seed}"
         """What the outboxes' own files hold: a health message may be older than they are."""
         total = 0
         for agent in AGENTS:
-            with _reading(self.folder / f"{agent}.db") as db:
+            with reading(self.folder / f"{agent}.db") as db:
                 total += db.execute("SELECT count(*) FROM record").fetchone()[0]
         return total
 
@@ -326,12 +323,12 @@ token = "d-{self.seed}"
 
     def figures(self, seconds: float) -> tuple[Figures, list[str]]:
         """The figures, and every mistake in words."""
-        truth = Truth.read(_lines(self.folder / "truth.jsonl"))
-        held = _at_province(self.folder / "province.jsonl")
-        here = _in_ledger(self.folder / "ledger.db")
+        truth = Truth.read(whole_lines(self.folder / "truth.jsonl"))
+        held = at_province(self.folder / "province.jsonl")
+        here = in_ledger(self.folder / "ledger.db")
         kept = sum(self._kept(agent) for agent in AGENTS)
         fates = truth.fates()
-        mistakes = [*_of_fates(fates, held, here), *_of_presses(truth, self.folder / "ledger.db")]
+        mistakes = [*of_fates(fates, held, here), *of_presses(truth, self.folder / "ledger.db")]
         known = {(f"{PREFIX}{fate.case_no}", fate.service_number) for fate in fates}
         mistakes += [f"invented: {case} 省平台有而从未邀请 / never invited" for case in held if case not in known]
         count = Counter(mistake.split(":")[0] for mistake in mistakes)
@@ -353,12 +350,12 @@ token = "d-{self.seed}"
 
     def notes(self) -> dict[str, Any]:
         """What a reader of the figures asks next: presses in all, those without a rating, and why some are parked."""
-        with _reading(self.folder / "ledger.db") as db:
+        with reading(self.folder / "ledger.db") as db:
             other = db.execute("SELECT count(*) FROM press WHERE fate NOT IN ('rated', 'duplicate')").fetchone()[0]
             parked = db.execute(
                 "SELECT reason, words, count(*) FROM rating WHERE state = 'parked' GROUP BY reason, words"
             ).fetchall()
-        made = len(Truth.read(_lines(self.folder / "truth.jsonl")).pressed())
+        made = len(Truth.read(whole_lines(self.folder / "truth.jsonl")).pressed())
         return {"made": made, "other": other, "parked": {(reason, words): count for reason, words, count in parked}}
 
     def _kept(self, agent: str) -> int:
@@ -526,91 +523,6 @@ def _report(figures: Figures, mistakes: list[str], verified: bool, notes: dict[s
     )
     for mistake in mistakes[:20]:
         click.echo(f"  ✗ {mistake}")
-
-
-# ---- the comparison
-
-Service = tuple[str, int]
-
-
-def _of_fates(
-    fates: list[Fate], held: dict[Service, list[int]], here: dict[Service, list[tuple[str, int]]]
-) -> list[str]:
-    """What is wrong with each case: at the province, or among the ratings that are parked or waiting."""
-    mistakes = []
-    for fate in fates:
-        at_province = held.get((f"{PREFIX}{fate.case_no}", fate.service_number), [])
-        stopped = [button for state, button in here.get((fate.case_no, fate.service_number), []) if state != "accepted"]
-        # A call whose answer was lost: the province has it, the ledger does not know yet. That is one rating, not two.
-        ratings = at_province or stopped
-        if at_province and stopped and at_province[0] != stopped[0]:
-            ratings = at_province + stopped
-        wrong = fate.mistake(ratings)
-        if wrong is not None:
-            mistakes.append(
-                f"{wrong} — {fate.window} {fate.case_no} ({', '.join(map(str, fate.presses)) or 'no press'})"
-            )
-    return mistakes
-
-
-def _of_presses(truth: Truth, ledger: Path) -> list[str]:
-    """Every thanked press is in the ledger once, whether it is a rating or not; nothing else is."""
-    with _reading(ledger) as db:
-        rows = db.execute("SELECT device, boot, count FROM press WHERE fate != 'duplicate'").fetchall()
-    times = Counter(tuple(row) for row in rows)
-    pressed, thanked = truth.pressed(), truth.thanked()
-    return [
-        *(f"lost: 已致谢而账本没有 / thanked, not in the ledger: {press}" for press in thanked if press not in times),
-        *(
-            f"invented: 账本有而从未按下 / in the ledger, never pressed: {press}"
-            for press in times
-            if press not in pressed
-        ),
-        *(f"doubled: 账本中两次 / twice in the ledger: {press}" for press, count in times.items() if count > 1),
-    ]
-
-
-def _at_province(journal: Path) -> dict[Service, list[int]]:
-    """Per case and service the buttons that the province's ratings stand for. The province counts 5 = best."""
-    held: dict[Service, list[int]] = {}
-    for line in _lines(journal):
-        row = json.loads(line)
-        if row["kind"] == "rating":
-            button = 6 - int(row["satisfaction"])
-            held.setdefault((row["projectNo"], int(row["serviceNumber"])), []).append(button)
-    return held
-
-
-def _in_ledger(path: Path) -> dict[Service, list[tuple[str, int]]]:
-    """Per case and service the state and button of the ledger's ratings."""
-    here: dict[Service, list[tuple[str, int]]] = {}
-    with _reading(path) as db:
-        for case_no, number, state, level in db.execute("SELECT case_no, service_number, state, level FROM rating"):
-            here.setdefault((case_no, number), []).append((state, KEYS.index(level) + 1))
-    return here
-
-
-class _reading:
-    """A SQLite file, for reading only, beside the program that owns it."""
-
-    def __init__(self, path: Path):
-        self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
-
-    def __enter__(self) -> sqlite3.Connection:
-        return self._db
-
-    def __exit__(self, *_: object) -> None:
-        self._db.close()
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """The whole lines of a file that somebody may be writing."""
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n"):
-                yield line
 
 
 def _device(agent: str, window: str) -> str:

@@ -2,7 +2,7 @@
 
 `Province` decides and remembers, without any I/O. `ProvinceDoor` is HTTP around it, `serve` a process around
 that. What it has accepted is the truth at the far end: each case and rating, exactly as decrypted, is a line
-of its journal before the answer leaves. It remembers in memory only, so a restart starts from nothing.
+of its journal before the answer leaves. A restart goes on from its journal, as a province would.
 """
 
 import json
@@ -372,6 +372,16 @@ class Province:
         with self._lock:
             return list(self._ratings.values())
 
+    def recall(self, row: dict[str, Any]) -> None:
+        """Know again what an earlier process wrote into the journal."""
+        record = {name: value for name, value in row.items() if name not in ("kind", "at_ms")}
+        key = record["projectNo"], record.get("serviceNumber", "")
+        with self._lock:
+            if row["kind"] == "case":
+                self._cases[key] = record
+            else:
+                self._ratings[key] = row
+
     # opening
 
     def _open(self, headers: Mapping[str, str], body: bytes) -> Opened:
@@ -650,6 +660,7 @@ def serve(province: Province, journal: Path | None = None, port: int = 0, port_f
     with ExitStack() as stack:
         try:
             if journal is not None:
+                _go_on(province, journal)
                 file = stack.enter_context(journal.open("a", encoding="utf-8"))
                 province.keep = lambda row: _append(file, row)
             door = ProvinceDoor(province, port)
@@ -660,6 +671,16 @@ def serve(province: Province, journal: Path | None = None, port: int = 0, port_f
             door.serve_forever()
         except KeyboardInterrupt:
             pass
+
+
+def _go_on(province: Province, journal: Path) -> None:
+    """Whoever was killed in the middle of a line has not answered for it: it goes."""
+    written = journal.read_bytes() if journal.exists() else b""
+    whole = written[: written.rfind(b"\n") + 1]
+    if whole != written:
+        journal.write_bytes(whole)
+    for line in whole.splitlines():
+        province.recall(json.loads(line))
 
 
 def _append(file: Any, row: dict[str, Any]) -> None:

@@ -1,0 +1,111 @@
+"""What a world came to, against the truth that its panels wrote down."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from collector.ledger import audit
+from firmware_sim.scenario import Fate, Truth
+from firmware_sim.verdict import at_province, in_ledger, of_fate, whole_lines
+
+from .world import AGENTS, PressKey, World, reading
+
+# Words with which a program may end by itself here: its disk was full or read-only, or the broker's files were.
+_EXPECTED = re.compile(
+    r"disk (is )?full|readonly database|disk I/O error|No space left|Read-only file system|unable to open database"
+    r"|打不开或写不了|另一个|写不了|attempt to write a readonly",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What happened, and every mistake in words."""
+
+    pressed: int
+    thanked: int
+    at_province: int
+    destroyed: int
+    """Presses that were in a file that somebody destroyed, and arrived nowhere."""
+    mistakes: list[str]
+
+
+def judged(world: World) -> Verdict:
+    """Of a world that is down, with its disks still there."""
+    truth = Truth.read(whole_lines(world.folder / "truth.jsonl"))
+    ledger = world.store_of("collector")
+    times = _times_in(ledger)
+    held, here = at_province(world.folder / "province.jsonl"), in_ledger(ledger)
+    thanked, pressed = truth.thanked(), truth.pressed()
+    missing = {press for press in thanked if press not in times}
+    mistakes = [
+        *(f"lost: 已致谢而账本没有 / thanked, not in the ledger: {press}" for press in missing - world.gone.presses),
+        *(f"invented: 从未按下 / never pressed: {press}" for press in times if press not in pressed),
+        *(f"doubled: 账本中两次 / twice in the ledger: {press}" for press, count in times.items() if count > 1),
+        *_of_fates(world, truth, held, here),
+        *_unnamed(world, ledger),
+        *_aside(world),
+        *(f"ended: {said} × {count}" for said, count in world.ends.items() if not _EXPECTED.search(said)),
+    ]
+    mistakes += [f"verify: {found}" for found in audit.verify(ledger).findings]
+    return Verdict(len(pressed), len(thanked), sum(map(len, held.values())), len(missing), mistakes)
+
+
+def _of_fates(world: World, truth: Truth, held: dict, here: dict) -> list[str]:
+    mistakes = []
+    for fate in truth.fates():
+        wrong = of_fate(fate, held, here)
+        if wrong is None or (wrong.startswith("lost") and _may_be_forgotten(world, fate)):
+            continue
+        mistakes.append(f"{wrong} — {fate.window} {fate.case_no} ({', '.join(map(str, fate.presses))})")
+    known = {fate.case_no for fate in truth.fates()}
+    mistakes += [f"invented: {case} 从未邀请 / never invited" for case, _ in held if case[2:] not in known]
+    return mistakes
+
+
+def _may_be_forgotten(world: World, fate: Fate) -> bool:
+    agent = fate.window.split("/")[0]
+    return any(
+        _key(press) in world.gone.presses
+        or any(who in ("", agent) and begin <= press.at_ms <= end for who, begin, end in world.gone.spans)
+        for press in fate.presses
+    )
+
+
+def _unnamed(world: World, ledger: Path) -> list[str]:
+    """What a restored ledger lacks has to be named: as a gap, or it came again."""
+    with reading(ledger) as db:
+        epochs = dict(db.execute("SELECT epoch, id FROM epoch"))
+        upto = dict(db.execute("SELECT epoch, upto FROM epoch"))
+        held = {(epoch, seq) for epoch, seq in db.execute("SELECT epoch_id, seq FROM record")}
+        gaps = db.execute("SELECT epoch_id, after, upto FROM gap").fetchall()
+    lacking = Counter(
+        epoch
+        for epoch, seq in world.gone.records
+        if (epochs.get(epoch), seq) not in held
+        and not any(number == epochs.get(epoch) and after < seq <= last for number, after, last in gaps)
+    )
+    return [
+        f"unnamed: {count} 条不在账本也不在缺口 / records neither in the ledger nor in a gap: {epoch}"
+        f" (账本到 / ledger up to {upto.get(epoch)})"
+        for epoch, count in lacking.items()
+    ]
+
+
+def _aside(world: World) -> list[str]:
+    """No disk was damaged here: nothing may be taken for damaged."""
+    found = [path for agent in AGENTS for path in world.store_of(agent).parent.glob("*.damaged-*")]
+    return [f"aside: 完好的存档被当成损坏 / a whole outbox was taken for damaged: {path.name}" for path in found]
+
+
+def _times_in(ledger: Path) -> Counter[PressKey]:
+    with reading(ledger) as db:
+        rows = db.execute("SELECT device, boot, count FROM press WHERE fate != 'duplicate'").fetchall()
+    return Counter(tuple(row) for row in rows)
+
+
+def _key(press) -> PressKey:
+    return press.device, press.boot, press.count
