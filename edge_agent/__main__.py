@@ -19,7 +19,7 @@ from . import clock
 from .config import DoorSettings, Settings, UplinkSettings, secret, tls_context
 from .lines import Line, lines_of
 from .outbox import Outbox
-from .outbox.file import OutboxMismatch, is_damage
+from .outbox.file import OutboxForked, OutboxMismatch, is_damage
 from .page import Page
 from .uplink import Broker, Uplink
 
@@ -107,7 +107,9 @@ def run(settings: Settings, folder: Path) -> None:
     halt()
     for thread in threads:
         thread.join()
-    if failures and is_damage(failures[0]):
+    if failures and isinstance(failures[0], OutboxForked):
+        outbox.condemn(clock.now().wall_ms, "forked")
+    elif failures and is_damage(failures[0]):
         outbox.condemn(clock.now().wall_ms)
     outbox.close()
     ended.set()

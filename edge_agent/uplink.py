@@ -35,6 +35,7 @@ from protocols.messages import (
 from protocols.ratings import Moment
 
 from .outbox import Outbox, OutboxFull, Settled
+from .outbox.file import OutboxForked
 
 log = logging.getLogger(__name__)
 
@@ -129,10 +130,7 @@ class Uplink:
     @property
     def alarm(self) -> str:
         """What a person has to look at, in words; empty when nothing."""
-        aside = [
-            f"存档曾损坏, 原件待查 / an outbox was damaged, look at {file.name}"
-            for file in self._outbox.damaged_files()
-        ]
+        aside = [_of_set_aside(file.name) for file in self._outbox.damaged_files()]
         return "; ".join([self._alarm, *aside] if self._alarm else aside)
 
     # ---- one turn of the loop
@@ -208,6 +206,10 @@ class Uplink:
                 f" {receipt.upto}, nothing was deleted"
             )
             log.error("%s", self._alarm)
+            # This file is an older copy, or another PC has the same one: only a new epoch goes on from here. But not
+            # one after the other, so that a collector gone wrong does not fill a disk with files.
+            if abs(self._now().wall_ms - self._outbox.forked_ms) >= _LOOK_AGAIN_MS:
+                raise OutboxForked(self._alarm)
             self._hold_until_ms = self._now().mono_ms + _LOOK_AGAIN_MS
         elif settled is Settled.DELETED:
             self._alarm = ""
@@ -345,6 +347,15 @@ class Uplink:
                 pass
         except BlockingIOError:
             pass  # empty
+
+
+def _of_set_aside(name: str) -> str:
+    if ".forked-" in name:
+        return (
+            "存档与中心账本不符, 已换新档继续: 恢复过旧备份? 两台电脑同名? / the outbox was an old copy, or another PC"
+            f" has the same name; work went on in a new one, look at {name}"
+        )
+    return f"存档曾损坏, 原件待查 / an outbox was damaged, look at {name}"
 
 
 def _no_delay(_client: Any, _userdata: Any, sock: Any) -> None:

@@ -13,6 +13,9 @@ from protocols.ratings import Rating, Unratable
 from ..directory import Directory, Key
 from ..normalize import normalize
 
+_SAME_MOMENT_MS = (
+    5_000  # two reports of one press, by one clock that nobody sets: a slow line, a device's cheap crystal
+)
 _SAME_PRESS_MS = 600_000  # two reports of one press, by the clocks of an agent before and after it was set up anew
 # What such a press means may still be found out. Word for word as in the index press_curable, or SQLite scans.
 _OPEN = "fate NOT IN ('rated', 'repeat', 'duplicate', 'unsolicited')"
@@ -173,17 +176,27 @@ def _closing(db: sqlite3.Connection, invitation: str | None) -> ClosingRecord | 
 def _is_duplicate(db: sqlite3.Connection, press: PressRecord) -> bool:
     """Whether this is a press that the ledger has, and not another one of a device that lost its counters."""
     rows = db.execute(
-        "SELECT invitation, pressed_ms FROM press WHERE device = ? AND boot = ? AND count = ? AND fate != 'duplicate'",
+        "SELECT body FROM press JOIN record USING (epoch_id, seq)"
+        " WHERE device = ? AND boot = ? AND count = ? AND fate != 'duplicate'",
         (press.device, press.boot, press.count),
     )
-    return any(
-        press.invitation == row["invitation"] is not None
-        or (
-            None in (press.invitation, row["invitation"])
-            and abs(press.pressed_ms - row["pressed_ms"]) <= _SAME_PRESS_MS
-        )
-        for row in rows
-    )
+    return any(_same_press(press, msgspec.json.decode(row["body"], type=PressRecord)) for row in rows)
+
+
+def _same_press(one: PressRecord, other: PressRecord) -> bool:
+    if one.invitation == other.invitation is not None:
+        return True
+    # Whatever invitation they name: an agent that was given an older copy of its file takes an earlier one for open.
+    if one.host_boot == other.host_boot and one.button == other.button:
+        age_ms = max(one.kept_ms - one.pressed_ms, other.kept_ms - other.pressed_ms)
+        if abs(_pressed_mono_ms(one) - _pressed_mono_ms(other)) <= _SAME_MOMENT_MS + age_ms // 100:
+            return True
+    unasked = None in (one.invitation, other.invitation)
+    return unasked and abs(one.pressed_ms - other.pressed_ms) <= _SAME_PRESS_MS
+
+
+def _pressed_mono_ms(press: PressRecord) -> int:
+    return press.mono_ms - (press.kept_ms - press.pressed_ms)
 
 
 def _once(rating: Rating) -> str:

@@ -90,7 +90,7 @@ class Settled(Enum):
 
     DELETED = "deleted"
     STALE = "stale"  # says nothing new, or speaks of another epoch
-    MISMATCH = "mismatch"  # the collector holds something else than we wrote: nothing is deleted, a person must look
+    MISMATCH = "mismatch"  # the collector holds something else than we wrote: nothing is deleted
 
 
 @dataclass(frozen=True)
@@ -212,18 +212,27 @@ class Outbox:
             if self._owned is not None:
                 self._owned.close()
 
-    def condemn(self, now_ms: int) -> None:
-        """Let go of a file that turned out to be damaged while it was used, and set it aside whole."""
+    def condemn(self, now_ms: int, why: str = "damaged") -> None:
+        """Let go of a file that turned out to be damaged, or forked, while it was used, and set it aside whole.
+
+        The next start begins a new epoch with all that waits in it.
+        """
         with self._lock:
             self._db.close()
             # Still ours: the next agent finds the place empty.
-            self.set_aside = outbox_file.put_aside(self.path, now_ms)
+            self.set_aside = outbox_file.put_aside(self.path, now_ms, why)
         self.close()
-        log.error("存档损坏, 已原样移至 / outbox is damaged, set aside whole: %s", self.set_aside)
+        log.error("存档不能再用 (%s), 已原样移至 / outbox set aside whole: %s", why, self.set_aside)
 
     def damaged_files(self) -> list[Path]:
         """The files that were ever set aside here and still wait for a person."""
         return outbox_file.put_aside_before(self.path)
+
+    @property
+    def forked_ms(self) -> int:
+        """When an outbox was last set aside here because the collector contradicted it; 0 if never."""
+        stamps = [file.name.rpartition(".forked-")[2] for file in self.damaged_files() if ".forked-" in file.name]
+        return max((int(stamp) for stamp in stamps if stamp.isdecimal()), default=0)
 
     def listen(self, listener: Callable[[str], None]) -> None:
         """Call `listener(window)` after each change on disk. It must not block."""

@@ -60,6 +60,10 @@ PRAGMA user_version = 2
 """
 
 
+class OutboxForked(Exception):
+    """The collector holds other records under our numbers: this file is an older copy, or two PCs have the same one."""
+
+
 class OutboxMismatch(Exception):
     """This file belongs to another agent, is used by one, was made by a newer program, or is no outbox at all."""
 
@@ -137,9 +141,9 @@ def damage(path: Path, agent: str) -> str:
         return str(error)
 
 
-def put_aside(path: Path, now_ms: int) -> Path:
-    """Give the file another name, with its log and all; that name."""
-    aside = path.with_name(f"{path.name}.damaged-{now_ms}")
+def put_aside(path: Path, now_ms: int, why: str = "damaged") -> Path:
+    """Give the file another name, with its log and all; that name. `why` is one of WHY."""
+    aside = path.with_name(f"{path.name}.{why}-{now_ms}")
     path.touch()  # where only a log is left: what is set aside has one name
     # The file itself goes first. Left behind alone it would pass for a whole one, some records ago.
     for suffix in ("", "-journal", "-wal", "-shm"):
@@ -149,9 +153,12 @@ def put_aside(path: Path, now_ms: int) -> Path:
     return aside
 
 
+WHY = ("damaged", "forked")
+
+
 def put_aside_before(path: Path) -> list[Path]:
-    """The damaged files that lie beside this one and wait for a person."""
-    found = path.parent.glob(f"{path.name}.damaged-*")
+    """The files that were put aside here and wait for a person."""
+    found = [file for why in WHY for file in path.parent.glob(f"{path.name}.{why}-*")]
     return sorted(file for file in found if not file.name.endswith(("-journal", "-wal", "-shm")))
 
 

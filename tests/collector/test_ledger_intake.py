@@ -401,10 +401,20 @@ def test_one_service_of_a_case_is_rated_once(ledger):
 
 def test_a_device_that_lost_its_counters_goes_on_rating(ledger):
     """The same press id in another invitation is another press."""
-    agent = Agent()
-    ledger.take(agent, agent.write(*rated(1), press(1, "i2"), closing("i2", "C2")))
+    agent, at_ms = Agent(), NOW_MS + 30_000
+    again = press(1, "i2", pressed_ms=at_ms, kept_ms=at_ms + 3, mono_ms=30_000)
+    ledger.take(agent, agent.write(*rated(1), again, closing("i2", "C2")))
 
     assert ["rated", "rated"] == ledger.fates()
+
+
+def test_a_resent_press_that_was_given_to_another_invitation_is_still_the_same_press(ledger):
+    """An agent with an older copy of its file takes the citizen before for the one who is asked. Red: rated twice."""
+    first, older = Agent(), Agent()
+    ledger.take(first, first.write(press(1, "i2"), closing("i2", "C2")))
+    ledger.take(older, older.write(press(1, "i1", kept_ms=NOW_MS + 1803, mono_ms=1800), closing("i1", "C1")))
+
+    assert ["rated", "duplicate"] == ledger.fates()
 
 
 def test_unsolicited_presses_never_become_ratings(opened):

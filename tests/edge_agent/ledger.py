@@ -9,12 +9,12 @@ BATCH, RECEIPT, STATUS, HEALTH = (topic(AGENT, kind) for kind in ("batch", "rece
 
 
 class Ledger(Peer):
-    """A collector that keeps a chain in memory and answers every batch with what it really holds."""
+    """A collector that keeps one epoch's chain in memory and answers every batch with what it really holds."""
 
     def __init__(self, broker: Mosquitto, answering: bool = True):
         super().__init__(broker, "collector")
         self.batches: list[Batch] = []
-        self.upto, self.head = 0, ""
+        self.epoch, self.upto, self.head = "", 0, ""
         self.answering = answering
 
     def __enter__(self) -> "Ledger":
@@ -30,6 +30,9 @@ class Ledger(Peer):
         self.batches.append(batch)
         if not self.answering:
             return
+        if self.epoch not in ("", batch.epoch):
+            self.upto, self.head = 0, ""
+        self.epoch = batch.epoch
         heads = chain.heads(bytes.fromhex(batch.prev), [bytes(body) for body in batch.records])
         if batch.first == self.upto + 1 and heads[-1].hex() == batch.head and self.head in ("", batch.prev):
             self.upto, self.head = self.upto + len(batch.records), batch.head

@@ -1,5 +1,6 @@
 """A whole agent between a panel and a broker: what it carries, how it ends, and what a killed one leaves."""
 
+import shutil
 import signal
 import socket
 import sqlite3
@@ -231,6 +232,44 @@ def test_damage_while_it_runs_ends_the_agent_and_the_next_one_runs(file, panel, 
 
     assert 1 == len(list(tmp_path.glob("outbox.db.damaged-*")))
     assert "Traceback" in said(file)
+
+
+@pytest.mark.mosquitto
+def test_an_older_copy_of_the_outbox_costs_no_press(file, panel, broker, tmp_path):
+    """Somebody restores an image of the PC: the ledger has more than it. Red if the agent waits for a person."""
+    file.write_text(settings(broker.port, broker.users[AGENT], str(tmp_path / "panel")), encoding="utf-8")
+    box = tmp_path / "outbox.db"
+    with Ledger(broker) as ledger:
+        ledger.subscribe(HEALTH)
+        press_once(file, panel, ledger, 1)
+        shutil.copy(box, tmp_path / "copy.db")
+        press_once(file, panel, ledger, 2)
+        (tmp_path / "copy.db").replace(box)
+        with agent(file) as process:
+            panel.press(3)
+            assert 1 == process.wait(10)
+        with agent(file):
+            panel.press(4)
+            assert until(lambda: buttons_kept(ledger) == [3, 4])
+
+    assert 1 == len(list(tmp_path.glob("outbox.db.forked-*")))
+
+
+def press_once(file, panel, ledger: Ledger, button: int) -> None:
+    """In a life of its own, and receipted when it ends."""
+    with agent(file) as process:
+        panel.press(button)
+        assert until(lambda: buttons_kept(ledger)[-1:] == [button])
+        assert until(lambda: healths(ledger)[-1].backlog == 0)
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+
+
+def buttons_kept(ledger: Ledger) -> list[int]:
+    """Of the presses in the epoch that was sent last."""
+    batches = [each for each in ledger.batches if each.epoch == ledger.batches[-1].epoch] if ledger.batches else []
+    records = [decode_record(bytes(body)) for batch in batches for body in batch.records]
+    return [record.button for record in records if isinstance(record, PressRecord)]
 
 
 def ruin(path: Path) -> None:

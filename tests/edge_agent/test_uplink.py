@@ -15,6 +15,7 @@ import pytest
 
 from edge_agent import clock
 from edge_agent.outbox import Outbox, OutboxFull
+from edge_agent.outbox.file import OutboxForked
 from edge_agent.uplink import Broker, Uplink
 from protocols.messages import (
     COLLECTOR_STATUS,
@@ -182,9 +183,10 @@ def test_a_collector_that_is_away_is_not_pestered(broker, box):
             assert time.monotonic() - started > 0.3
 
 
-def test_a_ledger_that_holds_something_else_deletes_nothing(broker, box):
-    """A person must look: the alarm is in health, in words, and goes with the receipt that fits. Red if it deletes."""
+def test_a_ledger_that_contradicts_again_and_again_deletes_nothing(broker, box):
+    """A new epoch has not helped: the alarm is in health, in words, and goes with the receipt that fits."""
     keep(box, at(0), press(1), press(2))
+    box.path.with_name(f"{box.path.name}.forked-{clock.now().wall_ms}").touch()
     with Ledger(broker, answering=False) as ledger, running(broker, box) as uplink:
         ledger.subscribe(HEALTH)
         assert until(lambda: ledger.batches)
@@ -192,12 +194,40 @@ def test_a_ledger_that_holds_something_else_deletes_nothing(broker, box):
         assert until(lambda: uplink.alarm)
 
         assert 2 == len(held(box))
-        assert until(lambda: alarms(ledger)[-1])
+        assert until(lambda: "第 1 条与本机不符" in alarms(ledger)[-1])
         assert "第 1 条与本机不符" in alarms(ledger)[-1]
         assert "the ledger differs from ours at record 1, nothing was deleted" in alarms(ledger)[-1]
         ledger.receipt(receipt_for(ledger.batches[0]))
-        assert until(lambda: not alarms(ledger)[-1])
+        assert until(lambda: "第 1 条" not in alarms(ledger)[-1])
+        assert "恢复过旧备份" in alarms(ledger)[-1]
         assert [] == held(box)
+
+
+def test_an_older_copy_of_the_outbox_is_not_used_on(broker, box):
+    """The ledger has records of ours that we do not: this file ends the loop, with all that is in it."""
+    keep(box, at(0), press(1))
+    stop, uplink = threading.Event(), an_uplink(broker, box)
+    with Ledger(broker, answering=False) as ledger:
+        failed = []
+        thread = threading.Thread(target=lambda: failed.append(_raised(lambda: uplink.run(stop))))
+        thread.start()
+        assert until(lambda: ledger.batches)
+        ledger.receipt(Receipt(box.epoch, 7, "0" * 64))
+        thread.join(10)
+        stop.set()
+    uplink._client.disconnect()
+    uplink.close()
+
+    assert [OutboxForked] == [type(error) for error in failed]
+    assert 1 == len(held(box))
+
+
+def _raised(work) -> BaseException | None:
+    try:
+        work()
+    except OutboxForked as error:
+        return error
+    return None
 
 
 def alarms(ledger: Ledger) -> list[str]:

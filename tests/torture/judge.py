@@ -13,10 +13,11 @@ from firmware_sim.verdict import at_province, in_ledger, of_fate, whole_lines
 
 from .world import AGENTS, PressKey, World, reading
 
-# Words with which a program may end by itself here: its disk was full or read-only, or the broker's files were.
+_SEEN_OUT_MS = 10_000  # whoever was asked before a file went may press for so long, and nobody knows of the question
+# Words with which a program may end by itself here: its disk was full or read-only, or its file is an older copy.
 _EXPECTED = re.compile(
     r"disk (is )?full|readonly database|disk I/O error|No space left|Read-only file system|unable to open database"
-    r"|打不开或写不了|另一个|写不了|attempt to write a readonly",
+    r"|打不开或写不了|另一个|写不了|attempt to write a readonly|OutboxForked",
     re.IGNORECASE,
 )
 
@@ -70,7 +71,9 @@ def _may_be_forgotten(world: World, fate: Fate) -> bool:
     agent = fate.window.split("/")[0]
     return any(
         _key(press) in world.gone.presses
-        or any(who in ("", agent) and begin <= press.at_ms <= end for who, begin, end in world.gone.spans)
+        or any(
+            who in ("", agent) and begin <= press.at_ms <= end + _SEEN_OUT_MS for who, begin, end in world.gone.spans
+        )
         for press in fate.presses
     )
 
