@@ -1,5 +1,5 @@
 # 两条命令 / two commands:  make demo   make test
-# 其余 / others:            make bench  make power  make rot  make fuzz  make vm-test  make lint  make clean
+# 其余 / others:            make bench  make torture  make power  make rot  make fuzz  make vm-test  make lint  make clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -10,6 +10,8 @@ SECONDS ?= 20
 FUZZ_SECONDS ?= 60
 STATES ?= 20000
 FLIPS ?= 10000
+MINUTES ?= 5
+KILLS ?= 0
 FAULTS  ?= 0
 SEED    ?= 7
 BROKER  ?= amqtt
@@ -17,7 +19,7 @@ JSON    ?=
 KEEP    ?=
 PYTEST_ARGS ?=
 
-.PHONY: demo test bench power rot fuzz mutations vm-test lint format setup mosquitto qemu clean
+.PHONY: demo test bench torture power rot fuzz mutations vm-test lint format setup mosquitto qemu clean
 
 # 一次繁忙的上午, 全部为独立进程 / a busy morning, every part a process of its own
 demo: $(READY)
@@ -40,6 +42,10 @@ power: $(READY)
 # 翻转存档中的任意一位 / turn any bit of an outbox round
 rot: $(READY)
 	@$(BIN)/python -m tests.power.rot --flips $(FLIPS) $(ROT_ARGS)
+
+# 真实进程, 一切都出错 / real processes, and everything goes wrong: MINUTES=60, KILLS=10000
+torture: $(READY) mosquitto
+	@$(BIN)/python -m tests.torture --minutes $(MINUTES) --kills $(KILLS) $(TORTURE_ARGS)
 
 bench: $(READY) mosquitto
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)

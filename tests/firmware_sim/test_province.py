@@ -796,6 +796,19 @@ def test_the_process_makes_its_keys_keeps_its_journal_and_stops_cleanly(tmp_path
     assert 0o600 == (tmp_path / "keys.json").stat().st_mode & 0o777
 
 
+def test_a_restart_goes_on_from_its_journal(tmp_path, says):
+    """A province does not forget; whoever was killed within a line has not answered for it. Red: rated twice."""
+    journal = tmp_path / "journal.jsonl"
+    rows = [{"kind": "case", "at_ms": 1, **case()}, {"kind": "rating", "at_ms": 2, **rating()}]
+    journal.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"kind": "rating", "proj', encoding="utf-8")
+    province = sim.Province(KEYS)
+    sim._go_on(province, journal)
+
+    assert {"cases": 1, "ratings": 1} == {name: province.state()[name] for name in ("cases", "ratings")}
+    assert sim.RATED_ALREADY in says(province, sim.RATING_PATH, rating())
+    assert rows == [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+
+
 def test_keys_are_made_once_and_read_ever_after(tmp_path):
     """A second start has the same keys; a spoilt file is refused, not replaced."""
     file = tmp_path / "keys.json"
