@@ -178,6 +178,7 @@ class Uplink:
         self._health_due_ms = moment.mono_ms + self._health_every_ms
         backlog = self._outbox.backlog()
         self._told_backlog = backlog.records
+        receipted, head = self._outbox.receipted()
         health = Health(
             at_ms=moment.wall_ms,
             epoch=self._outbox.epoch,
@@ -186,6 +187,8 @@ class Uplink:
             oldest_ms=backlog.oldest_ms,
             synced=moment.synced,
             alarm=self.alarm,
+            receipted=receipted,
+            head=head if receipted else "",
         )
         self._client.publish(topic(self._agent, "health"), encode(health), qos=0, retain=True)
 

@@ -219,6 +219,10 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     synced: bool | None = None
     alarm: str = ""
     """What a person has to look at, in words; empty when nothing."""
+    receipted: Count = 0
+    """The last record that the agent was told the ledger has, and let go of: a ledger that has less has lost it."""
+    head: str = ""
+    """The hash of that record."""
 
 
 Message = Batch | Receipt | AgentStatus | CollectorStatus | Health
@@ -272,6 +276,8 @@ def _wrong(message: Message) -> str:
         case Batch():
             return _wrong_batch(message)
         case Receipt():
+            return _wrong_place(message.epoch, message.head)
+        case Health() if message.receipted:
             return _wrong_place(message.epoch, message.head)
         case Health():
             return _wrong_epoch(message.epoch)

@@ -101,10 +101,7 @@ class Intake:
         epoch_id = held.id or _new_epoch(db, agent, batch.epoch, held.head, now_ms)
         if before > held.upto:
             # The agent has nothing older: what lies between is not to be had any more.
-            db.execute(
-                "INSERT INTO gap(epoch_id, after, upto, head, at_ms) VALUES (?,?,?,?,?)",
-                (epoch_id, held.upto, before, prev, now_ms),
-            )
+            _note_gap(db, agent, epoch_id, held.upto, before, prev, now_ms)
         self._keep(db, agent, epoch_id, before, bodies, heads, now_ms)
         _note_stretch(db, epoch_id, batch.epoch, before + 1, before + len(bodies), heads[-1], now_ms)
 
@@ -205,6 +202,7 @@ class Intake:
                 " ON CONFLICT(agent) DO UPDATE SET health = excluded.health, health_ms = excluded.health_ms",
                 (agent, msgspec.json.encode(health), now_ms),
             )
+            _note_receipted(db, agent, health, now_ms)
             _raise_counts(
                 db, [(agent, each.window, each.device, each.boot, each.count) for each in health.windows if each.device]
             )
@@ -258,6 +256,29 @@ def _new_epoch(db: sqlite3.Connection, agent: str, epoch: str, head: bytes, now_
     if number is None:
         raise sqlite3.IntegrityError("an epoch without a number")
     return number
+
+
+def _note_receipted(db: sqlite3.Connection, agent: str, health: Health, now_ms: int) -> None:
+    """Name what was receipted once and is not here: the agent has let go of it, and this ledger is an older one."""
+    try:
+        held = _held(db, agent, health.epoch)
+    except Fork:
+        return
+    if health.receipted > held.upto:
+        epoch_id = held.id or _new_epoch(db, agent, health.epoch, held.head, now_ms)
+        _note_gap(db, agent, epoch_id, held.upto, health.receipted, bytes.fromhex(health.head), now_ms)
+
+
+def _note_gap(
+    db: sqlite3.Connection, agent: str, epoch_id: int, after: int, upto: int, head: bytes, now_ms: int
+) -> None:
+    noted = db.execute(
+        "INSERT OR IGNORE INTO gap(epoch_id, after, upto, head, at_ms) VALUES (?,?,?,?,?)",
+        (epoch_id, after, upto, head, now_ms),
+    )
+    if noted.rowcount:
+        words = "账本缺代理已删的记录, 是否恢复过旧备份? / records that the agent has let go of are not in this ledger"
+        log.error("%s: %s #%s–%s", words, agent, after + 1, upto)
 
 
 def _note_stretch(

@@ -586,6 +586,11 @@ class Outbox:
             heads.append({"day": _day(tip["at_ms"]), **head})
         return heads
 
+    def receipted(self) -> tuple[int, str]:
+        """Number and hash (hex) of the last record that the collector has receipted; 0 if none."""
+        row = self._row("SELECT seq, head FROM receipted")
+        return row["seq"], row["head"].hex()
+
     def tip(self) -> tuple[int, str]:
         """Number and hash (hex) of the last record ever written."""
         row = self._row("SELECT seq, head FROM tip")

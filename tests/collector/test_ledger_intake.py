@@ -664,3 +664,28 @@ def test_a_press_from_before_leaves_its_invitation_to_the_next(ledger):
 
     assert ["undatable", "rated"] == ledger.fates()
     assert ["very_satisfied"] == [row["level"] for row in ledger.store.rows("SELECT level FROM rating")]
+
+
+def test_a_restored_ledger_names_what_it_lacks_as_soon_as_the_agent_says_where_it_is(ledger):
+    """The agent has nothing new to send: its health says how far it was receipted. Red if only a batch is looked at."""
+    agent = Agent()
+    agent.write(press(1), press(2), press(3))
+    batch = agent.batch(1, 3)
+    health = Health(at_ms=1, epoch=agent.epoch, windows=[], receipted=3, head=batch.head)
+    ledger.intake.note_health(agent.name, health, NOW_MS)
+    ledger.intake.note_health(agent.name, health, NOW_MS + 1)
+
+    assert [(0, 3, NOW_MS)] == [tuple(row) for row in ledger.store.rows("SELECT after, upto, at_ms FROM gap")]
+    ledger.take(agent, agent.write(press(4)))
+    assert [4] == [row["seq"] for row in ledger.store.rows("SELECT seq FROM record")]
+    assert [] == audit.verify(ledger.store.path).findings
+
+
+def test_a_health_that_says_what_the_ledger_has_names_nothing(ledger):
+    """As it is nearly always."""
+    agent = Agent()
+    ledger.take(agent, agent.write(press(1), press(2)))
+    health = Health(at_ms=1, epoch=agent.epoch, windows=[], receipted=1, head="0" * 64)
+    ledger.intake.note_health(agent.name, health, NOW_MS)
+
+    assert [] == ledger.store.rows("SELECT * FROM gap")
