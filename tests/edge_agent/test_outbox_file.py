@@ -10,9 +10,10 @@ from random import Random
 
 import pytest
 
-from edge_agent.outbox import Outbox, OutboxFull
+from edge_agent.outbox import Outbox, OutboxFull, rows
 from edge_agent.outbox.file import OutboxMismatch, is_damage
 from edge_agent.outbox.log import log_is_cut
+from edge_agent.outbox.writer import Writer
 from protocols.messages import SalvageRecord, decode_record
 
 from .hall import AGENT, an_id, answers, at, drain, held, invitation, keep, look, power_cut, press, presses
@@ -158,7 +159,7 @@ def test_what_can_be_read_of_a_damaged_file_goes_on_its_way(closed, opened, dama
 
 def test_a_salvage_that_was_broken_off_is_made_at_the_next_start(closed, opened, monkeypatch):
     """The power goes after the file was set aside, or the disk is full: nothing is forgotten. Red if tried once."""
-    monkeypatch.setattr("edge_agent.outbox.salvage.shutil.copyfile", no_room)
+    monkeypatch.setattr("edge_agent.outbox.salvage._second_name", no_room)
     page_of_noise(closed)
     with closing(opened(closed)) as box:
         assert box.set_aside is not None
@@ -177,7 +178,7 @@ def test_a_full_disk_does_not_keep_the_agent_from_starting(closed, opened, monke
         raise OutboxFull("no room")
 
     page_of_noise(closed)
-    monkeypatch.setattr(Outbox, "_append_all", full)
+    monkeypatch.setattr(Writer, "append", full)
     with closing(opened(closed)) as box:
         assert [] == held(box)
     monkeypatch.undo()
@@ -474,11 +475,17 @@ def test_a_damaged_one_of_the_first_form_is_set_aside_and_salvaged(tmp_path, ope
 
 
 def by_another_agent(file: Path) -> None:
-    change(file, "UPDATE epoch SET agent = 'hall-pc-2'")
+    with closing(sqlite3.connect(file)) as db:
+        [epoch, created_ms] = db.execute("SELECT epoch, created_ms FROM epoch").fetchone()
+        db.execute(
+            "UPDATE epoch SET agent = 'hall-pc-3', sum = ?", (rows.sum_of_row("epoch", "hall-pc-3", epoch, created_ms),)
+        )
+        db.commit()
 
 
 def by_a_newer_program(file: Path) -> None:
-    change(file, "PRAGMA user_version = 3")
+    change(file, "PRAGMA user_version = 4")
+    change(file, f"PRAGMA application_id = {0x48520004}")
 
 
 def by_another_program(file: Path) -> None:
