@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from protocols.errors import BadMessage
-from protocols.messages import ClosingRecord, PressRecord, SalvageRecord, decode_record, encode_record
+from protocols.messages import ClosingRecord, PressRecord, Record, SalvageRecord, decode_record, encode_record
 
 from . import look, rows, salvage
 from .file import is_long
+from .invitations import Kept
+from .seen import SeenPress
 from .writer import New, OutboxFull, Writer
 
 log = logging.getLogger(__name__)
@@ -73,9 +75,10 @@ class Rescue:
 
     def _begun(self, damaged: Path, now_ms: int) -> None:
         with salvage.reading(damaged, self._agent) as found:
-            seen = list(islice(found.seen(), _LATEST))
+            latest = found.latest()
+            seen = _with_the_latest(list(islice(found.seen(), _LATEST)), latest)
             invitations = list(islice(found.invitations(), _LATEST))
-            asked = {kept.id: kept for kept in (*invitations, *found.invitations("state = 'open'"))}
+            asked = {kept.id: _as_of(kept, latest) for kept in (*invitations, *found.invitations("state = 'open'"))}
             heads, rescued = list(found.heads()), list(found.rescued())
             with self._writer.transaction():
                 self._note(damaged.name, now_ms, (each.id for each in seen), (each.n for each in invitations))
@@ -184,6 +187,43 @@ class Rescue:
 
 class _Stopped(Exception):
     """The program ends; the next start goes on."""
+
+
+def _with_the_latest(seen: list[SeenPress], latest: Mapping[int, Record]) -> list[SeenPress]:
+    """Also those that only their own records speak of."""
+    known = {(each.device, each.boot, each.counted, each.button) for each in seen}
+    return [
+        *seen,
+        *(
+            SeenPress(
+                seq,
+                press.device,
+                press.boot,
+                press.count,
+                press.button,
+                press.pressed_ms,
+                press.mono_ms - (press.kept_ms - press.pressed_ms),
+                press.host_boot,
+            )
+            for seq, press in latest.items()
+            if isinstance(press, PressRecord) and (press.device, press.boot, press.count, press.button) not in known
+        ),
+    ]
+
+
+def _as_of(kept: Kept, latest: Mapping[int, Record]) -> Kept:
+    """This invitation after these records: one that was answered must not be asked again."""
+    for record in latest.values():
+        if isinstance(record, PressRecord) and record.invitation == kept.id and kept.press is None:
+            kept = kept._replace(press=str(record.press))
+        if isinstance(record, ClosingRecord) and record.invitation == kept.id and kept.state == "open":
+            kept = kept._replace(
+                state=record.outcome,
+                closed_ms=record.closed_ms,
+                closed_mono_ms=record.mono_ms,
+                closed_boot=record.host_boot,
+            )
+    return kept
 
 
 def _slices(found: Iterable[Any]) -> Iterator[list[Any]]:

@@ -14,13 +14,15 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 from protocols import chain
+from protocols.errors import BadMessage
+from protocols.messages import Record, decode_record
 
 from . import rows
 from .invitations import Kept
@@ -65,9 +67,8 @@ def reading(path: Path, agent: str = "") -> Iterator[Damaged]:
         # What SQLite is asked it is asked with a log of its own, a wrong bit turned back, and without leave to write.
         copy = Path(folder) / path.name
         _second_name(path, copy)
-        if log_of(path).exists():
-            log_of(copy).write_bytes(healed(log_of(path).read_bytes()))
-        with closing(_Pages(copy)) as pages:  # first: SQLite throws a log away that has no file
+        with closing(_Pages(copy, path)) as pages:  # first: SQLite throws a log away that has no file
+            log_of(copy).write_bytes(pages.log)
             yield Damaged(_Asked(copy), pages, agent)
 
 
@@ -142,6 +143,17 @@ class Damaged:
             if row["whole"] == 1 and self._holds("rescued", row, _RESCUED):
                 yield row["file"]
 
+    def latest(self) -> dict[int, Record]:
+        """The records of its log: what happened last, also where SQLite does not read the log to its end."""
+        said: dict[int, Record] = {}
+        for _, page in self._pages.of_the_log() if self._form > 1 else ():
+            for _, seq, row, stated in _rows_in(page, self._pages):
+                body = rows.unpacked(seq, row, stated)
+                if body is not None:
+                    with suppress(BadMessage):
+                        said[seq] = decode_record(body)
+        return dict(sorted(said.items()))
+
     def records(self, pause: Callable[[], None] = lambda: None) -> Records:
         """Look for them; `pause` is called after each bit of work."""
         if self._form == 1:
@@ -180,13 +192,14 @@ class Damaged:
     # ---- what it says of itself
 
     def _epoch(self, agent: str) -> str:
-        row = self._asked.first(f"SELECT CAST(agent AS BLOB) AS agent, epoch, created_ms, {self._sum} FROM epoch")
-        epoch = row.get("epoch")
-        if self._form < 3 or not isinstance(epoch, str):
-            return epoch if isinstance(epoch, str) else ""
+        values = f"CAST(agent AS BLOB) AS agent, CAST(epoch AS BLOB) AS epoch, created_ms, {self._sum}"
+        row = self._asked.first(f"SELECT {values} FROM epoch")
+        epoch = row.get("epoch") or b""
+        if self._form < 3:
+            return epoch.decode(errors="replace")
         # Exactly, or not at all: losses would be looked for under a name that nobody knows.
         agent = agent or (row["agent"] or b"").decode(errors="replace")
-        for each in _turned(epoch.encode()):
+        for each in _turned(epoch) if row else ():
             turned = each.decode(errors="replace")
             if rows.holds("epoch", (agent, turned, row["created_ms"], row["sum"])):
                 return turned
@@ -330,13 +343,13 @@ class _Asked:
 class _Pages:
     """The pages of the file and of its log, also those that are not valid any more."""
 
-    def __init__(self, path: Path):
-        log = log_of(path)
+    def __init__(self, path: Path, damaged: Path):
+        log = log_of(damaged)
         self._file: bytes | mmap.mmap = b""
         if path.stat().st_size:
             with path.open("rb") as file:  # of a hall's month without a broker that is more than goes into memory
                 self._file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._log = log.read_bytes() if log.exists() else b""
+        self.log = healed(log.read_bytes(), self._file) if log.exists() else b""
 
     def close(self) -> None:
         if isinstance(self._file, mmap.mmap):
@@ -346,8 +359,11 @@ class _Pages:
         """Each with its place."""
         for at in range(0, len(self._file), _PAGE):
             yield at, self._file[at : at + _PAGE]
-        for at in range(HEADER + FRAME_HEADER, len(self._log), FRAME_HEADER + _PAGE):
-            yield len(self._file) + at, self._log[at : at + _PAGE]
+        yield from self.of_the_log()
+
+    def of_the_log(self) -> Iterator[tuple[int, bytes]]:
+        for at in range(HEADER + FRAME_HEADER, len(self.log), FRAME_HEADER + _PAGE):
+            yield len(self._file) + at, self.log[at : at + _PAGE]
 
     def around(self, place: int) -> tuple[bytes, int]:
         """The page in which this place lies, and where in it."""
@@ -355,14 +371,14 @@ class _Pages:
             return self._file[place - place % _PAGE : place - place % _PAGE + _PAGE], place % _PAGE
         place -= len(self._file)
         within = (place - HEADER - FRAME_HEADER) % (FRAME_HEADER + _PAGE)
-        return self._log[place - within : place - within + _PAGE], within
+        return self.log[place - within : place - within + _PAGE], within
 
     def numbered(self, number: int) -> Iterator[bytes]:
         """Every version of this page, the newest first."""
-        frames = range(HEADER, len(self._log), FRAME_HEADER + _PAGE)
+        frames = range(HEADER, len(self.log), FRAME_HEADER + _PAGE)
         for at in reversed(frames):
-            if int.from_bytes(self._log[at : at + 4], "big") == number:
-                yield self._log[at + FRAME_HEADER : at + FRAME_HEADER + _PAGE]
+            if int.from_bytes(self.log[at : at + 4], "big") == number:
+                yield self.log[at + FRAME_HEADER : at + FRAME_HEADER + _PAGE]
         if 0 < number <= len(self._file) // _PAGE:
             yield self._file[(number - 1) * _PAGE : number * _PAGE]
 

@@ -1,5 +1,6 @@
 """A bit turns round: a short, seeded part of what `python -m tests.power.rot` does, and that it can fail."""
 
+from edge_agent.outbox import look
 from edge_agent.outbox.rescue import Rescue
 
 from . import rot
@@ -21,6 +22,13 @@ def test_without_the_salvage_the_rig_sees_records_lost(tmp_path, monkeypatch):
     monkeypatch.setattr(Rescue, "begin", lambda *_: None)
 
     assert any("lost and not named" in each.wrong for each in rot.rotted(SEED, FLIPS, tmp_path))
+
+
+def test_without_the_sums_the_rig_sees_rows_altered(tmp_path, monkeypatch):
+    """An invitation or a press seen that is not what was written, and nobody noticed."""
+    monkeypatch.setattr(look, "_sums", lambda *_: iter(()))
+
+    assert any("nobody noticed" in each.wrong for each in rot.rotted(SEED, 400, tmp_path))
 
 
 def test_a_flip_can_be_made_again(tmp_path):
