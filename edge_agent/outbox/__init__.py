@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -53,6 +55,12 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 ANY_INVITATION = "*"
+_DELETED_AT_ONCE = 250  # records: a millisecond of the disk, for which a press may have to wait
+_LOOKED_AT_ONCE = (
+    64  # rows: half a millisecond's work, and then the same ten times over for whatever else there is to do
+)
+_LOOK_PAUSE_S = 0.005
+_LOOKS_SAID = 2_000  # looks: a line in the log for each hundred thousand rows
 _HEAD = ("day", "epoch", "seq", "head")
 _NOTED_MAX = 10  # presses of one read that get a line each; more is a device that gives back what it had stored
 
@@ -104,7 +112,11 @@ class Outbox:
         self._listeners: list[Callable[[str], None]] = []
         # Before the look: whoever else has it may be writing, and a file in use must not be set aside.
         self._owned = outbox_file.own(path) if sole else None
+        self._long = False
+        """Whether it was too long to be looked through when it was opened."""
         self._db = outbox_file.open_to_look(path, agent) if look_only else self._opened(now_ms)
+        self._reader = outbox_file.open_beside(path)
+        self._out = threading.Lock()  # for the reader, and what was read with it
         pages = max_megabytes * 1_000_000 // self._value("PRAGMA page_size")
         # With a bound of our own an insert fails before the disk is full, and deleting still works.
         self._db.execute(f"PRAGMA max_page_count = {pages}")
@@ -125,6 +137,7 @@ class Outbox:
         if damage:
             self.set_aside = outbox_file.put_aside(self.path, now_ms)
             log.error("存档损坏, 已原样移至 / outbox was damaged, set aside whole: %s (%s)", self.set_aside, damage)
+        self._long = self.path.exists() and outbox_file.is_long(self.path)
         return outbox_file.open_to_write(self.path, self.agent, now_ms)
 
     @property
@@ -132,16 +145,35 @@ class Outbox:
         """Whether the last attempt to write something down failed for want of room."""
         return self._writer.full
 
+    def after_start(self, stop: threading.Event) -> None:
+        """What a start does not wait for, in small pieces beside the work, until it is done or `stop`: the rest of long
+        files that were set aside, and the look through a long one. sqlite3.DatabaseError if that finds it damaged."""
+        self._rescue.finish(reversed(self.damaged_files()), stop)
+        if not self._long or stop.is_set():
+            return
+        log.info("存档较长, 边工作边检查 / the outbox is long, looked through beside the work: %s", self.path)
+        with closing(outbox_file.open_beside(self.path)) as db:
+            for number, wrong in enumerate(look.wrong(db, outbox_file.FORM, _LOOKED_AT_ONCE), 1):
+                if wrong:
+                    raise sqlite3.DatabaseError(f"{self.path}: {wrong}")
+                if number % _LOOKS_SAID == 0:
+                    log.info("存档已检查 %s 行 / rows of the outbox looked through", number * _LOOKED_AT_ONCE)
+                if stop.wait(_LOOK_PAUSE_S):
+                    return
+        log.info("存档完好 / the outbox is whole: %s", self.path)
+
     def close(self) -> None:
         """Let go of the file."""
-        with self._lock:
+        with self._lock, self._out:
+            self._reader.close()
             self._db.close()
             if self._owned is not None:
                 self._owned.close()
 
     def condemn(self, now_ms: int) -> None:
         """Let go of a file that turned out to be damaged while it was used, and set it aside whole."""
-        with self._lock:
+        with self._lock, self._out:
+            self._reader.close()
             self._db.close()
             # Still ours: the next agent finds the place empty.
             self.set_aside = outbox_file.put_aside(self.path, now_ms)
@@ -175,7 +207,7 @@ class Outbox:
             if known != ANY_INVITATION and known != self.open_id(window):
                 return None
             records: list[PressRecord | ClosingRecord] = []
-            first = rows.tip(self._db).seq + 1
+            first = self._writer.tip().seq + 1
             for press in presses:
                 records += self._understood(first + len(records), window, profile, press, moment)
             if records:
@@ -292,21 +324,23 @@ class Outbox:
 
         sqlite3.DatabaseError if they are not what was written.
         """
-        with self._lock, look.one_view(self._db):
-            done, tip = rows.receipted(self._db), rows.tip(self._db)
-            found = self._db.execute(
-                f"{look.RECORDS} WHERE seq > ? ORDER BY seq LIMIT ?", (done.seq, RECORDS_MAX)
-            ).fetchall()
-        if done.seq == tip.seq:
-            return None
-        first = done.seq + 1
-        # The collector would take what was changed for what was written: it has to be known here.
-        bodies = _fitting(self._bodies(found, first))
-        last = first + len(bodies) - 1
-        head = chain.heads(done.head, bodies)[-1] if bodies else b""
-        if not bodies or (last == tip.seq and head != tip.head):
-            raise self._broken(first)
-        self._head_at = (last, head)
+        # Read beside the writer: a press must not wait while a thousand records are unpacked.
+        with self._out:
+            with look.one_view(self._reader):
+                done, tip = rows.receipted(self._reader), rows.tip(self._reader)
+                found = self._reader.execute(
+                    f"{look.RECORDS} WHERE seq > ? ORDER BY seq LIMIT ?", (done.seq, RECORDS_MAX)
+                ).fetchall()
+            if done.seq == tip.seq:
+                return None
+            first = done.seq + 1
+            # The collector would take what was changed for what was written: it has to be known here.
+            bodies = _fitting(self._bodies(found, first))
+            last = first + len(bodies) - 1
+            head = chain.heads(done.head, bodies)[-1] if bodies else b""
+            if not bodies or (last == tip.seq and head != tip.head):
+                raise self._broken(first)
+            self._head_at = (last, head)
         return batch_of(self.epoch, first, done.head, head, bodies, oldest=first)
 
     def _bodies(self, found: Iterable[Any], first: int) -> Iterator[bytes]:
@@ -345,22 +379,33 @@ class Outbox:
             head = self._hash_at(receipt.upto)
             if head is None or head.hex() != receipt.head:
                 return Settled.MISMATCH
+            tip = self._writer.tip()
             gone = self._db.execute(
                 "SELECT name.text, -count(*) FROM record JOIN name ON name.n = window"
-                " WHERE seq <= ? AND press = 1 GROUP BY window",
-                (receipt.upto,),
+                " WHERE seq > ? AND seq <= ? AND press = 1 GROUP BY window",
+                (tip.done, receipt.upto),
             ).fetchall()
-            self._db.execute("DELETE FROM record WHERE seq <= ?", (receipt.upto,))
             rows.put_receipted(self._db, rows.Receipted(receipt.upto, head))
-            tip = rows.tip(self._db)
             rows.put_tip(self._db, tip._replace(waiting=added(tip.waiting, dict(gone)), done=receipt.upto))
+        # What is receipted is nobody's any more, whether it is still there or not: a press waits for a few at most.
+        while self._delete_some(receipt.upto):
+            pass
         return Settled.DELETED
+
+    def _delete_some(self, upto: int) -> bool:
+        with self._writer.transaction():
+            first = self._value("SELECT min(seq) FROM record")
+            if first is None or first > upto:
+                return False
+            last = min(upto, first + _DELETED_AT_ONCE - 1)
+            self._db.execute("DELETE FROM record WHERE seq <= ?", (last,))
+            return bool(last < upto)
 
     def backlog(self) -> Backlog:
         """How much is not receipted."""
         with self._lock:
             records = rows.tip(self._db).seq - rows.receipted(self._db).seq
-            oldest = self._row(f"{look.RECORDS} ORDER BY seq LIMIT 1")
+            oldest = self._row(f"{look.RECORDS} WHERE seq > ? ORDER BY seq LIMIT 1", (rows.receipted(self._db).seq,))
         if oldest is None:
             return Backlog(records, None)
         [body] = self._bodies([oldest], oldest["seq"])

@@ -17,10 +17,11 @@ from protocols import chain
 from . import look, rows, upgrade
 from .log import log_of, stays_cut
 
-_FORM = 3
+FORM = 3
 _MARK = 0x48520000  # with the form it is noted as application_id, beside user_version: one wrong bit in either shows
 _TABLES = {"epoch", "tip", "receipted", "record"}  # of every form
-LOOK_BYTES = 8_000_000  # above it a look at all of it would keep a hall waiting at start; it is made beside the work
+# Half a second's work: of a longer file a look would keep a hall waiting at start, and is made beside the work.
+LOOK_BYTES = 4_000_000
 _BUSY_S = 10.0  # another look, or another agent by mistake, holds the file for milliseconds
 
 # What is in a sum: rows.py. What body and sum of a record hold: there too; its hash follows from the receipted head and
@@ -60,8 +61,8 @@ CREATE TABLE rescued(
 CREATE TABLE daily_head(
     day TEXT NOT NULL, epoch TEXT NOT NULL, seq INTEGER NOT NULL, head TEXT NOT NULL, sum BLOB NOT NULL,
     PRIMARY KEY(day, epoch));
-PRAGMA application_id = {_MARK + _FORM};
-PRAGMA user_version = {_FORM}
+PRAGMA application_id = {_MARK + FORM};
+PRAGMA user_version = {FORM}
 """
 
 
@@ -97,6 +98,8 @@ def open_to_write(path: Path, agent: str, now_ms: int) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         # FULL, not NORMAL: in WAL mode NORMAL may forget the last commits when the power goes.
         db.execute("PRAGMA synchronous = FULL")
+        # A log that grew while somebody read for long is cut again: each start reads all of it.
+        db.execute(f"PRAGMA journal_size_limit = {LOOK_BYTES}")
         _begin(db, path, agent, now_ms)
         _check_owner(db, path, agent)
     except BaseException:
@@ -114,6 +117,14 @@ def open_to_look(path: Path, agent: str) -> sqlite3.Connection:
     except BaseException:
         db.close()
         raise
+    return db
+
+
+def open_beside(path: Path) -> sqlite3.Connection:
+    """To read what the writer of this process has written, in any thread and without holding it up."""
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=_BUSY_S)
+    db.row_factory = sqlite3.Row
     return db
 
 
@@ -225,13 +236,13 @@ def _form(db: sqlite3.Connection, path: Path) -> int:
     """Which form of ours it has, 0 before it is begun. OutboxMismatch if it is none of those that this program knows;
     sqlite3.DatabaseError if what says so is damaged."""
     version, mark = (db.execute(f"PRAGMA {noted}").fetchone()[0] for noted in ("user_version", "application_id"))
-    if (mark, version) in ((0, 1), (0, 2), (_MARK + _FORM, _FORM)):
+    if (mark, version) in ((0, 1), (0, 2), (_MARK + FORM, FORM)):
         return int(version)
     tables = {name for [name] in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables and not version and not mark:
         return 0
-    newer = version > _FORM and mark != _MARK + _FORM and mark & ~0xFFFF == _MARK
-    if newer or (version > _FORM and not tables >= _TABLES):
+    newer = version > FORM and mark != _MARK + FORM and mark & ~0xFFFF == _MARK
+    if newer or (version > FORM and not tables >= _TABLES):
         raise OutboxMismatch(f"{path}: 由更新的程序写成 / written by a newer program (form {version})")
     if not tables >= _TABLES:
         raise OutboxMismatch(f"{path}: 不是代理的存档 / is no outbox but another program's database")

@@ -120,11 +120,13 @@ class Damaged:
             3: "SELECT * FROM invitation_row",
         }[self._form] + f" NOT INDEXED WHERE {where}"
         for row in self._asked.all(sql, "n"):
-            closed_as = self._names_of(row["closed_host"]) if row["closed_host"] is not None else [None]
-            for host, closed in ((host, closed) for host in self._names_of(row["host"]) for closed in closed_as):
+            # A wrong bit in the schema renames a column.
+            hosts, ended = self._names_of(row.get("host")), row.get("closed_host")
+            closed_as = self._names_of(ended) if ended is not None else [None]
+            for host, closed in ((host, closed) for host in hosts for closed in closed_as):
                 values = {**row, "host_boot": host, "closed_boot": closed}
                 if self._form > 1:
-                    values["id"] = rows.id_of(row["key"])
+                    values["id"] = rows.id_of(row.get("key"))
                 if self._holds("invitation", values, _INVITATION):
                     yield Kept._make(values[name] for name in Kept._fields)
                     break
@@ -140,7 +142,7 @@ class Damaged:
         """The names of the damaged files that it had taken over."""
         older = "SELECT rowid AS n, file, at_ms, 1 AS whole, NULL AS sum FROM rescued"
         for row in self._asked.all("SELECT * FROM rescued" if self._form == 3 else older, ""):
-            if row["whole"] == 1 and self._holds("rescued", row, _RESCUED):
+            if row.get("whole") == 1 and self._holds("rescued", row, _RESCUED):
                 yield row["file"]
 
     def latest(self) -> dict[int, Record]:
@@ -198,7 +200,7 @@ class Damaged:
         if self._form < 3:
             return epoch.decode(errors="replace")
         # Exactly, or not at all: losses would be looked for under a name that nobody knows.
-        agent = agent or (row["agent"] or b"").decode(errors="replace")
+        agent = agent or (row.get("agent") or b"").decode(errors="replace")
         for each in _turned(epoch) if row else ():
             turned = each.decode(errors="replace")
             if rows.holds("epoch", (agent, turned, row["created_ms"], row["sum"])):

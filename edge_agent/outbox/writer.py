@@ -49,6 +49,7 @@ class Writer:
         self.invitations = Invitations(db, self._name)
         self.seen = Seen(db, self._name)
         self._names: dict[str, int] = {}
+        self._tip: rows.Tip | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -58,12 +59,12 @@ class Writer:
             try:
                 self.db.execute("BEGIN IMMEDIATE")
                 # What was known before may be changed now, and what is read within is undone with the rest if it fails.
-                self.invitations.forget()
+                self._forget()
                 yield
-                self.invitations.forget()
+                self._forget()
                 self.db.execute("COMMIT")
             except BaseException as error:
-                self.invitations.forget()
+                self._forget()
                 self._names.clear()
                 if self.db.in_transaction:
                     self.db.execute("ROLLBACK")
@@ -73,9 +74,15 @@ class Writer:
             # A transaction that wrote nothing does not show that there is room again.
             self.full = self.full and self.db.total_changes == before
 
+    def tip(self) -> rows.Tip:
+        """Within a transaction: the last record of the chain."""
+        if self._tip is None:
+            self._tip = rows.tip(self.db)
+        return self._tip
+
     def append(self, records: Sequence[New], now_ms: int) -> None:
         """Within a transaction: the next records of the chain."""
-        tip = rows.tip(self.db)
+        tip = self.tip()
         if tip.seq and tip.at_ms // DAY_MS < now_ms // DAY_MS:
             self.put_head(day_of(tip.at_ms), self.epoch, tip.seq, tip.head.hex())
         hashes = chain.heads(tip.head, [record.body for record in records])
@@ -95,7 +102,8 @@ class Writer:
         )
         last = first + len(records) - 1
         waiting = added(tip.waiting, Counter(each.window for each in records if each.press))
-        rows.put_tip(self.db, rows.Tip(last, hashes[-1], now_ms, waiting, tip.done))
+        self._tip = rows.Tip(last, hashes[-1], now_ms, waiting, tip.done)
+        rows.put_tip(self.db, self._tip)
         self.seen.trim(first, last)
 
     def put_head(self, day: str, epoch: str, seq: int, head: str) -> None:
@@ -105,6 +113,10 @@ class Writer:
             "INSERT OR REPLACE INTO daily_head(day, epoch, seq, head, sum) VALUES (?,?,?,?,?)",
             (*kept, rows.sum_of_row("daily_head", *kept)),
         )
+
+    def _forget(self) -> None:
+        self.invitations.forget()
+        self._tip = None
 
     def _name(self, text: str) -> int:
         """The number of this window or start of the PC; given the first time that it is seen."""

@@ -45,8 +45,8 @@ MUTATIONS = (
     Mutation(
         "records go only when they are receipted",
         "edge_agent/outbox/__init__.py",
-        '"DELETE FROM record WHERE seq <= ?", (receipt.upto,)',
-        '"DELETE FROM record WHERE seq <= ?", (receipt.upto + 2,)',
+        "last = min(upto, first + _DELETED_AT_ONCE - 1)",
+        "last = min(upto, first + _DELETED_AT_ONCE - 1) + 2",
     ),
     Mutation(
         "a press belongs to the invitation that was open when the button went down",
@@ -129,8 +129,8 @@ MUTATIONS = (
     Mutation(
         "a form that is noted in two ways is damage",
         "edge_agent/outbox/file.py",
-        "if (mark, version) in ((0, 1), (0, 2), (_MARK + _FORM, _FORM)):",
-        "if version in (1, 2, _FORM):",
+        "if (mark, version) in ((0, 1), (0, 2), (_MARK + FORM, FORM)):",
+        "if version in (1, 2, FORM):",
     ),
     Mutation(
         "an agent's name that does not meet its sum is damage",
