@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -26,12 +27,15 @@ from .uplink import Broker, Uplink
 log = logging.getLogger(__name__)
 
 _STOPPED = "代理已停止 / agent stopped: %s"
+_TURN_S = 0.0005  # Python's threads change this often: a press takes twenty turns, and must not wait for each while a
+# month's backlog is sent or looked through
 _STOP_S = 1.8  # from the signal to the end; a supervisor and a person wait two seconds gladly
 
 
 def run(settings: Settings, folder: Path) -> None:
     """Run the agent until SIGTERM or SIGINT. Files in the settings are relative to `folder`."""
     started = clock.now()
+    sys.setswitchinterval(_TURN_S)
     broker = _broker(settings.uplink, folder)
     outbox = _outbox(settings, folder, started.wall_ms)
     lines = lines_of(settings.windows, folder, outbox, started)
@@ -90,14 +94,19 @@ def run(settings: Settings, folder: Path) -> None:
     def carrier(line: Line) -> Callable[[], None]:
         return lambda: line.carry(clock.now, stop)
 
+    def after_start() -> None:
+        outbox.after_start(stop)
+        stop.wait()  # done is not the end
+
     signal.signal(signal.SIGTERM, lambda *_: halt())
     signal.signal(signal.SIGINT, lambda *_: halt())
     threads = [loop(line.name, carrier(line)) for line in lines]
     # The door is not waited for at the end: whoever listens to a stream there may do so for minutes.
     pages = {line.windows[0].id: line.link for line in lines if isinstance(line.link, Page)}
     doors = [loop("door", _door(settings, settings.door, folder, outbox, pages))] if settings.door is not None else []
+    later = loop("after start", after_start)
     threading.Thread(target=end_all_the_same, name="end", daemon=True).start()
-    for thread in threads + doors:
+    for thread in [*threads, *doors, later]:
         thread.start()
     log.info("代理已启动 / agent started: %s, epoch %s", settings.agent, outbox.epoch)
     try:
@@ -107,6 +116,7 @@ def run(settings: Settings, folder: Path) -> None:
     halt()
     for thread in threads:
         thread.join()
+    later.join(_STOP_S)  # what it may still be at reads beside everything else
     if failures and isinstance(failures[0], OutboxForked):
         outbox.condemn(clock.now().wall_ms, "forked")
     elif failures and is_damage(failures[0]):

@@ -23,7 +23,7 @@ from .doctor.desk import learn, monitor, record, replay
 from .link import resolve
 from .outbox import Outbox
 from .outbox.file import OutboxMismatch
-from .outbox.salvage import ranges, salvaged
+from .outbox.salvage import reading
 from .ports import NoMatch
 
 CONFIG = click.option(
@@ -159,17 +159,18 @@ def salvage(file: Path) -> None:
     if not file.exists():
         _give_up(f"{file}: 没有这个文件 / no such file")
     try:
-        found = salvaged(file)
+        with reading(file) as damaged:
+            records = damaged.records()
+            for seq, body in records.after(records.done):
+                click.echo(json.dumps({"seq": seq, "body": json.loads(body)}, ensure_ascii=False))
+            names = ", ".join(f"{first}–{last}" for first, last in records.lost) or "无 / none"
+            click.echo(
+                f"纪元 / epoch {damaged.epoch or '读不出 / not readable'}; 已上交至 / receipted up to {records.done};"
+                f" 读出 / read {len(records)}; 读不出 / not readable: {names}",
+                err=True,
+            )
     except OSError as error:
         _give_up(f"{file}: 读不出, 旁边要有放一份副本的空间 / cannot be read, there has to be room for a copy: {error}")
-    for seq, body in found.bodies.items():
-        click.echo(json.dumps({"seq": seq, "body": json.loads(body)}, ensure_ascii=False))
-    names = ", ".join(f"{first}–{last}" for first, last in ranges(found.lost)) or "无 / none"
-    click.echo(
-        f"纪元 / epoch {found.epoch or '读不出 / not readable'}; 已上交至 / receipted up to {found.done};"
-        f" 读出 / read {len(found.bodies)}; 读不出 / not readable: {names}",
-        err=True,
-    )
 
 
 main.add_command(ports)

@@ -9,54 +9,60 @@ import errno
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from protocols import chain
 
-from . import rows, upgrade
+from . import look, rows, upgrade
 from .log import log_of, stays_cut
 
-_VERSION = 2
-_QUICK_CHECK_BYTES = 200_000_000  # above it a look would keep a hall waiting at start; each batch is checked as it goes
+FORM = 3
+_MARK = 0x48520000  # with the form it is noted as application_id, beside user_version: one wrong bit in either shows
+_TABLES = {"epoch", "tip", "receipted", "record"}  # of every form
+# Half a second's work: of a longer file a look would keep a hall waiting at start, and is made beside the work.
+LOOK_BYTES = 4_000_000
 _BUSY_S = 10.0  # another look, or another agent by mistake, holds the file for milliseconds
 
-_SCHEMA = """
-CREATE TABLE epoch(agent TEXT NOT NULL, epoch TEXT NOT NULL, created_ms INTEGER NOT NULL);
--- The last record ever written with the presses that wait (JSON, by window), and the last one that was receipted.
--- `done` says the same as `receipted`: no single page may decide what has been let go of.
+# What is in a sum: rows.py. What body and sum of a record hold: there too; its hash follows from the receipted head and
+# the records since. `done` says the same as `receipted`: no single page may decide what has been let go of. Names that
+# many rows have are kept once each: a hall's outage of a month has a million rows. Left joins: a row whose name is lost
+# must be seen, and its sum fails. Daily heads are the hall's own evidence, kept for good, by the end of each day (UTC).
+_SCHEMA = f"""
+CREATE TABLE epoch(agent TEXT NOT NULL, epoch TEXT NOT NULL, created_ms INTEGER NOT NULL, sum BLOB NOT NULL);
 CREATE TABLE tip(
-    seq INTEGER NOT NULL, head BLOB NOT NULL, at_ms INTEGER NOT NULL, waiting TEXT NOT NULL, done INTEGER NOT NULL);
-CREATE TABLE receipted(seq INTEGER NOT NULL, head BLOB NOT NULL);
--- Names that many rows have, once each: a hall's outage of a month has a million rows.
+    seq INTEGER NOT NULL, head BLOB NOT NULL, at_ms INTEGER NOT NULL, waiting TEXT NOT NULL, done INTEGER NOT NULL,
+    sum BLOB NOT NULL);
+CREATE TABLE receipted(seq INTEGER NOT NULL, head BLOB NOT NULL, sum BLOB NOT NULL);
 CREATE TABLE name(n INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
--- rows.py says what body and sum hold. Its hash follows from the receipted head and the records since.
 CREATE TABLE record(
     seq INTEGER PRIMARY KEY, window INTEGER NOT NULL, press INTEGER NOT NULL, body BLOB NOT NULL, sum BLOB NOT NULL);
 CREATE TABLE seen_row(
     id INTEGER PRIMARY KEY, device TEXT NOT NULL, boot INTEGER NOT NULL, count INTEGER NOT NULL,
-    button INTEGER NOT NULL, pressed_ms INTEGER NOT NULL, mono_ms INTEGER NOT NULL, host INTEGER NOT NULL);
+    button INTEGER NOT NULL, pressed_ms INTEGER NOT NULL, mono_ms INTEGER NOT NULL, host INTEGER NOT NULL,
+    sum BLOB NOT NULL);
 CREATE INDEX seen_press ON seen_row(device, boot, count);
-CREATE VIEW seen AS SELECT seen_row.*, name.text AS host_boot FROM seen_row JOIN name ON name.n = host;
+CREATE VIEW seen AS SELECT seen_row.*, name.text AS host_boot FROM seen_row LEFT JOIN name ON name.n = host;
 CREATE TABLE invitation_row(
     n INTEGER PRIMARY KEY, key NOT NULL UNIQUE, window TEXT NOT NULL, state TEXT NOT NULL,
     seconds INTEGER NOT NULL, opened_ms INTEGER NOT NULL, mono_ms INTEGER NOT NULL, host INTEGER NOT NULL,
     synced INTEGER, case_no TEXT, service_number INTEGER NOT NULL, clerk TEXT, closed_ms INTEGER,
-    closed_mono_ms INTEGER, closed_host INTEGER, press TEXT);
+    closed_mono_ms INTEGER, closed_host INTEGER, press TEXT, sum BLOB NOT NULL);
 CREATE INDEX invitation_window ON invitation_row(window, n);
 CREATE VIEW invitation AS SELECT invitation_row.*, CASE typeof(key) WHEN 'text' THEN key ELSE
         lower(substr(hex(key), 1, 8) || '-' || substr(hex(key), 9, 4) || '-' || substr(hex(key), 13, 4) || '-'
             || substr(hex(key), 17, 4) || '-' || substr(hex(key), 21)) END AS id,
         host.text AS host_boot, closed.text AS closed_boot
-    FROM invitation_row JOIN name AS host ON host.n = host LEFT JOIN name AS closed ON closed.n = closed_host;
+    FROM invitation_row LEFT JOIN name AS host ON host.n = host LEFT JOIN name AS closed ON closed.n = closed_host;
 CREATE UNIQUE INDEX invitation_open ON invitation_row(window) WHERE state = 'open';
--- The damaged files whose records were taken over.
-CREATE TABLE rescued(file TEXT PRIMARY KEY, at_ms INTEGER NOT NULL);
--- The hall's own evidence: the head at the end of each day (UTC), kept for good.
+CREATE TABLE rescued(
+    n INTEGER PRIMARY KEY, file TEXT NOT NULL UNIQUE, at_ms INTEGER NOT NULL, seen INTEGER NOT NULL,
+    invitations INTEGER NOT NULL, upto INTEGER NOT NULL, whole INTEGER NOT NULL, sum BLOB NOT NULL);
 CREATE TABLE daily_head(
-    day TEXT NOT NULL, epoch TEXT NOT NULL, seq INTEGER NOT NULL, head TEXT NOT NULL, PRIMARY KEY(day, epoch));
-PRAGMA user_version = 2
+    day TEXT NOT NULL, epoch TEXT NOT NULL, seq INTEGER NOT NULL, head TEXT NOT NULL, sum BLOB NOT NULL,
+    PRIMARY KEY(day, epoch));
+PRAGMA application_id = {_MARK + FORM};
+PRAGMA user_version = {FORM}
 """
 
 
@@ -96,7 +102,9 @@ def open_to_write(path: Path, agent: str, now_ms: int) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         # FULL, not NORMAL: in WAL mode NORMAL may forget the last commits when the power goes.
         db.execute("PRAGMA synchronous = FULL")
-        _begin(db, agent, now_ms)
+        # A log that grew while somebody read for long is cut again: each start reads all of it.
+        db.execute(f"PRAGMA journal_size_limit = {LOOK_BYTES}")
+        _begin(db, path, agent, now_ms)
         _check_owner(db, path, agent)
     except BaseException:
         db.close()
@@ -116,6 +124,14 @@ def open_to_look(path: Path, agent: str) -> sqlite3.Connection:
     return db
 
 
+def open_beside(path: Path) -> sqlite3.Connection:
+    """To read what the writer of this process has written, in any thread and without holding it up."""
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=_BUSY_S)
+    db.row_factory = sqlite3.Row
+    return db
+
+
 def damage(path: Path, agent: str) -> str:
     """Why this file cannot be trusted; empty if it can, or is not there yet. OutboxMismatch if it is not ours.
 
@@ -130,7 +146,9 @@ def damage(path: Path, agent: str) -> str:
         return "日志损坏 / its log is damaged"
     try:
         with closing(open_to_look(path, agent)) as db:
-            return _inner_damage(db, path) if _version(db) else ""
+            form = _form(db, path)
+            # Beside the work if it is long: each row that is used is checked as it is read.
+            return next(filter(None, look.wrong(db, form)), "") if form and not is_long(path) else ""
     except UnicodeDecodeError:
         # What SQLite says of a damaged schema quotes it, and that is no text any more.
         return "表结构损坏 / its schema is damaged"
@@ -139,6 +157,11 @@ def damage(path: Path, agent: str) -> str:
         if not is_damage(error) and getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR:
             raise
         return str(error)
+
+
+def is_long(path: Path) -> bool:
+    """Whether a look at the whole file is too long for a start."""
+    return path.stat().st_size > LOOK_BYTES
 
 
 def put_aside(path: Path, now_ms: int, why: str = "damaged") -> Path:
@@ -171,66 +194,66 @@ def is_damage(error: BaseException) -> bool:
     return code is None or (code & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def first_break(db: sqlite3.Connection) -> int | None:
-    """The number of the first record whose hash does not follow from the one before; None if the chain holds."""
-    with one_view(db):
-        done = db.execute("SELECT seq, head FROM receipted").fetchone()
-        tip = db.execute("SELECT seq, head, done FROM tip").fetchone()
-        seq, head = int(done["seq"]), bytes(done["head"])
-        if tip["done"] != seq:
-            return seq
-        for row in db.execute("SELECT seq, body, sum FROM record ORDER BY seq"):
-            body = rows.unpacked(row["seq"], row["body"], row["sum"])
-            if row["seq"] != seq + 1 or body is None:
-                return int(row["seq"])
-            seq, head = row["seq"], chain.link(head, body)
-    return None if (tip["seq"], tip["head"]) == (seq, head) else int(tip["seq"])
-
-
-@contextmanager
-def one_view(db: sqlite3.Connection) -> Iterator[None]:
-    """All that is read inside is of one moment, whoever else writes meanwhile."""
-    db.execute("BEGIN")
-    try:
-        yield
-    finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-
-
 # ---- begun, and whose it is
 
 
-def _begin(db: sqlite3.Connection, agent: str, now_ms: int) -> None:
+def _begin(db: sqlite3.Connection, path: Path, agent: str, now_ms: int) -> None:
     # All or nothing: a crash in here leaves an empty file, which is begun again.
     db.execute("BEGIN IMMEDIATE")
-    if _version(db) == 1:
-        upgrade.from_1(db, _SCHEMA)
-    elif _version(db) == 0:
-        epoch = str(uuid.uuid4())
-        head = chain.genesis(agent, epoch)
-        for statement in _SCHEMA.split(";"):
-            db.execute(statement)
-        db.execute("INSERT INTO epoch VALUES (?,?,?)", (agent, epoch, now_ms))
-        db.execute("INSERT INTO tip VALUES (0,?,0,'{}',0)", (head,))
-        db.execute("INSERT INTO receipted VALUES (0,?)", (head,))
+    match _form(db, path):
+        case 1 | 2 as form:
+            upgrade.upgraded(db, form, _SCHEMA)
+        case 0:
+            _begun(db, agent, now_ms)
     db.execute("COMMIT")
 
 
+def _begun(db: sqlite3.Connection, agent: str, now_ms: int) -> None:
+    epoch = str(uuid.uuid4())
+    head = chain.genesis(agent, epoch)
+    for statement in _SCHEMA.split(";"):
+        db.execute(statement)
+    for table, values in {
+        "epoch": (agent, epoch, now_ms),
+        "tip": rows.Tip(0, head, 0, "{}", 0),
+        "receipted": rows.Receipted(0, head),
+    }.items():
+        places = ",".join("?" * (len(values) + 1))
+        db.execute(f"INSERT INTO {table} VALUES ({places})", (*values, rows.sum_of_row(table, *values)))
+
+
 def _check_owner(db: sqlite3.Connection, path: Path, agent: str) -> None:
-    version = _version(db)
-    if version == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        raise OutboxMismatch(f"{path}: 不是代理的存档 / is no outbox but another program's database")
-    if version > _VERSION:
-        raise OutboxMismatch(f"{path}: 由更新的程序写成 / written by a newer program (version {version})")
-    owner = db.execute("SELECT agent FROM epoch").fetchone() if version else None
-    if owner is not None and owner["agent"] != agent:
-        other = owner["agent"]
+    """OutboxMismatch if it is another's; sqlite3.DatabaseError if that cannot be told for damage."""
+    form = _form(db, path)
+    found = "agent, x'', 0, x''" if form < 3 else "CAST(agent AS BLOB), epoch, created_ms, sum"  # it may be no text
+    row = db.execute(f"SELECT {found} FROM epoch").fetchone() if form else None
+    if row is None:
+        return
+    raw, epoch, created_ms, stated = row
+    other = raw if isinstance(raw, str) else raw.decode(errors="replace")
+    meant = form < 3 or rows.holds("epoch", (other, epoch, created_ms, stated))
+    ours = rows.sum_of_row("epoch", agent, epoch, created_ms) == stated
+    if other != agent and not ours:
         raise OutboxMismatch(f"{path}: 属于 {other}, 不是 {agent} / belongs to {other}, not to {agent}")
+    if not meant:
+        raise sqlite3.DatabaseError("表 epoch 损坏 / table epoch is damaged")
 
 
-def _version(db: sqlite3.Connection) -> int:
-    return int(db.execute("PRAGMA user_version").fetchone()[0])
+def _form(db: sqlite3.Connection, path: Path) -> int:
+    """Which form of ours it has, 0 before it is begun. OutboxMismatch if it is none of those that this program knows;
+    sqlite3.DatabaseError if what says so is damaged."""
+    version, mark = (db.execute(f"PRAGMA {noted}").fetchone()[0] for noted in ("user_version", "application_id"))
+    if (mark, version) in ((0, 1), (0, 2), (_MARK + FORM, FORM)):
+        return int(version)
+    tables = {name for [name] in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables and not version and not mark:
+        return 0
+    newer = version > FORM and mark != _MARK + FORM and mark & ~0xFFFF == _MARK
+    if newer or (version > FORM and not tables >= _TABLES):
+        raise OutboxMismatch(f"{path}: 由更新的程序写成 / written by a newer program (form {version})")
+    if not tables >= _TABLES:
+        raise OutboxMismatch(f"{path}: 不是代理的存档 / is no outbox but another program's database")
+    raise sqlite3.DatabaseError("版本号损坏 / the version is damaged")
 
 
 # ---- what can be wrong with it
@@ -245,16 +268,3 @@ def _undo_half_begun(path: Path) -> None:
             except sqlite3.DatabaseError as error:
                 if not is_damage(error):
                     raise
-
-
-def _inner_damage(db: sqlite3.Connection, path: Path) -> str:
-    for table in ("epoch", "tip", "receipted"):
-        if db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] != 1:
-            return f"表 {table} 缺行 / table {table} lost its row"
-    if path.stat().st_size > _QUICK_CHECK_BYTES:
-        return ""
-    found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
-    if found != "ok":
-        return found
-    broken = upgrade.first_break_1(db) if _version(db) == 1 else first_break(db)
-    return "" if broken is None else f"哈希链在第 {broken} 条断裂 / the chain is broken at record {broken}"

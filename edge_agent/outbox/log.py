@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 import time
 from collections.abc import Iterator
@@ -49,24 +50,55 @@ def log_is_cut(log: bytes) -> bool:
     wrong = _Wrong.first(log)
     if wrong is None:
         return False
-    if wrong.turned() is not None:
+    if any(wrong.turned()):
         return True
     # What was written behind it goes on from its checksum: as it stands there, or as it would be.
     return any(wrong.commits_behind(start) > 1 for start in (_stated(wrong.frame), wrong.computed))
 
 
-def healed(log: bytes) -> bytes:
-    """The same with a single wrong bit turned back, where that makes it right; else as it is."""
+def healed(log: bytes, file: bytes | mmap.mmap = b"") -> bytes:
+    """The same with a single wrong bit turned back, where that makes it right; else as it is. `file` is the database
+    that it belongs to.
+
+    Of the upper bits of a word the checksum does not tell which word it was. A page changes little from one version to
+    the next: the bit is where it stands out against the versions before and after.
+    """
     if len(log) < HEADER:
         return log
     if not _header_holds(log[:HEADER]):
         head = next((each for each in _turned_anywhere(log[:HEADER]) if _header_holds(each)), log[:HEADER])
         return head + log[HEADER:]
     wrong = _Wrong.first(log)
-    frame = wrong.turned() if wrong is not None else None
-    if wrong is None or frame is None:
+    frames = list(wrong.turned()) if wrong is not None else []
+    if wrong is None or not frames:
         return log
+    frame = frames[0] if len(frames) == 1 else _likeliest(wrong, frames, file)
     return log[: wrong.at] + frame + log[wrong.at + len(frame) :]
+
+
+def _likeliest(wrong: _Wrong, frames: list[bytes], file: bytes | mmap.mmap) -> bytes:
+    """The one of these frames that is most like the other versions of its page."""
+    # A page's number and the size of the file are small: if one is not, the bit is there.
+    for frame in frames:
+        if frame[:8] != wrong.frame[:8] and len(wrong.log) + len(file) < int.from_bytes(
+            max(wrong.frame[:4], wrong.frame[4:8]), "big"
+        ):
+            return frame
+    data = [frame for frame in frames if frame[:8] == wrong.frame[:8]] or frames
+    others = wrong.others(file)
+
+    def alike(frame: bytes) -> int:
+        return sum(
+            (other[at] == frame[at]) - (other[at] == wrong.frame[at])
+            for at in _differing(frame, wrong.frame)
+            for other in others
+        )
+
+    return max(data, key=alike)
+
+
+def _differing(one: bytes, other: bytes) -> Iterator[int]:
+    return (at for at in range(FRAME_HEADER, len(one)) if one[at] != other[at])
 
 
 def _header_holds(head: bytes) -> bool:
@@ -123,20 +155,35 @@ class _Wrong:
             commits += frame[4:8] != b"\0\0\0\0"
         return commits
 
-    def turned(self) -> bytes | None:
-        """The frame with one bit turned round, if that makes it right."""
+    def turned(self) -> Iterator[bytes]:
+        """The frame with one bit turned round, each way that makes it right."""
         frame, stated = self.frame, _stated(self.frame)
         if stated == self.computed:
-            return _with(frame, 8, self.salts) if _bits(_salts(frame), self.salts) == 1 else None
-        if _salts(frame) != self.salts:
-            return None
-        if _bits(stated, self.computed) == 1:
-            return _with(frame, 16, self.computed)
-        return self._turned_in_its_data(
-            ((stated[0] - self.computed[0]) & _WORD, (stated[1] - self.computed[1]) & _WORD)
-        )
+            if _bits(_salts(frame), self.salts) == 1:
+                yield _with(frame, 8, self.salts)
+        elif _salts(frame) == self.salts:
+            if _bits(stated, self.computed) == 1:
+                yield _with(frame, 16, self.computed)
+            missing = (stated[0] - self.computed[0]) & _WORD, (stated[1] - self.computed[1]) & _WORD
+            yield from self._turned_in_its_data(missing)
 
-    def _turned_in_its_data(self, missing: Pair) -> bytes | None:
+    def others(self, file: bytes | mmap.mmap) -> list[bytes]:
+        """The page's other versions, each where a frame has it: the one before, and the one after."""
+        number, before, after = self.frame[:4], b"", b""
+        for at in range(HEADER, len(self.log) - self.size + 1, self.size):
+            if self.log[at : at + 4] == number and self.log[at + 8 : at + 16] == self.log[16:24]:
+                frame = self.log[at : at + self.size]
+                if at < self.at:
+                    before = frame
+                elif at > self.at:
+                    after = frame
+                    break
+        page, first = self.size - FRAME_HEADER, int.from_bytes(number, "big") - 1
+        if not before and 0 <= first < len(file) // page:
+            before = bytes(FRAME_HEADER) + bytes(file[first * page : (first + 1) * page])
+        return [frame for frame in (before, after) if frame]
+
+    def _turned_in_its_data(self, missing: Pair) -> Iterator[bytes]:
         data = _summed(self.frame)
         words = struct.unpack(f"{self.order}{len(data) // 4}I", data)
         # What a word adds to both sums, from the last pair of words to the first.
@@ -148,9 +195,8 @@ class _Wrong:
                     if (turned * first & _WORD, turned * second & _WORD) == missing:
                         right = [*words[:place], words[place] ^ 1 << bit, *words[place + 1 :]]
                         summed = struct.pack(f"{self.order}{len(right)}I", *right)
-                        return summed[:8] + self.frame[8:FRAME_HEADER] + summed[8:]
+                        yield summed[:8] + self.frame[8:FRAME_HEADER] + summed[8:]
             even, odd = _carried(even), _carried(odd)
-        return None
 
 
 def _with(frame: bytes, at: int, pair: Pair) -> bytes:

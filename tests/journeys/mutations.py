@@ -16,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 JOURNEYS = (
+    "tests/edge_agent/test_outbox_sums.py",
     "tests/edge_agent/test_cable.py",
     "tests/edge_agent/test_polled.py",
     "tests/journeys/test_late_bytes.py",
@@ -44,14 +45,14 @@ MUTATIONS = (
     Mutation(
         "records go only when they are receipted",
         "edge_agent/outbox/__init__.py",
-        '"DELETE FROM record WHERE seq <= ?", (receipt.upto,)',
-        '"DELETE FROM record WHERE seq <= ?", (receipt.upto + 2,)',
+        "last = min(upto, first + _DELETED_AT_ONCE - 1)",
+        "last = min(upto, first + _DELETED_AT_ONCE - 1) + 2",
     ),
     Mutation(
         "a press belongs to the invitation that was open when the button went down",
-        "edge_agent/outbox/__init__.py",
-        "begun = next((row for row in found if _since_opened_ms(row, moment) >= press.age_ms), None)",
-        "begun = next((row for row in found if _since_opened_ms(row, moment) >= 0), None)",
+        "edge_agent/outbox/invitations.py",
+        "begun = next((kept for kept in found if kept.since_opened_ms(moment) >= press.age_ms), None)",
+        "begun = next((kept for kept in found if kept.since_opened_ms(moment) >= 0), None)",
     ),
     Mutation(
         "bytes that may have waited are not understood",
@@ -79,8 +80,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a press that may be from before its invitation answers none",
-        "edge_agent/outbox/__init__.py",
-        "if _since_opened_ms(begun, moment) >= press.age_ms + press.unsure_ms:",
+        "edge_agent/outbox/invitations.py",
+        "if begun.since_opened_ms(moment) >= press.age_ms + press.unsure_ms:",
         "if True:",
     ),
     Mutation(
@@ -100,6 +101,48 @@ MUTATIONS = (
         "edge_agent/polled.py",
         "return  # not on disk: the panel keeps it too",
         "pass",
+    ),
+    Mutation(
+        "an invitation whose row was altered is not used",
+        "edge_agent/outbox/invitations.py",
+        'yield Kept._make(rows.checked("invitation", row))',
+        "yield Kept._make(row[:-1])",
+    ),
+    Mutation(
+        "a press is not taken for one that was altered",
+        "edge_agent/outbox/seen.py",
+        'found_as_asked = (rows.checked("seen", (row[0], *asked, *row[4:])) for row in found)',
+        "found_as_asked = (row[:-1] for row in found)",
+    ),
+    Mutation(
+        "a start looks at the sum of every row",
+        "edge_agent/outbox/look.py",
+        "    yield from _sums(db, slice)\n",
+        "",
+    ),
+    Mutation(
+        "what finds a row is looked at too",
+        "edge_agent/outbox/look.py",
+        "PRAGMA integrity_check(1)",
+        "PRAGMA quick_check(1)",
+    ),
+    Mutation(
+        "a form that is noted in two ways is damage",
+        "edge_agent/outbox/file.py",
+        "if (mark, version) in ((0, 1), (0, 2), (_MARK + FORM, FORM)):",
+        "if version in (1, 2, FORM):",
+    ),
+    Mutation(
+        "an agent's name that does not meet its sum is damage",
+        "edge_agent/outbox/file.py",
+        "if other != agent and not ours:",
+        "if other != agent:",
+    ),
+    Mutation(
+        "another agent's outbox is refused",
+        "edge_agent/outbox/file.py",
+        "if other != agent and not ours:",
+        "if False:",
     ),
     Mutation(
         "what the ledger has is not taken again",

@@ -52,7 +52,7 @@ class OutboxLife:
         for number in range(self.steps):
             self.at_ms += self.rng.randint(10, 5_000)
             window = self.rng.choice(WINDOWS)
-            match self.rng.choices(("press", "open", "settle", "restart"), (6, 3, self.settles, 0.05))[0]:
+            match self.rng.choices(("press", "open", "settle", "restart", "night"), (6, 3, self.settles, 0.05, 0.1))[0]:
                 case "press":
                     self._press(box, window)
                 case "open":
@@ -63,6 +63,8 @@ class OutboxLife:
                 case "restart":
                     box.close()
                     box = self._opened()
+                case "night":
+                    self.at_ms += 86_400_000
             self._remember(box)
             yield
         box.close()

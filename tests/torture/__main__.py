@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -35,6 +36,8 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="保留出错的那一轮 / keep a round that fails here")
     parser.add_argument("--log", type=Path, help="每轮一行 / a line for each round")
     options = parser.parse_args()
+    # So that whoever ends it, and not only Ctrl-C, leaves no process behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     sums = _Sums(options)
     while not sums.enough():
         seed = options.seed + sums.rounds
