@@ -188,6 +188,7 @@ class Uplink:
             oldest_ms=backlog.oldest_ms,
             synced=moment.synced,
             alarm=self.alarm,
+            tip=backlog.tip,
         )
         self._client.publish(topic(self._agent, "health"), encode(health), qos=0, retain=True)
 

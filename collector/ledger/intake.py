@@ -29,6 +29,7 @@ from protocols.ratings import Case
 from ..directory import Directory
 from .meaning import Meaning
 from .store import Store
+from .tally import Tally, moved
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ class Intake:
 
     def __init__(self, store: Store, directory: Directory):
         self._store = store
-        self._meaning = Meaning(directory)
+        self._tally = Tally()
+        self._meaning = Meaning(directory, self._tally)
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -136,8 +138,10 @@ class Intake:
                 record = decode_record(body)
             except BadMessage as bad:
                 # A kind that a newer agent knows and we do not: it is in the chain, and its bytes are kept.
+                self._tally.record(epoch_id, "other")
                 self._quarantine(db, topic(agent, "batch"), bad.reason, body, now_ms)
                 continue
+            self._tally.record(epoch_id, str(record.__struct_config__.tag))
             match record:
                 case PressRecord():
                     presses.append((seq, record))
@@ -178,12 +182,18 @@ class Intake:
             (case.case_no, case.service_number, body, now_ms),
         )
         # What the province said to the old details says nothing about the new ones. What it said to the rating stays.
-        db.execute(
-            "UPDATE rating SET state = 'due', reason = '', words = '', tries = 0, next_ms = ?, settled_ms = NULL"
-            " WHERE case_no = ? AND service_number = ? AND (state = 'awaiting_case'"
+        waiting = db.execute(
+            "SELECT id FROM rating WHERE case_no = ? AND service_number = ? AND (state = 'awaiting_case'"
             " OR state = 'parked' AND reason IN ('lacking', 'case_refused', 'case_unknown'))",
-            (now_ms, case.case_no, case.service_number),
-        )
+            (case.case_no, case.service_number),
+        ).fetchone()
+        if waiting is not None:
+            moved(db, waiting["id"], "due")
+            db.execute(
+                "UPDATE rating SET state = 'due', reason = '', words = '', tries = 0, next_ms = ?, settled_ms = NULL"
+                " WHERE id = ?",
+                (now_ms, waiting["id"]),
+            )
         return True
 
     # ---- what agents say of themselves
@@ -206,8 +216,15 @@ class Intake:
                 (agent, msgspec.json.encode(health), now_ms),
             )
             _raise_counts(
-                db, [(agent, each.window, each.device, each.boot, each.count) for each in health.windows if each.device]
+                db,
+                [
+                    (agent, each.window, each.device, each.boot, each.count, each.thanked or 0, health.at_ms)
+                    for each in health.windows
+                    if each.device
+                ],
             )
+            if health.tip:
+                _note_tip(db, agent, health.epoch, health.tip, health.at_ms)
 
     def quarantine(self, name: str, reason: str, payload: bytes, now_ms: int) -> None:
         """Keep a message that is not ours, for a person to look at."""
@@ -219,8 +236,10 @@ class Intake:
         try:
             with self._store.writing() as db:
                 yield db
+                self._tally.write(db)
         except BaseException:
             self._meaning.forget()
+            self._tally.forget()
             raise
 
     def _quarantine(self, db: sqlite3.Connection, name: str, reason: str, payload: bytes, now_ms: int) -> None:
@@ -279,6 +298,7 @@ def _head_at(db: sqlite3.Connection, epoch_id: int | None, seq: int) -> bytes | 
 
 def _note_loss(db: sqlite3.Connection, agent: str, epoch_id: int, salvage: SalvageRecord, now_ms: int) -> None:
     """What an agent's damaged outbox has cost, by number; what had arrived before is not lost."""
+    _note_tip(db, agent, salvage.epoch, salvage.last, salvage.at_ms, salvaged=True)
     try:
         held = _held(db, agent, salvage.epoch).upto
     except Fork:
@@ -304,12 +324,22 @@ def _count_devices(db: sqlite3.Connection, agent: str, presses: Iterable[PressRe
     for press in presses:
         key = (press.window, press.device, press.boot)
         counts[key] = max(counts.get(key, 0), press.count)
-    _raise_counts(db, [(agent, *key, count) for key, count in counts.items()])
+    _raise_counts(db, [(agent, *key, count, 0, None) for key, count in counts.items()])
 
 
-def _raise_counts(db: sqlite3.Connection, rows: list[tuple[str, str, str, int, int]]) -> None:
+def _raise_counts(db: sqlite3.Connection, rows: list[tuple[str, str, str, int, int, int, int | None]]) -> None:
     db.executemany(
-        "INSERT INTO device_count(agent, window, device, boot, count) VALUES (?,?,?,?,?)"
-        " ON CONFLICT DO UPDATE SET count = max(count, excluded.count)",
+        "INSERT INTO device_count(agent, window, device, boot, count, thanked, said_ms) VALUES (?,?,?,?,?,?,?)"
+        " ON CONFLICT DO UPDATE SET count = max(count, excluded.count), thanked = max(thanked, excluded.thanked),"
+        " said_ms = CASE WHEN excluded.count > count THEN excluded.said_ms ELSE said_ms END",
         rows,
+    )
+
+
+def _note_tip(db: sqlite3.Connection, agent: str, epoch: str, tip: int, at_ms: int, salvaged: bool = False) -> None:
+    """How far an outbox reached, by its agent's own word; once it is salvaged, what it held comes in another epoch."""
+    db.execute(
+        "INSERT INTO told(agent, epoch, tip, at_ms, salvaged) VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET"
+        " tip = max(tip, excluded.tip), at_ms = excluded.at_ms, salvaged = max(salvaged, excluded.salvaged)",
+        (agent, epoch, tip, at_ms, salvaged),
     )

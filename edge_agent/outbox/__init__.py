@@ -95,10 +95,11 @@ class Settled(Enum):
 
 @dataclass(frozen=True)
 class Backlog:
-    """What is not receipted: how many records, and since when the oldest waits."""
+    """What is not receipted: how many records, and since when the oldest waits; and the last record's number."""
 
     records: int
     oldest_ms: int | None
+    tip: int
 
 
 class _Row(NamedTuple):
@@ -546,12 +547,13 @@ class Outbox:
     def backlog(self) -> Backlog:
         """How much is not receipted."""
         with self._lock:
-            records = self._row("SELECT seq FROM tip")["seq"] - self._row("SELECT seq FROM receipted")["seq"]
+            tip = self._row("SELECT seq FROM tip")["seq"]
+            records = tip - self._row("SELECT seq FROM receipted")["seq"]
             oldest = self._row("SELECT seq, body, sum FROM record ORDER BY seq LIMIT 1")
         if oldest is None:
-            return Backlog(records, None)
+            return Backlog(records, None, tip)
         [body] = self._bodies([oldest], oldest["seq"])
-        return Backlog(records, _written_ms(decode_record(body)))
+        return Backlog(records, _written_ms(decode_record(body)), tip)
 
     def waiting(self, window: str) -> int:
         """Presses of this window that are not receipted."""
