@@ -218,7 +218,16 @@ class Intake:
             _raise_counts(
                 db,
                 [
-                    (agent, each.window, each.device, each.boot, each.count, each.thanked or 0, health.at_ms)
+                    (
+                        agent,
+                        each.window,
+                        each.device,
+                        each.boot,
+                        each.count,
+                        each.thanked or 0,
+                        health.at_ms,
+                        each.count,
+                    )
                     for each in health.windows
                     if each.device
                 ],
@@ -298,7 +307,7 @@ def _head_at(db: sqlite3.Connection, epoch_id: int | None, seq: int) -> bytes | 
 
 def _note_loss(db: sqlite3.Connection, agent: str, epoch_id: int, salvage: SalvageRecord, now_ms: int) -> None:
     """What an agent's damaged outbox has cost, by number; what had arrived before is not lost."""
-    _note_tip(db, agent, salvage.epoch, salvage.last, salvage.at_ms, salvaged=True)
+    _note_tip(db, agent, salvage.epoch, salvage.last, salvage.at_ms, salvage.last)
     try:
         held = _held(db, agent, salvage.epoch).upto
     except Fork:
@@ -320,26 +329,29 @@ def _note_loss(db: sqlite3.Connection, agent: str, epoch_id: int, salvage: Salva
 
 
 def _count_devices(db: sqlite3.Connection, agent: str, presses: Iterable[PressRecord]) -> None:
-    counts: dict[tuple[str, str, int], int] = {}
+    counts: dict[tuple[str, str, int], tuple[int, int]] = {}
     for press in presses:
         key = (press.window, press.device, press.boot)
-        counts[key] = max(counts.get(key, 0), press.count)
-    _raise_counts(db, [(agent, *key, count, 0, None) for key, count in counts.items()])
+        least, most = counts.get(key, (press.count, press.count))
+        counts[key] = (min(least, press.count), max(most, press.count))
+    _raise_counts(db, [(agent, *key, most, 0, None, max(least - 1, 0)) for key, (least, most) in counts.items()])
 
 
-def _raise_counts(db: sqlite3.Connection, rows: list[tuple[str, str, str, int, int, int, int | None]]) -> None:
+def _raise_counts(db: sqlite3.Connection, rows: list[tuple[str, str, str, int, int, int, int | None, int]]) -> None:
     db.executemany(
-        "INSERT INTO device_count(agent, window, device, boot, count, thanked, said_ms) VALUES (?,?,?,?,?,?,?)"
+        "INSERT INTO device_count(agent, window, device, boot, count, thanked, said_ms, met) VALUES (?,?,?,?,?,?,?,?)"
         " ON CONFLICT DO UPDATE SET count = max(count, excluded.count), thanked = max(thanked, excluded.thanked),"
         " said_ms = CASE WHEN excluded.count > count THEN excluded.said_ms ELSE said_ms END",
         rows,
     )
 
 
-def _note_tip(db: sqlite3.Connection, agent: str, epoch: str, tip: int, at_ms: int, salvaged: bool = False) -> None:
+def _note_tip(
+    db: sqlite3.Connection, agent: str, epoch: str, tip: int, at_ms: int, salvaged: int | None = None
+) -> None:
     """How far an outbox reached, by its agent's own word; once it is salvaged, what it held comes in another epoch."""
     db.execute(
         "INSERT INTO told(agent, epoch, tip, at_ms, salvaged) VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET"
-        " tip = max(tip, excluded.tip), at_ms = excluded.at_ms, salvaged = max(salvaged, excluded.salvaged)",
+        " tip = max(tip, excluded.tip), at_ms = excluded.at_ms, salvaged = coalesce(excluded.salvaged, salvaged)",
         (agent, epoch, tip, at_ms, salvaged),
     )

@@ -6,6 +6,7 @@ has one time zone, UTC+8. Nothing is ever moved to another day.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ ZONE_MS = 8 * 3_600_000
 DAY_MS = 86_400_000
 COUNTING = ("house", "screen")
 """Profiles whose devices count their presses; all others are numbered by the agent, and nobody knows their count."""
+_DAY_TEXT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 How = Literal["fresh", "reused", "doubled"]
@@ -35,16 +37,19 @@ TABLES = (
     " PRIMARY KEY(epoch_id, kind)) WITHOUT ROWID",
     "CREATE TABLE rating_count(day INTEGER NOT NULL, agent TEXT NOT NULL, window TEXT NOT NULL, bad INTEGER NOT NULL,"
     " state TEXT NOT NULL, ratings INTEGER NOT NULL, PRIMARY KEY(day, agent, window, bad, state)) WITHOUT ROWID",
-    # How far each agent has said that an outbox of its reaches.
+    # How far each agent has said that an outbox of its reaches; and if it was damaged, the last record found in it.
     "CREATE TABLE told(agent TEXT NOT NULL, epoch TEXT NOT NULL, tip INTEGER NOT NULL, at_ms INTEGER NOT NULL,"
-    " salvaged INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(agent, epoch)) WITHOUT ROWID",
+    " salvaged INTEGER, PRIMARY KEY(agent, epoch)) WITHOUT ROWID",
 )
 COLUMNS = (
     # How many of this boot the device had been thanked for; and when it said a count that no press had shown yet.
     "ALTER TABLE device_count ADD COLUMN thanked INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE device_count ADD COLUMN said_ms INTEGER",
+    # What it had counted when it was first heard of in this boot: by whom those presses were taken is not known here.
+    "ALTER TABLE device_count ADD COLUMN met INTEGER",
 )
 INDEXES = (
+    "CREATE INDEX device_boot ON device_count(device, boot)",
     "CREATE INDEX device_said ON device_count(said_ms) WHERE said_ms IS NOT NULL",
     "CREATE INDEX press_day ON press(pressed_ms, agent, window, fate)",
     "CREATE INDEX rating_day ON rating(pressed_ms, agent, window, state, reason, bad, duplicate, flagged)",
@@ -101,10 +106,16 @@ def day_text(day: int) -> str:
     return date.fromordinal(_EPOCH_DAY + day).isoformat()
 
 
+def time_text(at_ms: int) -> str:
+    """`2026-11-24 09:31`, in the same zone."""
+    minutes = (at_ms + ZONE_MS) % DAY_MS // 60_000
+    return f"{day_text(day_of(at_ms))} {minutes // 60:02}:{minutes % 60:02}"
+
+
 def day_number(text: str) -> int:
     """The day of `2026-11-24`; ValueError if it is none."""
-    if len(text) != 10:
-        raise ValueError(text)
+    if not _DAY_TEXT.fullmatch(text):
+        raise ValueError(text)  # Python takes weeks too
     return date.fromisoformat(text).toordinal() - _EPOCH_DAY
 
 
