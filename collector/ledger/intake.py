@@ -21,6 +21,7 @@ from protocols.messages import (
     PressRecord,
     Receipt,
     SalvageRecord,
+    WindowHealth,
     decode_record,
     topic,
 )
@@ -218,16 +219,7 @@ class Intake:
             _raise_counts(
                 db,
                 [
-                    (
-                        agent,
-                        each.window,
-                        each.device,
-                        each.boot,
-                        each.count,
-                        each.thanked or 0,
-                        health.at_ms,
-                        each.count,
-                    )
+                    (agent, each.window, *_said(each), health.at_ms, _met(each))
                     for each in health.windows
                     if each.device
                 ],
@@ -314,7 +306,13 @@ def _note_loss(db: sqlite3.Connection, agent: str, epoch_id: int, salvage: Salva
         held = 0
     for first, last in salvage.lost:
         first = max(first, held + 1)
-        if first <= last:
+        known = db.execute(
+            "SELECT 1 FROM loss JOIN epoch ON epoch.id = epoch_id WHERE agent = ? AND loss.epoch = ? AND first = ?"
+            " AND last = ?",
+            (agent, salvage.epoch, first, last),
+        ).fetchone()
+        # The word of a loss may itself be carried over from one damaged outbox to the next.
+        if first <= last and known is None:
             db.execute(
                 "INSERT INTO loss(epoch_id, epoch, first, last, reason, at_ms) VALUES (?,?,?,?,?,?)",
                 (epoch_id, salvage.epoch, first, last, salvage.reason, now_ms),
@@ -344,6 +342,15 @@ def _raise_counts(db: sqlite3.Connection, rows: list[tuple[str, str, str, int, i
         " said_ms = CASE WHEN excluded.count > count THEN excluded.said_ms ELSE said_ms END",
         rows,
     )
+
+
+def _said(window: WindowHealth) -> tuple[str, int, int, int]:
+    return window.device, window.boot, window.count, window.thanked or 0
+
+
+def _met(window: WindowHealth) -> int:
+    """How many of its presses were taken before its agent took any, if this is the first that is heard of it."""
+    return max((window.count if window.thanked is None else window.thanked) - window.waiting, 0)
 
 
 def _note_tip(

@@ -220,7 +220,7 @@ def _amount(lines: list[Line]) -> int:
 
 # ---- the agents
 
-_POOLS = ("gap", "loss", "epoch_lost", "unreadable")
+_POOLS = ("unreadable", "loss", "gap", "epoch_lost")  # what is known most surely comes first
 
 
 def _agent(name: str, chains: list[Chain], health: dict[str, Any] | None, now_ms: int) -> Line:

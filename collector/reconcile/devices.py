@@ -84,7 +84,7 @@ def named(
     """The reasons for these holes, by day and window.
 
     `in_flight`: presses of each agent and window that are in its outbox. `lacking`: records of each agent that the
-    ledger cannot have or read, by reason. Each is used up: one record does not explain two presses.
+    ledger cannot have or read, by reason, the surest first. Each is used up: one record does not explain two presses.
     """
     waiting, pool = dict(in_flight), {agent: Counter(reasons) for agent, reasons in lacking.items()}
     reasons: dict[At, Counter[str]] = {}
@@ -94,8 +94,8 @@ def named(
         mine = reasons.setdefault(at, Counter())
         if left > 0:
             left -= _use(mine, "in_flight", left, waiting, (at.agent, at.window))
-        if left > 0 and hole.place != "held":
-            for reason in sorted(pool.get(at.agent, ())):
+        if left > 0 and hole.place not in ("held", "first"):
+            for reason in list(pool.get(at.agent, ())):
                 left -= _use(mine, reason, left, pool[at.agent], reason)
         if left:
             mine[_rest(hole) if left > 0 else "unexplained"] += left
