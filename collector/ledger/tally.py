@@ -211,18 +211,17 @@ def _add(db: sqlite3.Connection, ratings: Counter[tuple[int, str, str, int, str]
 
 def differences(db: sqlite3.Connection, most: int) -> Iterator[tuple[str, str]]:
     """Agent and words, of each count that is not what the rows themselves add up to; `most` of each kind."""
-    presses = "device, boot, day, window, epoch_id, counts, presses, fresh, reused, doubled, first, last"
-    unlike = _unlike(presses, "press_count", _PRESSES)
+    columns = "device, boot, day, window, epoch_id, counts, presses, fresh, reused, doubled, first, last"
     for agent, device, boot, day in db.execute(
-        f"SELECT DISTINCT coalesce(epoch.agent, '?'), device, boot, day FROM ({unlike})"
+        "SELECT DISTINCT coalesce(epoch.agent, '?'), device, boot, day FROM"
+        f" ({_unlike(db, 'press_made', columns, 'press_count', _PRESSES)})"
         f" LEFT JOIN epoch ON epoch.id = epoch_id LIMIT {most}"
     ):
         where = f"{day_text(day)} {device} #{boot}"
         yield agent, f"{where}: 按日计数与按键不符 / the day's count is not what the presses add up to"
-    ratings = "day, agent, window, bad, state, ratings"
-    kept = "(SELECT * FROM rating_count WHERE ratings != 0)"
+    columns, kept = "day, agent, window, bad, state, ratings", "(SELECT * FROM rating_count WHERE ratings != 0)"
     for agent, window, day in db.execute(
-        f"SELECT DISTINCT agent, window, day FROM ({_unlike(ratings, kept, _RATINGS)}) LIMIT {most}"
+        f"SELECT DISTINCT agent, window, day FROM ({_unlike(db, 'rating_made', columns, kept, _RATINGS)}) LIMIT {most}"
     ):
         where = f"{day_text(day)} {window}"
         yield agent, f"{where}: 按日计数与评价不符 / the day's count is not what the ratings add up to"
@@ -231,17 +230,18 @@ def differences(db: sqlite3.Connection, most: int) -> Iterator[tuple[str, str]]:
         " FROM record GROUP BY 1"
     )
     presses = "coalesce(sum(records) FILTER (WHERE kind = 'press'), 0)"
-    counted = f"SELECT epoch_id, sum(records), {presses} FROM kind_count GROUP BY 1"
+    counted = f"(SELECT epoch_id, sum(records), {presses} FROM kind_count GROUP BY 1)"
     for agent, epoch in db.execute(
-        f"SELECT DISTINCT coalesce(agent, '?'), coalesce(epoch, '?') FROM ({_unlike('*', f'({counted})', records)})"
-        f" LEFT JOIN epoch ON epoch.id = epoch_id LIMIT {most}"
+        "SELECT DISTINCT coalesce(agent, '?'), coalesce(epoch, '?') FROM"
+        f" ({_unlike(db, 'kind_made', '*', counted, records)}) LEFT JOIN epoch ON epoch.id = epoch_id LIMIT {most}"
     ):
         yield agent, f"{epoch}: 计数与记录不符 / the count is not what the records add up to"
 
 
-def _unlike(columns: str, table: str, question: str) -> str:
-    """The rows that stand in one and not in the other."""
-    kept, made = f"SELECT {columns} FROM {table}", f"SELECT {columns} FROM ({question})"
+def _unlike(db: sqlite3.Connection, name: str, columns: str, table: str, question: str) -> str:
+    """The question for the rows that stand in one and not in the other; `question` is asked once, for it is long."""
+    db.execute(f"CREATE TEMP TABLE {name} AS {question}")
+    kept, made = f"SELECT {columns} FROM {table}", f"SELECT {columns} FROM {name}"
     return (
         f"SELECT * FROM (SELECT * FROM ({kept}) EXCEPT SELECT * FROM ({made}))"
         f" UNION SELECT * FROM (SELECT * FROM ({made}) EXCEPT SELECT * FROM ({kept}))"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
 from collector.ledger.tally import day_of, day_text
 from protocols.messages import Health, PressRecord, Record, SalvageRecord, WindowHealth, decode_record
@@ -172,7 +171,7 @@ class Hall:
             self.ledger.take(self.agent, self.agent.batch(first, self.done), self.now_ms)
 
     def said(self) -> None:
-        waiting = Counter(record.window for record in self.unsent() if isinstance(record, PressRecord))
+        waiting = self.waiting()
         windows = [
             WindowHealth(
                 each.window,
@@ -189,8 +188,12 @@ class Hall:
         health = Health(self.now_ms + self.wrong_ms, self.agent.epoch, windows, tip - self.done, self.now_ms, tip=tip)
         self.ledger.intake.note_health("hall-a", health, self.now_ms)
 
-    def unsent(self) -> list[Any]:
-        return [decode_record(body) for body in self.agent.bodies[self.done :] if b'"number"' not in body[:30]]
+    def waiting(self) -> Counter[str]:
+        """Presses by window that the agent holds, also those that only a newer collector can read."""
+        bodies = self.agent.bodies[self.done :]
+        records = [decode_record(body) for body in bodies if not is_newer(body)]
+        found = Counter(record.window for record in records if isinstance(record, PressRecord))
+        return found + Counter({"w1": len(bodies) - len(records)})
 
     def held(self) -> int:
         row = self.ledger.store.row("SELECT upto FROM epoch WHERE epoch = ?", (self.agent.epoch,))
@@ -240,13 +243,14 @@ class Hall:
         self.ledger.delivery.end(due, what, attempt, self.province.verdict(), self.now_ms)
 
 
+def is_newer(body: bytes) -> bool:
+    return body.startswith(b'{"kind":"press","number"')
+
+
 def by_day(ledger: Ledger) -> dict[tuple[str, str], int]:
     """Press records by day and window, counted from the chains' own bytes."""
     found: Counter[tuple[str, str]] = Counter()
     for body in ledger.records():
-        if b'"number"' in body[:30]:
-            continue
-        record = decode_record(body)
-        if isinstance(record, PressRecord):
+        if not is_newer(body) and isinstance(record := decode_record(body), PressRecord):
             found[day_text(day_of(record.pressed_ms)), record.window] += 1
     return dict(found)
