@@ -26,9 +26,12 @@ from .directory import Directory, Key
 from .ledger import audit
 from .ledger.overview import Overview
 from .ledger.store import LedgerMismatch, Store
-from .reconcile import KEYS, NAMES_ZH
+from .ledger.tally import day_number, day_of, day_text
 from .reconcile import reconcile as reconciled
+from .reconcile.balance import balance
+from .reconcile.text import table
 
+_LATELY = 7  # days: what a person looks at; of older ones only what is not explained
 CONFIG = click.option(
     "--config",
     "path",
@@ -165,37 +168,56 @@ def _show(found: audit.Audit, seconds: float) -> None:
     click.echo("账本被改动 / the ledger was changed" if found.findings else "完好 / whole")
 
 
+def _day(value: str) -> int:
+    try:
+        return day_number(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r}: 应为日期, 如 2026-11-24 / must be a day, as in 2026-11-24") from None
+
+
 @main.command()
 @CONFIG
+@click.option("--from", "first", type=_day, metavar="DAY", help="从这一天起 (北京时间) / from this day on, UTC+8")
+@click.option("--to", "last", type=_day, metavar="DAY", help="到这一天为止 / to this day")
+@click.option("--window", default="", help="只看这个窗口: 窗口或 代理/窗口 / one window only: its id, or agent/window")
 @click.option("--json", "as_json", is_flag=True, help="以 JSON 输出 / print JSON")
-def reconcile(path: Path, as_json: bool) -> None:
-    """各窗口对账 / per window: pressed, in outbox, in ledger, accepted, parked, waiting.
+def reconcile(path: Path, first: int | None, last: int | None, window: str, as_json: bool) -> None:
+    """逐日逐窗口对账: 评价器计数 = 代理记录 = 账本 = 省平台, 每个差额都有名目 / device count = agent records = ledger =
+    province, per day and window, and a named reason for every difference.
 
-    in_outbox 是各代理最近一次所说, 最多晚半分钟 / is what the agents said last, up to half a minute ago.
+    \b
+    第一行是结论; 差评单列: 收到 = 已接收 + 待处理 + 等待。
+    The first line is the verdict; bad ratings have a line of their own: received = accepted + parked + waiting.
+    按键算在按下的那一天 (北京时间, 按代理的时钟), 绝不挪动 / a press counts in the day (UTC+8, by the agent's clock)
+    in which it was pressed, and is never moved.
+    退出码 / exit code: 0 都说得清 all explained, 1 有无法解释的差额 something unexplained, 2 读不了 cannot be read.
     """
     settings, directory = _settings(path)
     file = _ledger(settings, path)
+    now_ms = time.time_ns() // 1_000_000
     try:
-        found = _reconciled(file, directory)
+        found = _reconciled(file, directory, now_ms, first, last, window)
     except LedgerMismatch as error:
         _give_up(f"ledger.path: {error}")
     except sqlite3.DatabaseError as error:
         _give_up_for_file(file, error)
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
-        return
-    # A Chinese character is as wide as two letters.
-    click.echo("".join(" " * (13 - 2 * len(title)) + title for title in ("代理窗口", *NAMES_ZH.values())))
-    click.echo("".join(f"{title:>13}" for title in ("agent/window", *KEYS)))
-    for line in found["windows"]:
-        click.echo(f"{line['agent'] + '/' + line['window']:>13}" + "".join(f"{line[key]:>13}" for key in KEYS))
-    click.echo(f"{'合计 all':>11}" + "".join(f"{found['all'][key]:>13}" for key in KEYS))
+    else:
+        lately = day_text(day_of(now_ms) - _LATELY) if first is None and last is None else ""
+        click.echo("\n".join(table(found, lately)))
+    sys.exit(1 if found["unexplained"] else 0)
 
 
-def _reconciled(file: Path, directory: Directory) -> dict[str, Any]:
+def _reconciled(
+    file: Path, directory: Directory, now_ms: int, first: int | None, last: int | None, window: str
+) -> dict[str, Any]:
     store = Store(file)
     try:
-        return reconciled(Overview(store), directory)
+        overview = Overview(store)
+        with overview.moment():
+            counts = reconciled(overview, directory)
+            return {**counts, **balance(overview.days, directory, now_ms, first, last, window)}
     finally:
         store.close()
 

@@ -189,6 +189,7 @@ class Uplink:
             alarm=self.alarm,
             receipted=receipted,
             head=head if receipted else "",
+            tip=backlog.tip,
         )
         self._client.publish(topic(self._agent, "health"), encode(health), qos=0, retain=True)
 

@@ -34,6 +34,7 @@ _PLUGGED = {
     "udp": "开始听平板 / listening for its tablet",
     "screen": "评价页可用了 / its page can be opened",
 }
+_HOLDS_NOTHING = ("idle", "inviting")  # a device that still waits for an ack says so instead
 _KEYS_MAX = 1024  # a device has a dozen keys; one that numbers its presses by a byte makes 256 of each
 _UNKNOWN_MS = 10**12  # thirty years: a press that was made at nobody knows what time
 
@@ -350,6 +351,7 @@ class Window:
                 profile=self.profile.id,
                 evidence=self.profile.shape.evidence,
                 not_taken=self.not_taken.total(),
+                thanked=beat.count if beat and beat.state in _HOLDS_NOTHING else None,
             )
 
     def _state(self, moment: Moment) -> WindowState:

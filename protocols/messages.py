@@ -206,6 +206,9 @@ class WindowHealth(msgspec.Struct, frozen=True, omit_defaults=True):
     """How far that profile is to be trusted, see `protocols.profiles.vocabulary.Evidence`."""
     not_taken: Count = 0
     """Keys that were no press of their own since the agent started: bounces, held keys, repeats of one press."""
+    thanked: Count | None = None
+    """How many of `count` the device had surely been thanked for when it said so; None where it holds some, or where
+    nobody can tell."""
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -219,6 +222,8 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     synced: bool | None = None
     alarm: str = ""
     """What a person has to look at, in words; empty when nothing."""
+    tip: Count = 0
+    """The number of the last record of `epoch`, the last `backlog` of them not receipted; 0 where it is not said."""
     receipted: Count = 0
     """The last record that the agent was told the ledger has, and let go of: a ledger that has less has lost it."""
     head: str = ""

@@ -18,6 +18,7 @@ from protocols.errors import BadMessage
 from protocols.messages import ClosingRecord, PressRecord, decode_record
 from protocols.ratings import Level
 
+from . import tally
 from .store import APPLICATION, LedgerMismatch
 
 _FINDINGS_MAX = 100  # of each kind, per epoch: after that a person knows enough, and a broken file must not fill a disk
@@ -87,6 +88,8 @@ def verify(path: Path) -> Audit:
         ratings, wrong = _ratings(db)
         findings += wrong
         findings += _unsent(db)
+        if _has(db, "press_count"):  # not yet in an older ledger
+            findings += [Finding(agent, "?", 0, what) for agent, what in tally.differences(db, _FINDINGS_MAX)]
         return Audit(len(epochs), records, ratings, _gaps(db), findings)
     finally:
         db.close()

@@ -12,6 +12,7 @@ import msgspec
 from protocols.ratings import Accepted, Case, Level, PressId, Rating, Refused, Unavailable, Verdict
 
 from .store import Store
+from .tally import moved
 
 What = Literal["case", "rating"]
 _BACK_OFF_MS = 400
@@ -171,6 +172,7 @@ def _accepted(db: sqlite3.Connection, due: Due, attempt: int, verdict: Accepted,
         (due.id, attempt),
     ).fetchone()
     flagged = verdict.duplicate and ours is None
+    moved(db, due.id, "accepted")
     db.execute(
         "UPDATE rating SET state = 'accepted', reason = '', words = ?, duplicate = ?, flagged = ?, settled_ms = ?"
         " WHERE id = ?",
@@ -198,6 +200,7 @@ def _parked(db: sqlite3.Connection, due: Due, reason: str, words: str, now_ms: i
     ).fetchone()
     if reason != "refused" and same is None:
         return  # it is about details that were put right meanwhile
+    moved(db, due.id, "parked")
     db.execute(
         "UPDATE rating SET state = 'parked', reason = ?, words = ?, settled_ms = ? WHERE id = ?",
         (reason, words, now_ms, due.id),

@@ -21,6 +21,7 @@ from protocols.messages import (
     PressRecord,
     Receipt,
     SalvageRecord,
+    WindowHealth,
     decode_record,
     topic,
 )
@@ -29,6 +30,7 @@ from protocols.ratings import Case
 from ..directory import Directory
 from .meaning import Meaning
 from .store import Store
+from .tally import Tally, moved
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,8 @@ class Intake:
 
     def __init__(self, store: Store, directory: Directory):
         self._store = store
-        self._meaning = Meaning(directory)
+        self._tally = Tally()
+        self._meaning = Meaning(directory, self._tally)
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -133,8 +136,10 @@ class Intake:
                 record = decode_record(body)
             except BadMessage as bad:
                 # A kind that a newer agent knows and we do not: it is in the chain, and its bytes are kept.
+                self._tally.record(epoch_id, "other")
                 self._quarantine(db, topic(agent, "batch"), bad.reason, body, now_ms)
                 continue
+            self._tally.record(epoch_id, str(record.__struct_config__.tag))
             match record:
                 case PressRecord():
                     presses.append((seq, record))
@@ -175,12 +180,18 @@ class Intake:
             (case.case_no, case.service_number, body, now_ms),
         )
         # What the province said to the old details says nothing about the new ones. What it said to the rating stays.
-        db.execute(
-            "UPDATE rating SET state = 'due', reason = '', words = '', tries = 0, next_ms = ?, settled_ms = NULL"
-            " WHERE case_no = ? AND service_number = ? AND (state = 'awaiting_case'"
+        waiting = db.execute(
+            "SELECT id FROM rating WHERE case_no = ? AND service_number = ? AND (state = 'awaiting_case'"
             " OR state = 'parked' AND reason IN ('lacking', 'case_refused', 'case_unknown'))",
-            (now_ms, case.case_no, case.service_number),
-        )
+            (case.case_no, case.service_number),
+        ).fetchone()
+        if waiting is not None:
+            moved(db, waiting["id"], "due")
+            db.execute(
+                "UPDATE rating SET state = 'due', reason = '', words = '', tries = 0, next_ms = ?, settled_ms = NULL"
+                " WHERE id = ?",
+                (now_ms, waiting["id"]),
+            )
         return True
 
     # ---- what agents say of themselves
@@ -204,8 +215,15 @@ class Intake:
             )
             _note_receipted(db, agent, health, now_ms)
             _raise_counts(
-                db, [(agent, each.window, each.device, each.boot, each.count) for each in health.windows if each.device]
+                db,
+                [
+                    (agent, each.window, *_said(each), health.at_ms, _met(each))
+                    for each in health.windows
+                    if each.device
+                ],
             )
+            if health.tip:
+                _note_tip(db, agent, health.epoch, health.tip, health.at_ms)
 
     def quarantine(self, name: str, reason: str, payload: bytes, now_ms: int) -> None:
         """Keep a message that is not ours, for a person to look at."""
@@ -217,8 +235,10 @@ class Intake:
         try:
             with self._store.writing() as db:
                 yield db
+                self._tally.write(db)
         except BaseException:
             self._meaning.forget()
+            self._tally.forget()
             raise
 
     def _quarantine(self, db: sqlite3.Connection, name: str, reason: str, payload: bytes, now_ms: int) -> None:
@@ -300,13 +320,20 @@ def _head_at(db: sqlite3.Connection, epoch_id: int | None, seq: int) -> bytes | 
 
 def _note_loss(db: sqlite3.Connection, agent: str, epoch_id: int, salvage: SalvageRecord, now_ms: int) -> None:
     """What an agent's damaged outbox has cost, by number; what had arrived before is not lost."""
+    _note_tip(db, agent, salvage.epoch, salvage.last, salvage.at_ms, salvage.last)
     try:
         held = _held(db, agent, salvage.epoch).upto
     except Fork:
         held = 0
     for first, last in salvage.lost:
         first = max(first, held + 1)
-        if first <= last:
+        known = db.execute(
+            "SELECT 1 FROM loss JOIN epoch ON epoch.id = epoch_id WHERE agent = ? AND loss.epoch = ? AND first = ?"
+            " AND last = ?",
+            (agent, salvage.epoch, first, last),
+        ).fetchone()
+        # The word of a loss may itself be carried over from one damaged outbox to the next.
+        if first <= last and known is None:
             db.execute(
                 "INSERT INTO loss(epoch_id, epoch, first, last, reason, at_ms) VALUES (?,?,?,?,?,?)",
                 (epoch_id, salvage.epoch, first, last, salvage.reason, now_ms),
@@ -321,16 +348,38 @@ def _note_loss(db: sqlite3.Connection, agent: str, epoch_id: int, salvage: Salva
 
 
 def _count_devices(db: sqlite3.Connection, agent: str, presses: Iterable[PressRecord]) -> None:
-    counts: dict[tuple[str, str, int], int] = {}
+    counts: dict[tuple[str, str, int], tuple[int, int]] = {}
     for press in presses:
         key = (press.window, press.device, press.boot)
-        counts[key] = max(counts.get(key, 0), press.count)
-    _raise_counts(db, [(agent, *key, count) for key, count in counts.items()])
+        least, most = counts.get(key, (press.count, press.count))
+        counts[key] = (min(least, press.count), max(most, press.count))
+    _raise_counts(db, [(agent, *key, most, 0, None, max(least - 1, 0)) for key, (least, most) in counts.items()])
 
 
-def _raise_counts(db: sqlite3.Connection, rows: list[tuple[str, str, str, int, int]]) -> None:
+def _raise_counts(db: sqlite3.Connection, rows: list[tuple[str, str, str, int, int, int, int | None, int]]) -> None:
     db.executemany(
-        "INSERT INTO device_count(agent, window, device, boot, count) VALUES (?,?,?,?,?)"
-        " ON CONFLICT DO UPDATE SET count = max(count, excluded.count)",
+        "INSERT INTO device_count(agent, window, device, boot, count, thanked, said_ms, met) VALUES (?,?,?,?,?,?,?,?)"
+        " ON CONFLICT DO UPDATE SET count = max(count, excluded.count), thanked = max(thanked, excluded.thanked),"
+        " said_ms = CASE WHEN excluded.count > count THEN excluded.said_ms ELSE said_ms END",
         rows,
+    )
+
+
+def _said(window: WindowHealth) -> tuple[str, int, int, int]:
+    return window.device, window.boot, window.count, window.thanked or 0
+
+
+def _met(window: WindowHealth) -> int:
+    """How many of its presses were taken before its agent took any, if this is the first that is heard of it."""
+    return max((window.count if window.thanked is None else window.thanked) - window.waiting, 0)
+
+
+def _note_tip(
+    db: sqlite3.Connection, agent: str, epoch: str, tip: int, at_ms: int, salvaged: int | None = None
+) -> None:
+    """How far an outbox reached, by its agent's own word; once it is salvaged, what it held comes in another epoch."""
+    db.execute(
+        "INSERT INTO told(agent, epoch, tip, at_ms, salvaged) VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET"
+        " tip = max(tip, excluded.tip), at_ms = excluded.at_ms, salvaged = coalesce(excluded.salvaged, salvaged)",
+        (agent, epoch, tip, at_ms, salvaged),
     )

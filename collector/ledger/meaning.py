@@ -12,6 +12,7 @@ from protocols.ratings import Rating, Unratable
 
 from ..directory import Directory, Key
 from ..normalize import normalize
+from .tally import How, Tally
 
 _SAME_MOMENT_MS = (
     5_000  # two reports of one press, by one clock that nobody sets: a slow line, a device's cheap crystal
@@ -24,8 +25,9 @@ _OPEN = "fate NOT IN ('rated', 'repeat', 'duplicate', 'unsolicited')"
 class Meaning:
     """Attaches what the directory says to what was pressed, once per service."""
 
-    def __init__(self, directory: Directory):
+    def __init__(self, directory: Directory, tally: Tally):
         self._directory = directory
+        self._tally = tally
         self._key_maps: dict[str, int] = {}
 
     def forget(self) -> None:
@@ -71,7 +73,9 @@ class Meaning:
     ) -> None:
         """Keep a press with its fate, and its rating if it is one. `closing` is its invitation's, if at hand."""
         fate, detail, rating = "duplicate", "", None
-        if not _is_duplicate(db, press):
+        how = _how(db, press)
+        self._tally.press(epoch_id, press, how)
+        if how != "doubled":
             fate, detail, rating = self._fate(db, agent, press, closing or _closing(db, press.invitation))
         row = db.execute(
             "INSERT INTO press(epoch_id, seq, agent, window, device, boot, count, invitation, pressed_ms, fate, detail)"
@@ -107,6 +111,7 @@ class Meaning:
         self, db: sqlite3.Connection, press_row: int, agent: str, press: PressRecord, rating: Rating, now_ms: int
     ) -> None:
         state, reason = _first_state(db, rating)
+        self._tally.rating(agent, press.window, rating.pressed_ms, rating.level.bad, state)
         db.execute(
             "INSERT INTO rating(press, once, level, bad, device, boot, count, hall, number, agent, window, pressed_ms,"
             " channel, invitation, case_no, service_number, clerk, tags, text, state, reason, next_ms, key_map,"
@@ -173,14 +178,17 @@ def _closing(db: sqlite3.Connection, invitation: str | None) -> ClosingRecord | 
     return msgspec.json.decode(row["body"], type=ClosingRecord) if row else None
 
 
-def _is_duplicate(db: sqlite3.Connection, press: PressRecord) -> bool:
-    """Whether this is a press that the ledger has, and not another one of a device that lost its counters."""
+def _how(db: sqlite3.Connection, press: PressRecord) -> How:
+    """Whether this is a press that the ledger has, or another one of a device that lost its counters."""
     rows = db.execute(
         "SELECT body FROM press JOIN record USING (epoch_id, seq)"
         " WHERE device = ? AND boot = ? AND count = ? AND fate != 'duplicate'",
         (press.device, press.boot, press.count),
-    )
-    return any(_same_press(press, msgspec.json.decode(row["body"], type=PressRecord)) for row in rows)
+    ).fetchall()
+    if not rows:
+        return "fresh"
+    same = any(_same_press(press, msgspec.json.decode(row["body"], type=PressRecord)) for row in rows)
+    return "doubled" if same else "reused"
 
 
 def _same_press(one: PressRecord, other: PressRecord) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 
 from protocols.messages import PressRecord
 
+from .days import Days
 from .store import Store
 
 WAITING = ("due", "awaiting_case")
@@ -27,6 +28,8 @@ class Overview:
 
     def __init__(self, store: Store):
         self._store = store
+        self.days = Days(store)
+        """The same ledger, day by day."""
 
     @contextmanager
     def moment(self) -> Iterator[None]:

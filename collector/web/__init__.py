@@ -20,7 +20,11 @@ from protocols.ratings import Case
 from ..directory import Directory
 from ..ledger.intake import Intake
 from ..ledger.overview import Overview
+from ..ledger.tally import day_number, day_of, day_text, time_text
 from ..reconcile import reconcile
+from ..reconcile.balance import balance
+from ..reconcile.words import REASONS as DIFFERENCES
+from ..reconcile.words import UNEXPLAINED
 from .keyless import unconfirmed
 from .words import EVIDENCE, REASONS, WORDS, said
 
@@ -29,6 +33,8 @@ _CASES_MAX = 500
 BODY_MAX = 1024 * 1024  # so many cases of a kilobyte each, with room
 _FRESH_MS = 900  # a page asks every second
 _WINDOWS_MAX = 200  # more are not read by anybody: then only those that need somebody are listed
+_DAYS = 7  # what the page of the reconciliation shows unless it is asked for more
+_LINES_MAX = 500  # of that page: more are not read by anybody, and the figures above are of all
 _WELL = ("ready", "inviting")
 _FIELDS = {field.name for field in dataclasses.fields(Case)}
 
@@ -93,6 +99,28 @@ def create_app(
             "board.html", **(found | {"windows": listed}), unlisted=len(found["windows"]) - len(listed), words=WORDS
         )
 
+    @app.get("/reconcile")
+    def reconcile_page() -> str:
+        at_ms = now_ms()
+        first, last = _days()
+        with overview.moment():
+            if first is None and last is None:
+                # The last days, and not all: a page is for a look, and the command line for the whole.
+                first = overview.days.last_days(day_of(at_ms), _DAYS)
+            found = balance(overview.days, directory, at_ms, first, last, _window())
+        return render_template(
+            "reconcile.html",
+            **(found | {"days": found["days"][:_LINES_MAX], "agents": [_dated(each) for each in found["agents"]]}),
+            unlisted=max(0, len(found["days"]) - _LINES_MAX),
+            since=found["from"],
+            window=_window(),
+            windows=sorted(f"{agent}/{window}" for agent, window in directory.places),
+            reasons=DIFFERENCES,
+            where=UNEXPLAINED,
+            today=day_text(day_of(at_ms)),
+            tomorrow=day_text(day_of(at_ms) + 1),
+        )
+
     @app.get("/api/v1/summary")
     def api_summary() -> dict[str, Any]:
         found: dict[str, Any] = shown.now()["summary"]
@@ -125,7 +153,9 @@ def create_app(
 
     @app.get("/api/v1/reconcile")
     def api_reconcile() -> dict[str, Any]:
-        return reconcile(overview, directory)
+        with overview.moment():
+            counts = reconcile(overview, directory)
+            return {**counts, **balance(overview.days, directory, now_ms(), *_days(), _window())}
 
     @app.post("/api/v1/cases")
     def api_cases() -> tuple[dict[str, Any], int]:
@@ -209,11 +239,33 @@ class _Shown:
             }
 
 
+def _dated(agent: dict[str, Any]) -> dict[str, Any]:
+    """With its times as text: the page has no script that would write them."""
+    times = {"in_flight_since_text": agent["in_flight_since_ms"], "heard_text": agent["heard_ms"]}
+    return agent | {name: time_text(at_ms) if at_ms is not None else "" for name, at_ms in times.items()}
+
+
 def _most() -> int:
     text = request.args.get("most", "20")
     if not re.fullmatch(r"[0-9]{1,3}", text) or int(text) < 1:
         raise Wrong(400, "most", "most 应为 1–999 / most must be 1–999")
     return int(text)
+
+
+def _days() -> tuple[int | None, int | None]:
+    return _day("from"), _day("to")
+
+
+def _day(name: str) -> int | None:
+    text = request.args.get(name, "")
+    try:
+        return day_number(text) if text else None
+    except ValueError as error:
+        raise Wrong(400, name, f"{name} 应为日期, 如 2026-11-24 / must be a day, as in 2026-11-24") from error
+
+
+def _window() -> str:
+    return request.args.get("window", "")
 
 
 def _cases(body: bytes) -> list[Case]:

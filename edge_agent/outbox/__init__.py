@@ -83,10 +83,11 @@ class Settled(Enum):
 
 @dataclass(frozen=True)
 class Backlog:
-    """What is not receipted: how many records, and since when the oldest waits."""
+    """What is not receipted: how many records, and since when the oldest waits; and the last record's number."""
 
     records: int
     oldest_ms: int | None
+    tip: int
 
 
 class Outbox:
@@ -413,12 +414,12 @@ class Outbox:
     def backlog(self) -> Backlog:
         """How much is not receipted."""
         with self._lock:
-            records = rows.tip(self._db).seq - rows.receipted(self._db).seq
-            oldest = self._row(f"{look.RECORDS} WHERE seq > ? ORDER BY seq LIMIT 1", (rows.receipted(self._db).seq,))
+            tip, done = rows.tip(self._db).seq, rows.receipted(self._db).seq
+            oldest = self._row(f"{look.RECORDS} WHERE seq > ? ORDER BY seq LIMIT 1", (done,))
         if oldest is None:
-            return Backlog(records, None)
+            return Backlog(tip - done, None, tip)
         [body] = self._bodies([oldest], oldest["seq"])
-        return Backlog(records, _written_ms(decode_record(body)))
+        return Backlog(tip - done, _written_ms(decode_record(body)), tip)
 
     def waiting(self, window: str) -> int:
         """Presses of this window that are not receipted."""

@@ -24,7 +24,7 @@ from collector import cli
 from firmware_sim.province import Province, serving
 from protocols.messages import COLLECTOR_STATUS, encode
 from tests.brokers import ROOT, USERS, Mosquitto, Peer, mosquitto_or_skip
-from tests.collector.agents import Agent, rated
+from tests.collector.agents import Agent, press, rated
 from tests.collector.ledgers import Ledger, case, directory_of, window
 from tests.collector.provinces import KEYS, eventually, stubbed
 
@@ -195,19 +195,83 @@ def test_the_halls_own_heads_are_compared(folder, tmp_path):
     assert (2, True) == ((result := said(folder, "verify", "--heads", str(file))).exit_code, "第 1 行" in result.output)
 
 
-def test_reconcile_shows_every_window_and_the_sum(folder):
+def test_reconcile_says_first_whether_all_is_explained_then_bad_ratings_then_each_day(folder):
+    """Two lines that matter, then a line per day and window; the same as JSON, with the sums of all time."""
     ledger = ledger_of(folder)
     agent = Agent("agent-a")
-    ledger.take(agent, agent.write(*rated(1), *rated(2)))
+    ledger.take(agent, agent.write(*rated(1), *rated(2, button=2)))
+    ledger.store.close()
+    result = said(folder, "reconcile", "--from", "2027-01-15")
+
+    assert 0 == result.exit_code
+    verdict, bad, *rest = result.output.splitlines()
+    assert verdict.startswith("✓ 全部说得清 / everything is explained")
+    assert "✓ 差评 / bad ratings: 收到 received 1 = 已接收 accepted 0 + 待处理 parked 0 + 等待 waiting 1" == bad
+    assert ["2027-01-15", "agent-a/w1", *"2222002"] in [line.split() for line in rest]
+    shown = json.loads(said(folder, "reconcile", "--json").output)
+    assert (2, 2, 2) == tuple(shown["all"][name] for name in ("pressed", "in_ledger", "waiting"))
+    assert "agent-a" == shown["windows"][0]["agent"] == shown["days"][0]["agent"]
+
+
+def test_reconcile_ends_with_1_where_something_is_not_explained(folder):
+    """A press that is gone: in the verdict, and in the line of its day with where and how much."""
+    ledger = ledger_of(folder)
+    agent = Agent("agent-a")
+    ledger.take(agent, agent.write(press(1), press(2)))
+    ledger.store._db.execute("DELETE FROM press WHERE count = 2")
     ledger.store.close()
     result = said(folder, "reconcile")
 
-    assert 0 == result.exit_code
-    assert ["agent-a/w1", "2", "0", "2", "2"] == result.output.splitlines()[2].split()[:5]
-    assert ["设备按键", "代理存档", "账本"] == result.output.split()[1:4]
-    shown = json.loads(said(folder, "reconcile", "--json").output)
-    assert (2, 2, 2) == tuple(shown["all"][name] for name in ("pressed", "in_ledger", "waiting"))
-    assert "agent-a" == shown["windows"][0]["agent"]
+    assert 1 == result.exit_code
+    assert result.output.startswith("✗ 1 无法解释 / unexplained")
+    assert (
+        "✗ 无法解释 / unexplained 1: 按键: 收下的记录与账本行之差 / presses: records taken, less rows" in result.output
+    )
+    assert 1 == json.loads(said(folder, "reconcile", "--json").output)["unexplained"]
+
+
+def test_reconcile_shows_older_days_only_where_they_matter_and_when_asked(folder):
+    """Half a minute is all that a person has. What is not explained stands there whatever its age."""
+    ledger = ledger_of(folder)
+    agent = Agent("agent-a")
+    day_ms = 86_400_000
+    ledger.take(agent, agent.write(*(press(n, pressed_ms=1_700_000_000_000 + n * day_ms) for n in range(1, 6))))
+    ledger.store._db.execute("DELETE FROM press WHERE count = 2")
+    ledger.store.close()
+
+    shown = said(folder, "reconcile").output
+    assert ["2023-11-17"] == [line.split()[0] for line in shown.splitlines() if "agent-a/w1" in line]
+    assert "更早的 4 行都说得清" in shown
+    asked = said(folder, "reconcile", "--from", "2023-11-18", "--to", "2023-11-19").output
+    assert ["2023-11-19", "2023-11-18"] == [line.split()[0] for line in asked.splitlines() if "agent-a/w1" in line]
+    assert asked.startswith("✓")
+    assert "2023" not in "".join(said(folder, "reconcile", "--window", "w2").output.splitlines()[1:])
+
+
+def test_reconcile_keeps_within_a_hundred_columns(folder):
+    """A Chinese character is as wide as two letters."""
+    ledger = ledger_of(folder)
+    agent = Agent("agent-a")
+    ledger.take(
+        agent,
+        agent.write(
+            *rated(1), press(2), press(2), press(5, "i1"), press(6, doubt="i9"), press(7, "i9"), press(1, profile="x")
+        ),
+    )
+    ledger.store.close()
+
+    lines = said(folder, "reconcile", "--from", "2027-01-01").output.splitlines()
+    assert [] == [line for line in lines if sum(1 + (each > "\u2e7f") for each in line) > 100]
+    assert any(sum(1 + (each > "\u2e7f") for each in line) > 80 for line in lines)
+
+
+@pytest.mark.parametrize("day", ["yesterday", "2026-13-01", "20261124", "2026-W47-2", ""])
+def test_a_day_that_is_none_is_named(folder, day):
+    ledger_of(folder).store.close()
+    result = said(folder, "reconcile", "--from", day)
+
+    assert 2 == result.exit_code
+    assert "应为日期, 如 2026-11-24" in result.output
 
 
 @pytest.mark.parametrize("command", [["verify"], ["verify", "--json"], ["reconcile"], ["reconcile", "--json"]])

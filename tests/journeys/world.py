@@ -19,9 +19,11 @@ import msgspec
 
 from collector.directory import Directory, Key, Place
 from collector.ledger import audit
+from collector.ledger.days import Days
 from collector.ledger.delivery import Delivery, Due
 from collector.ledger.intake import Intake
 from collector.ledger.store import Store
+from collector.reconcile.balance import balance
 from edge_agent.outbox import Outbox, Settled
 from firmware_sim import sm2
 from firmware_sim.faults import Faults, finger
@@ -30,7 +32,7 @@ from firmware_sim.panel import HousePanel
 from firmware_sim.province import CASE_PATH, RATING_PATH, Keys, Province, Rules, misbehaviour
 from firmware_sim.scenario import Service, Stray, Truth, busy_morning
 from protocols.dialects.txnbody import TxnBody, TxnBodySettings
-from protocols.messages import Batch, Receipt, decode, encode
+from protocols.messages import Batch, Health, Receipt, decode, encode
 from protocols.ratings import Accepted, Case, Invitation, Lacking, Level, Moment, Request, Unavailable, Verdict
 from tests.edge_agent.hall import Alone
 
@@ -38,6 +40,7 @@ AGENT = "hall-pc-1"
 WINDOWS = ("1", "2")
 LEVELS = list(Level)  # button 1 is the first
 RESEND_MS = 800
+HEALTH_EVERY_MS = 500
 START_MS = 1_790_000_000_000
 LINE_FAULTS = (
     "bounce:0.2,double:0.1,reboot:0.04,cable_out:0.03,split:0.05,glue:0.05,frame_lost:0.08,noise:0.1,"
@@ -145,6 +148,10 @@ class World:
         self.agent_back_ms = self.collector_back_ms = START_MS
         self.stalled_until_ms = 0
         self.sent_ms: int | None = None
+        self.health: bytes | None = None
+        """What the agent last said of itself and the collector has not heard yet: the broker keeps the last."""
+        self.health_ms = START_MS
+        self.unexplained: list[str] = []
         self.crashed: Counter[str] = Counter()
 
     # ---- time
@@ -182,6 +189,8 @@ class World:
             except Crash as crash:
                 self.crashed[str(crash).split("(")[0][:40]] += 1
                 dies(self.rng.randint(50, 1500))
+        if self.collector_up and self.rng.random() < 0.1:
+            self._add_up()
 
     def _heal(self) -> None:
         CrashingConnection.chance = 0.0
@@ -203,6 +212,15 @@ class World:
             "due": self.store.row("SELECT count(*) FROM rating WHERE state IN ('due', 'awaiting_case')")[0],
             "cases": len(self.waiting_cases),
         }
+
+    def _add_up(self) -> None:
+        """Whatever is on its way, whatever died: every difference has its reason, at any moment."""
+        rng, CrashingConnection.rng = CrashingConnection.rng, None
+        found = balance(Days(self.store), directory(), self.now_ms)
+        CrashingConnection.rng = rng
+        if found["unexplained"]:
+            lines = [line for line in (*found["days"], *found["agents"]) if line["unexplained"]]
+            self.unexplained.append(f"unexplained: {lines}")
 
     # ---- people
 
@@ -319,6 +337,13 @@ class World:
             if batch is not None:
                 self.network.send("collector", encode(batch))
                 self.sent_ms = self.now_ms
+        if self.now_ms >= self.health_ms:
+            self.health_ms = self.now_ms + HEALTH_EVERY_MS
+            windows = [desk.health(self.moment()) for desk in self.desks.values()]
+            backlog = self.outbox.backlog()
+            self.health = encode(
+                Health(self.now_ms, self.outbox.epoch, windows, backlog.records, backlog.oldest_ms, tip=backlog.tip)
+            )
 
     def _agent_starts(self) -> None:
         if self.now_ms < self.agent_back_ms:
@@ -352,6 +377,9 @@ class World:
         if not self.collector_up:
             self._collector_starts()
             return
+        if self.health is not None and self.rng.random() < 0.5:
+            self.intake.note_health(AGENT, decode(self.health, Health), self.now_ms)
+            self.health = None
         batches = [(AGENT, decode(payload, Batch), payload) for payload in self.network.arrived("collector")]
         for _, receipt in self.intake.take(batches, self.now_ms):
             self.network.send("agent", encode(receipt))
@@ -423,10 +451,26 @@ class World:
         wrong += [f"lost: thanked, not in the ledger: {press}" for press in thanked if press not in in_ledger]
         wrong += [f"invented in the ledger: {press}" for press in in_ledger if press not in pressed]
         wrong += [f"doubled in the ledger: {press}" for press, times in in_ledger.items() if times > 1]
+        wrong += [*self.unexplained, *self._not_balanced(len(pressed))]
         found = audit.verify(self.folder / "ledger.db")
         wrong += [str(finding) for finding in found.findings]
         wrong += [f"{found.gaps} gaps"] if found.gaps else []
         return [f"--seed {self.seed}: {mistake}" for mistake in wrong]
+
+    def _not_balanced(self, pressed: int) -> Iterator[str]:
+        """What does not add up in the end, and where the device's count is not the truth."""
+        store = Store(self.folder / "ledger.db")
+        found = balance(Days(store), directory(), self.now_ms)
+        store.close()
+        if found["unexplained"]:
+            yield f"unexplained in the end: {found['days']} {found['agents']}"
+        if found["bad"]["received"] != sum(found["bad"][key] for key in ("accepted", "parked", "waiting")):
+            yield f"bad ratings do not add up: {found['bad']}"
+        reasons = found["total"]["differences"]["device_records"]
+        if set(reasons) - {"duplicate", "device_rebooted"}:
+            yield f"on its way, or lost, in a run where nothing is: {reasons}"
+        if found["total"]["device"] > pressed:
+            yield f"invented: devices counted {found['total']['device']} of {pressed}"
 
     def _station(self, name: str) -> Station:
         panel = HousePanel(_device(name), 1, START_MS)

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from .directory import Directory
-from .ledger.overview import Overview
+from ..directory import Directory
+from ..ledger.overview import Overview
 
-NAMES_ZH = {
-    "pressed": "设备按键",
-    "in_outbox": "代理存档",
-    "in_ledger": "账本",
-    "ratings": "评价",
-    "accepted": "省已接收",
-    "parked": "待人处理",
-    "waiting": "等待",
-    "unsolicited": "无邀请",
-    "repeat": "重复",
-    "duplicate": "重发",
-    "undatable": "时间不明",
-    "unratable": "含义不明",
-}
-KEYS = tuple(NAMES_ZH)
+KEYS = (
+    "pressed",
+    "in_outbox",
+    "in_ledger",
+    "ratings",
+    "accepted",
+    "parked",
+    "waiting",
+    "unsolicited",
+    "repeat",
+    "duplicate",
+    "undatable",
+    "unratable",
+)
 _NAMED = ("rated", "unsolicited", "repeat", "duplicate", "undatable")
 
 
