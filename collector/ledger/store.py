@@ -13,10 +13,12 @@ import sqlite_utils
 
 from protocols import chain
 
+from .guards import GUARDS
+
 Values = tuple[Any, ...] | dict[str, Any]
 
 APPLICATION = 0x68637031  # "hcp1": tells a ledger from any other SQLite file
-VERSION = 3
+VERSION = 4
 _LOSS = (
     "CREATE TABLE loss(id INTEGER PRIMARY KEY, epoch_id INTEGER NOT NULL, epoch TEXT NOT NULL, first INTEGER NOT NULL,"
     " last INTEGER NOT NULL, reason TEXT NOT NULL, at_ms INTEGER NOT NULL)"
@@ -27,6 +29,15 @@ _STRETCH = (
     "CREATE TRIGGER stretch_never_changes BEFORE UPDATE ON stretch"
     " BEGIN SELECT RAISE(ABORT, 'stretches never change'); END",
     "CREATE TRIGGER stretch_never_goes BEFORE DELETE ON stretch BEGIN SELECT RAISE(ABORT, 'stretches never go'); END",
+)
+# Which ledger this is, for as long as there is a copy of it: a checkpoint names it.
+_IDENTITY = (
+    "CREATE TABLE identity(id TEXT NOT NULL)",
+    "INSERT INTO identity(id) VALUES (lower(hex(randomblob(16))))",
+    "CREATE TRIGGER identity_stays BEFORE UPDATE ON identity BEGIN SELECT RAISE(ABORT, 'a ledger stays itself'); END",
+    "CREATE TRIGGER identity_never_goes BEFORE DELETE ON identity"
+    " BEGIN SELECT RAISE(ABORT, 'a ledger stays itself'); END",
+    "CREATE TRIGGER identity_once BEFORE INSERT ON identity BEGIN SELECT RAISE(ABORT, 'a ledger has one'); END",
 )
 _SCHEMA = f"""
 CREATE TABLE epoch(
@@ -101,17 +112,20 @@ CREATE TABLE device_count(
     PRIMARY KEY(agent, window, device, boot)) WITHOUT ROWID;
 CREATE TABLE province(id INTEGER PRIMARY KEY CHECK(id = 1), away_since_ms INTEGER, words TEXT NOT NULL DEFAULT '');
 INSERT INTO province(id) VALUES (1);
+{"; ".join(_IDENTITY)};
+{"; ".join(GUARDS)};
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
 """
-# What makes a file of one version one of the next. Only tables, and columns with a default, are added: a program of
-# before, that has the file open meanwhile, goes on writing to it.
+# What makes a file of one version one of the next. Only tables, columns with a default, and triggers against what no
+# program of ours ever did are added: a program of before, that has the file open meanwhile, goes on writing to it.
 _STEPS = {
     1: (
         "ALTER TABLE rating ADD COLUMN tags TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE rating ADD COLUMN text TEXT NOT NULL DEFAULT ''",
     ),
     2: (_LOSS, *_STRETCH),
+    3: (*_IDENTITY, *GUARDS),
 }
 
 
