@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class _Guard:
-    """A table, the columns that stay as they were written, what may not happen to the others, and its keys. Names with blanks between."""
+    """A table, the columns that stay as they were written, its keys, and what may not happen to the other columns.
+
+    Several names stand with blanks between.
+    """
 
     table: str
     fixed: str
