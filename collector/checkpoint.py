@@ -349,17 +349,18 @@ class Daily:
     def look(self) -> None:
         """Write today's checkpoint if there is none."""
         now_ms = self._now_ms()
+        name = f"{datetime.fromtimestamp(now_ms // 1000, UTC):%Y-%m-%d}"
+        todays = self._folder / f"{name}{SUFFIX}"
         try:
-            name = f"{datetime.fromtimestamp(now_ms // 1000, UTC):%Y-%m-%d}"
-            if not (self._folder / f"{name}{SUFFIX}").exists():
+            if not todays.exists():
                 checkpoint = taken(self._store, now_ms)
-                file = write(self._folder, name, read_key(self._key_file).signed(checkpoint))
-                log.info("检查点 / checkpoint: %s, 第 %s 段 / stretch", file, checkpoint.stretch)
+                write(self._folder, name, read_key(self._key_file).signed(checkpoint))
+                log.info("检查点 / checkpoint: %s, 第 %s 段 / stretch", todays, checkpoint.stretch)
                 self._note(at_ms=now_ms, stretch=checkpoint.stretch)
             self._note(trouble="")
-        except FileExistsError:
-            self._note(trouble="")  # another collector of the same ledger was faster
         except OSError as error:
+            if isinstance(error, FileExistsError) and todays.is_file():
+                return  # another collector of the same ledger was faster
             self._trouble(
                 f"{error.filename or self._folder}: 写不了检查点 / no checkpoint can be written: {error.strerror}"
             )

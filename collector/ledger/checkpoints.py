@@ -99,6 +99,11 @@ class _Then:
 
     def differences(self, said: Checkpoint, agreed: int) -> list[str]:
         """In words; `agreed` is the last stretch up to which an earlier checkpoint agrees."""
+        if (
+            self._ledger is None
+            and self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'stretch'").fetchone() is None
+        ):
+            return ["账本是旧版程序的, 没有自己的链 / the ledger is of an older program and has no chain of its own"]
         last = self._db.execute("SELECT coalesce(max(n), 0) FROM stretch").fetchone()[0]
         row = self._db.execute("SELECT hash FROM stretch WHERE n = ?", (said.stretch,)).fetchone()
         head = chain.LEDGER if said.stretch == 0 else row[0] if row else None

@@ -66,6 +66,7 @@ def verify(
             findings += chains.joined(db, spanned)
         findings += chains.times(db)
         findings += chains.strays(db)
+        findings += chains.removed(db)
         ratings, wrong = meanings.joined(db, chained, results[len(records) + len(stretches) :])
         findings += wrong
         epochs = db.execute("SELECT count(*) FROM epoch").fetchone()[0]

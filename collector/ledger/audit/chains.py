@@ -32,6 +32,18 @@ class Epoch(NamedTuple):
     last_ms: int
 
 
+# As what they should be, whatever somebody put there.
+_EPOCH = (
+    "id, CAST(agent AS TEXT), CAST(epoch AS TEXT), CAST(upto AS INTEGER), CAST(head AS BLOB),"
+    " CAST(first_ms AS INTEGER), CAST(last_ms AS INTEGER)"
+)
+
+
+def epochs(db: sqlite3.Connection) -> list[Epoch]:
+    """All of them, in order."""
+    return [Epoch(*row) for row in db.execute(f"SELECT {_EPOCH} FROM epoch ORDER BY id").fetchall()]
+
+
 class Piece(NamedTuple):
     """Records of one epoch, from `first` on and before `end`; None where nothing bounds them."""
 
@@ -54,8 +66,7 @@ def pieces(db: sqlite3.Connection) -> list[list[Piece]]:
     """All records of the ledger, in order and in tasks of about the same size."""
     tasks: list[list[Piece]] = []
     room = 0
-    for row in db.execute("SELECT id, agent, epoch, upto, head, first_ms, last_ms FROM epoch ORDER BY id").fetchall():
-        epoch = Epoch(*row)
+    for epoch in epochs(db):
         last = db.execute(
             "SELECT CAST(seq AS INTEGER) FROM record WHERE epoch_id = ? ORDER BY seq DESC LIMIT 1", (epoch.number,)
         ).fetchone()
@@ -91,7 +102,10 @@ def _piece(db: sqlite3.Connection, piece: Piece) -> Chained:
     number, agent, epoch, upto, head, *_ = piece.epoch
     gaps = {
         after + 1: (last, known)
-        for after, last, known in db.execute("SELECT after, upto, head FROM gap WHERE epoch_id = ?", (number,))
+        for after, last, known in db.execute(
+            "SELECT CAST(after AS INTEGER), CAST(upto AS INTEGER), CAST(head AS BLOB) FROM gap WHERE epoch_id = ?",
+            (number,),
+        )
     }
     running, expected = chain.genesis(agent, epoch), 1
     # As blobs and whole numbers, whatever somebody put there: a strange type is a finding too.
@@ -154,7 +168,7 @@ def spans(db: sqlite3.Connection, table: str, number: str) -> list[Span]:
 
 def stretches(db: sqlite3.Connection, span: Span) -> Spanned:
     """Each stretch follows from the one before, and says what the ledger holds."""
-    epochs = {row[0]: Epoch(*row) for row in db.execute(f"SELECT {', '.join(_EPOCH)} FROM epoch")}
+    known = {epoch.number: epoch for epoch in epochs(db)}
     found = Spanned()
     before, expected = chain.LEDGER, 1
     if span.first is not None:
@@ -164,15 +178,16 @@ def stretches(db: sqlite3.Connection, span: Span) -> Spanned:
         if row is not None:
             expected, before = row[0] + 1, row[1]
     rows = db.execute(
-        "SELECT n, stretch.epoch_id, first, upto, CAST(head AS BLOB), at_ms, CAST(stretch.hash AS BLOB),"
-        " record.hash, (SELECT count(*) FROM record AS each WHERE each.epoch_id = stretch.epoch_id"
+        "SELECT n, CAST(stretch.epoch_id AS INTEGER), CAST(first AS INTEGER), CAST(stretch.upto AS INTEGER),"
+        " CAST(head AS BLOB), CAST(at_ms AS INTEGER), CAST(stretch.hash AS BLOB),"
+        " CAST(record.hash AS BLOB), (SELECT count(*) FROM record AS each WHERE each.epoch_id = stretch.epoch_id"
         " AND each.seq BETWEEN stretch.first AND stretch.upto AND each.received_ms = stretch.at_ms)"
         " FROM stretch LEFT JOIN record ON record.epoch_id = stretch.epoch_id AND record.seq = stretch.upto"
         f" WHERE 1{bounds('n', span.first, span.end)} ORDER BY n"
     )
     ends, begins = found.ends, found.begins
     for n, number, first, last, head, at_ms, digest, held, count in rows:
-        epoch = epochs.get(number)
+        epoch = known.get(number)
         wrong = ""
         if n != expected:
             wrong = f"账本链缺第 {expected}–{n - 1} 段 / stretches {expected}–{n - 1} of the ledger are missing"
@@ -193,9 +208,6 @@ def stretches(db: sqlite3.Connection, span: Span) -> Spanned:
             begins[number] = (n, first, last)
         ends[number] = last
     return found
-
-
-_EPOCH = ("id", "agent", "epoch", "upto", "head", "first_ms", "last_ms")
 
 
 def repeated(n: int) -> str:
@@ -223,8 +235,8 @@ def joined(db: sqlite3.Connection, found: Iterable[Spanned]) -> list[Finding]:
     """What is wrong with the ledger's own chain, from all its spans in order."""
     findings: list[Finding] = []
     ends: dict[int, int] = {}
-    epochs = [Epoch(*row) for row in db.execute(f"SELECT {', '.join(_EPOCH)} FROM epoch ORDER BY id")]
-    names = {epoch.number: (epoch.agent, epoch.epoch) for epoch in epochs}
+    known = epochs(db)
+    names = {epoch.number: (epoch.agent, epoch.epoch) for epoch in known}
     for spanned in found:
         here = dict(spanned.findings)
         for number, (n, first, last) in spanned.begins.items():
@@ -234,7 +246,7 @@ def joined(db: sqlite3.Connection, found: Iterable[Spanned]) -> list[Finding]:
         ends |= spanned.ends
         findings += [here[n] for n in sorted(here)]
     findings = findings[: FINDINGS_MAX + 1]
-    for each in epochs:
+    for each in known:
         if ends.get(each.number, 0) != each.upto:
             words = "账本链末尾与纪元不符 / the ledger's chain ends elsewhere than the epoch"
             findings.append(Finding(each.agent, each.epoch, each.upto, words))
@@ -250,6 +262,18 @@ def times(db: sqlite3.Connection) -> list[Finding]:
     )
     words = "纪元的时间与记录不符 / the times of the epoch are not those of its records"
     return [Finding(agent, epoch, seq, words) for agent, epoch, seq in rows]
+
+
+def removed(db: sqlite3.Connection) -> list[Finding]:
+    """Rows are numbered without holes and never go: a hole is a row that somebody took."""
+    findings = []
+    for table in ("epoch", "press", "rating", "attempt", "key_map", "loss"):
+        if has(db, table):
+            lacking = db.execute(f"SELECT coalesce(max(id), 0) - count(*) FROM {table}").fetchone()[0]
+            if lacking:
+                words = f"{table} 表的编号缺 {lacking} 行 / {lacking} numbers of the table {table} are missing"
+                findings.append(Finding("?", "?", 0, words))
+    return findings
 
 
 def of_epochs(chained: Iterable[Chained]) -> list[Finding]:

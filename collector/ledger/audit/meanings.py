@@ -15,6 +15,7 @@ from protocols.messages import ClosingRecord, PressRecord, decode_record
 from protocols.ratings import Level
 
 from .chains import PRESS, Chained, Epoch, Span, bounds
+from .chains import epochs as all_epochs
 from .findings import FINDINGS_MAX, Finding, enough
 
 _BAD = {level.value for level in Level if level.bad}
@@ -75,7 +76,8 @@ class Understood:
 # What is wrong is found out and named by _wrong; what is well has to be seen fast, for every press of a province. Each
 # column costs as much as a comparison, so that the database does those that need no record.
 _COLUMNS = (
-    "press.epoch_id, press.seq, CAST(record.body AS BLOB), CAST(said.body AS BLOB), press.id,"
+    "CAST(press.epoch_id AS INTEGER), CAST(press.seq AS INTEGER), CAST(record.body AS BLOB), CAST(said.body AS BLOB),"
+    " press.id,"
     # Whether the rating says the same as the press: None without one.
     " (fate, rating.device, rating.boot, rating.count, rating.pressed_ms, rating.window, rating.agent) ="
     " ('rated', press.device, press.boot, press.count, press.pressed_ms, press.window, press.agent)"
@@ -107,7 +109,7 @@ def presses(db: sqlite3.Connection, span: Span) -> Understood:
     """
     found = Understood()
     maps = _key_maps(db)
-    epochs = {each[0]: _OfEpoch(each[1], each[2]) for each in db.execute("SELECT id, agent, epoch FROM epoch")}
+    epochs = {each.number: _OfEpoch(each.agent, each.epoch) for each in all_epochs(db)}
     wrong: list[Finding] = []
     ratings = 0
     read_press, read_closing = _press.decode, _closing.decode
@@ -364,9 +366,9 @@ def _disordered(db: sqlite3.Connection, found: list[Understood]) -> list[Finding
                 epochs.add(number)
             last[number] = of_epoch.last
     findings: list[Finding] = []
-    for row in db.execute("SELECT id, agent, epoch, upto, head, first_ms, last_ms FROM epoch ORDER BY id").fetchall():
-        if row[0] in epochs and len(findings) < FINDINGS_MAX:
-            findings += _twice(db, row[0]) + _orphans(db, Epoch(*row))
+    for epoch in all_epochs(db):
+        if epoch.number in epochs and len(findings) < FINDINGS_MAX:
+            findings += _twice(db, epoch.number) + _orphans(db, epoch)
     return findings
 
 

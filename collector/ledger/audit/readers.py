@@ -35,6 +35,7 @@ class Readers:
         self._processes = processes
         self._workers: list[tuple[Any, Connection]] = []
         self.db = self._connected()
+        """For questions before and after the tasks."""
 
     def _connected(self) -> sqlite3.Connection:
         return _connected(self._uri)
@@ -106,7 +107,7 @@ class Readers:
     def _results(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
         if not self._workers:
             for at, task in enumerate(tasks):
-                yield at, task.work(self.db, task.what)
+                yield at, _worked(self.db, task.work, task.what)
             return
         # The longest first, so that none of them is left to one process at the end.
         waiting = sorted(range(len(tasks)), key=lambda at: tasks[at].weight)
@@ -150,7 +151,7 @@ def _work(uri: str, pipe: Connection) -> None:
                     answer = None
                 else:
                     work, what = asked
-                    answer = work(db, what)
+                    answer = _worked(db, work, what)
             except sqlite3.Error as error:
                 pipe.send((False, error))
             else:
@@ -159,9 +160,27 @@ def _work(uri: str, pipe: Connection) -> None:
         return  # nobody wants to know any more
 
 
+def _worked(db: sqlite3.Connection, work: Callable[[sqlite3.Connection, Any], Any], what: Any) -> Any:
+    try:
+        db.text_factory = str
+        return work(db, what)
+    except sqlite3.OperationalError as error:
+        if "decode" not in str(error):
+            raise
+    finally:
+        db.text_factory = _any_text
+    # Somebody has put bytes that are no text where text belongs. They are a finding, and reading them so takes longer.
+    return work(db, what)
+
+
+def _any_text(raw: bytes) -> str:
+    return raw.decode(errors="backslashreplace")
+
+
 def _connected(uri: str) -> sqlite3.Connection:
     db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)
     db.execute(_CACHE)
+    db.text_factory = _any_text
     return db
 
 
