@@ -14,6 +14,7 @@ from typing import Any
 from protocols.dialects import Dialect
 
 from . import web
+from .checkpoint import Daily
 from .config import BrokerSettings, Settings, WebSettings, dialect, secret, tls_context
 from .directory import Directory
 from .forwarder import Forwarder
@@ -63,8 +64,13 @@ def run(settings: Settings, directory: Directory, folder: Path) -> None:
     signal.signal(signal.SIGINT, asked_to_end)
     threads = []
     province = dialect(settings.province, folder) if settings.province is not None else None
+    daily = None
+    if settings.checkpoint is not None:
+        daily = Daily(store, folder / settings.checkpoint.key_file, folder / settings.checkpoint.folder, now_ms)
+        enders.append(daily.stop)
+        threads.append(loop("checkpoint", daily.work))
     if settings.web is not None:
-        server = _web(settings.web, store, intake, directory, folder, province)
+        server = _web(settings.web, store, intake, directory, folder, province, daily)
         enders.append(server.close)
         threads.append(loop("web", server.run))
     if settings.province is not None and province is not None:
@@ -104,10 +110,18 @@ def _web(
     directory: Directory,
     folder: Path,
     province: Dialect | None,
+    daily: Daily | None,
 ) -> Any:
     token = secret(web_settings.token, web_settings.token_file, folder)
-    lacks = [province.case_lacks] if province is not None else []
-    app = web.create_app(Overview(store), intake, directory, token, now_ms, *lacks)
+    app = web.create_app(
+        Overview(store),
+        intake,
+        directory,
+        token,
+        now_ms,
+        case_lacks=province.case_lacks if province is not None else lambda _case: (),
+        checkpoint=daily.state if daily is not None else lambda: None,
+    )
     server = web.serve(app, web_settings.host, web_settings.port)
     if web_settings.port_file:
         _write_whole(folder / web_settings.port_file, str(server.effective_port))

@@ -1,4 +1,4 @@
-"""The command line of the collector: run, check, verify, reconcile."""
+"""The command line of the collector: run, check, verify, checkpoint, reconcile."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from protocols.errors import BadSettings
 from protocols.ratings import Level
 from protocols.tags import TAGS
 
+from . import checkpoint as signing
 from . import directory as directories
 from .__main__ import run as run_collector
 from .config import Settings, file_bytes, load
 from .directory import Directory, Key
-from .ledger import audit
+from .ledger import audit, checkpoints
 from .ledger.overview import Overview
 from .ledger.store import LedgerMismatch, Store
 from .ledger.tally import day_number, day_of, day_text
@@ -76,12 +77,23 @@ def check(path: Path) -> None:
     folder = (path.parent / settings.ledger.path).parent
     if not os.access(folder, os.W_OK):
         _give_up(f"{path.name}: ledger.path: 不能写入文件夹 / folder cannot be written: {folder}")
+    if settings.checkpoint is not None:
+        _check_key(path.parent / settings.checkpoint.key_file)
     for place in directory.places.values():
         where = f"{place.hall} {place.number}: {place.agent}/{place.window} {place.device}"
         click.echo(f"{where} {_key_map(directory.keys.get(place.device, {}))}")
     if settings.province is None:
         click.echo("没有 [province], 评价只入账不上报 / no [province]: ratings are kept and not forwarded")
     click.echo(f"{path.name}, {settings.directory}: 配置正确 / settings are right")
+
+
+def _check_key(file: Path) -> None:
+    try:
+        signing.read_key(file)
+    except signing.BadKey as error:
+        _give_up(f"checkpoint.key_file: {error}")
+    if signing.readable_by_others(file):
+        _give_up(f"checkpoint.key_file: {file}: 别人也能读 / others can read it: chmod 600 {file}")
 
 
 def _key_map(keys: dict[int, Key]) -> str:
@@ -109,16 +121,44 @@ def _meaning(key: Key) -> str:
     type=click.Path(dir_okay=False, path_type=Path),
     help="各厅自留的链首 (edge-agent heads 的输出) / what the halls kept themselves, as `edge-agent heads` prints it",
 )
+@click.option(
+    "--checkpoint",
+    "checkpoint_files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="以前的检查点, 文件或文件夹, 可多次给出 / earlier checkpoints: a file or a folder, as often as wanted",
+)
+@click.option(
+    "--public-key",
+    type=click.Path(path_type=Path),
+    help="检查点的公钥 (.pub), 由审计人员自己保管 / the checkpoints' public key, as the auditor has kept it",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    help="用几个进程, 默认全部的核 / how many processes; one for each core if none are given",
+)
 @click.option("--json", "as_json", is_flag=True, help="以 JSON 输出 / print JSON")
-def verify(path: Path, heads_file: Path | None, as_json: bool) -> None:
+def verify(
+    path: Path,
+    heads_file: Path | None,
+    checkpoint_files: tuple[Path, ...],
+    public_key: Path | None,
+    processes: int | None,
+    as_json: bool,
+) -> None:
     """重算账本中每一条哈希链 / recompute every chain in the ledger. Exit 1 if anything was changed."""
     settings, _ = _settings(path)
     file = _ledger(settings, path)
     started = time.perf_counter()
+    heads = _heads(heads_file) if heads_file is not None else []
+    signed, forged = _checkpoints(checkpoint_files, public_key)
+    progress = _Progress()
     try:
-        found = audit.verify(file)
-        if heads_file is not None:
-            found.findings.extend(audit.compared(file, _heads(heads_file)))
+        found = audit.verify(file, processes, progress.shown)
+        progress.end()
+        found.findings.extend(audit.compared(file, heads))
+        found.findings.extend([*forged, *_held_against(file, signed)])
     except LedgerMismatch as error:
         _give_up(f"ledger.path: {error}")
     except sqlite3.DatabaseError as error:
@@ -129,6 +169,7 @@ def verify(path: Path, heads_file: Path | None, as_json: bool) -> None:
             "epochs": found.epochs,
             "records": found.records,
             "ratings": found.ratings,
+            "checkpoints": len(signed) + len(forged),
             "gaps": len(found.gaps),
             "missing": [asdict(gap) for gap in found.gaps],
             "findings": [asdict(finding) for finding in found.findings],
@@ -136,8 +177,79 @@ def verify(path: Path, heads_file: Path | None, as_json: bool) -> None:
         }
         click.echo(json.dumps(shown, ensure_ascii=False))
     else:
-        _show(found, seconds)
+        _show(found, len(signed) + len(forged), seconds)
     sys.exit(1 if found.findings else 0)
+
+
+class _Progress:
+    """One line on a terminal: how much is done, and how long the rest may take."""
+
+    def __init__(self) -> None:
+        self._started_s = self._shown_s = time.monotonic()
+        self._terminal = sys.stderr.isatty()
+
+    def shown(self, done: int, whole: int) -> None:
+        now_s = time.monotonic()
+        if self._terminal and now_s - self._shown_s > 0.2:
+            self._shown_s = now_s
+            bar = "█" * (30 * done // whole)
+            left_s = (now_s - self._started_s) * (whole - done) / done
+            text = f"核对 checking {bar:░<30} {100 * done // whole:3} % · 还剩约 about {left_s:.0f} s left"
+            click.echo(f"\r{text}\x1b[K", nl=False, err=True)
+
+    def end(self) -> None:
+        if self._terminal:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+
+_Signed = list[tuple[Path, checkpoints.Checkpoint]]
+
+
+def _checkpoints(files: tuple[Path, ...], public_key: Path | None) -> tuple[_Signed, list[audit.Finding]]:
+    """Those that were really signed, and a finding for each that was not; any other trouble ends the program."""
+    if not files:
+        return [], []
+    if public_key is None:
+        _give_up(
+            "--checkpoint: 还需要 --public-key, 审计人员保管的公钥 / needs --public-key, the one that the auditor kept"
+        )
+    try:
+        public = signing.read_public(public_key)
+    except signing.BadKey as error:
+        _give_up(f"--public-key: {error}")
+    signed: _Signed = []
+    forged = []
+    for file in _files_of(files):
+        try:
+            signed += [(file, each) for each in signing.read(file.read_bytes(), public)]
+        except signing.Forged as error:
+            forged.append(audit.Finding(file.name, "", 0, str(error)))
+        except signing.BadCheckpoint as error:
+            _give_up(f"--checkpoint: {file}: {error}")
+        except OSError as error:
+            _give_up(f"--checkpoint: {file}: 读不了 / cannot be read: {error.strerror}")
+    return signed, forged
+
+
+def _files_of(given: tuple[Path, ...]) -> list[Path]:
+    files: list[Path] = []
+    for each in given:
+        inner = sorted(each.glob(f"*{signing.SUFFIX}")) if each.is_dir() else [each]
+        if not inner:
+            _give_up(f"--checkpoint: {each}: 文件夹里没有 *{signing.SUFFIX} / no such file in this folder")
+        files += inner
+    return files
+
+
+def _held_against(file: Path, signed: _Signed) -> list[audit.Finding]:
+    if not signed:
+        return []
+    differences = checkpoints.compared(file, [each for _, each in signed])
+    return [
+        audit.Finding(source.name, signing.readable(each.at_ms), each.stretch, f"检查点不符 / checkpoint: {words}")
+        for (source, each), wrong in zip(signed, differences, strict=True)
+        for words in wrong
+    ]
 
 
 def _heads(file: Path) -> list[audit.Head]:
@@ -155,10 +267,11 @@ def _head(file: Path, number: int, line: bytes) -> audit.Head:
         _give_up(f"{file}: 第 {number} 行不是链首, 请用 edge-agent heads 的输出 / line {number} is no head")
 
 
-def _show(found: audit.Audit, seconds: float) -> None:
+def _show(found: audit.Audit, signed: int, seconds: float) -> None:
+    against = f" {signed} 个检查点 checkpoints," if signed else ""
     click.echo(
         f"{found.epochs} 个纪元 epochs, {found.records} 条记录 records, {found.ratings} 条评价 ratings,"
-        f" {len(found.gaps)} 处缺口 gaps, {seconds:.2f} s"
+        f" {len(found.gaps)} 处缺口 gaps,{against} {seconds:.2f} s"
     )
     for gap in found.gaps:
         where = f"{gap.agent} {gap.epoch} #{gap.first}–{gap.last}"
@@ -173,6 +286,77 @@ def _day(value: str) -> int:
         return day_number(value)
     except ValueError:
         raise click.BadParameter(f"{value!r}: 应为日期, 如 2026-11-24 / must be a day, as in 2026-11-24") from None
+
+
+@main.command()
+@CONFIG
+@click.option(
+    "--new-key", type=click.Path(dir_okay=False, path_type=Path), help="生成一对密钥, 不覆盖 / make a pair of keys"
+)
+@click.option("--show-key", is_flag=True, help="只打印公钥 / print the public key only")
+@click.option(
+    "--key", type=click.Path(path_type=Path), help="私钥, 默认取自配置 / the private key, if not that of the settings"
+)
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="写入何处, 默认取自配置 / where to, if not as in the settings"
+)
+def checkpoint(path: Path, new_key: Path | None, show_key: bool, key: Path | None, folder: Path | None) -> None:
+    """写出带签名的账本链首 / write the signed head of the ledger's chain, now."""
+    if new_key is not None:
+        _make_key(new_key)
+        return
+    settings, _ = _settings(path)
+    usual = settings.checkpoint
+    if key is None and usual is None:
+        _give_up(
+            f"{path.name}: 没有 [checkpoint], 也没有 --key / neither [checkpoint] nor --key;"
+            " 先生成密钥 / first make a key: collector checkpoint --new-key checkpoint.key"
+        )
+    try:
+        signer = signing.read_key(key or path.parent / usual.key_file)  # type: ignore[union-attr]
+    except signing.BadKey as error:
+        _give_up(f"checkpoint.key_file: {error}")
+    if show_key:
+        click.echo(signing.public_pem(signer.public), nl=False)
+        return
+    file = _ledger(settings, path)
+    where = folder or path.parent / (usual.folder if usual else "checkpoints")
+    now_ms = time.time_ns() // 1_000_000
+    try:
+        taken = _taken(file, now_ms)
+        stamp = "".join(each for each in signing.readable(now_ms) if each not in ":.")
+        written = signing.write(where, stamp, signer.signed(taken))
+    except LedgerMismatch as error:
+        _give_up(f"ledger.path: {error}")
+    except sqlite3.DatabaseError as error:
+        _give_up_for_file(file, error)
+    except OSError as error:
+        _give_up(f"checkpoint.folder: {error.filename or where}: 写不了 / cannot be written: {error.strerror}")
+    click.echo(
+        f"{written}: 第 {taken.stretch} 段 stretches, {taken.records} 条记录 records, {taken.ratings} 条评价 ratings\n"
+        "请将此文件与公钥保存到账本之外 / keep this file, and the public key, somewhere else than the ledger"
+    )
+
+
+def _make_key(file: Path) -> None:
+    try:
+        signer = signing.new_key(file)
+    except OSError as error:
+        _give_up(f"{error.filename or file}: 写不了密钥 / the key cannot be written: {error.strerror}")
+    click.echo(
+        f"{file}: 私钥, 仅本用户可读, 不得外传 / the private key, for this user only: it stays here\n"
+        f"{file}.pub: 公钥, 请交给审计人员保存 / the public key: hand it to the auditor, who keeps it elsewhere\n"
+        f"公钥指纹 / its SHA-256: {signer.name}\n"
+        f'写入配置, 每天自动出具 / put into collector.toml for one a day: [checkpoint] key_file = "{file.name}"'
+    )
+
+
+def _taken(file: Path, now_ms: int) -> checkpoints.Checkpoint:
+    store = Store(file)
+    try:
+        return checkpoints.taken(store, now_ms)
+    finally:
+        store.close()
 
 
 @main.command()

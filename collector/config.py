@@ -72,6 +72,13 @@ class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port_file: str = ""
 
 
+class CheckpointSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A signed head of the ledger every day: which key signs, and the folder that it goes into."""
+
+    key_file: str = "checkpoint.key"
+    folder: str = "checkpoints"
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of collector.toml."""
 
@@ -80,6 +87,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ledger: LedgerSettings = LedgerSettings()
     province: ProvinceSettings | None = None
     web: WebSettings | None = None
+    checkpoint: CheckpointSettings | None = None
     log: Literal["debug", "info", "warning"] = "info"
 
 

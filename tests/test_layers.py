@@ -44,6 +44,7 @@ LIBRARIES = {
     "collector": {
         "msgspec": ANYWHERE,
         "click": ("cli.py",),
+        "cryptography": ("checkpoint.py",),
         "flask": ("web/__init__.py",),
         "paho": ("inbox.py",),
         "requests": ("forwarder.py",),
@@ -376,6 +377,7 @@ def test_the_rule_holds(rule):
         (each_library_has_one_home, "collector/inbox.py", "import sqlite_utils"),
         (each_library_has_one_home, "collector/ledger/intake.py", "import requests.adapters"),
         (each_library_has_one_home, "collector/web/__init__.py", "import tenacity"),
+        (each_library_has_one_home, "collector/ledger/checkpoints.py", "from cryptography import x509"),
         (each_library_has_one_home, "protocols/frames.py", "import fastecdsa"),
         (each_library_has_one_home, "protocols/frames.py", "import numpy"),
         (each_library_has_one_home, "firmware_sim/line.py", "import serial"),

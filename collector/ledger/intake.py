@@ -293,8 +293,9 @@ def _note_gap(
     db: sqlite3.Connection, agent: str, epoch_id: int, after: int, upto: int, head: bytes, now_ms: int
 ) -> None:
     noted = db.execute(
-        "INSERT OR IGNORE INTO gap(epoch_id, after, upto, head, at_ms) VALUES (?,?,?,?,?)",
-        (epoch_id, after, upto, head, now_ms),
+        "INSERT INTO gap(epoch_id, after, upto, head, at_ms) SELECT ?,?,?,?,?"
+        " WHERE NOT EXISTS (SELECT 1 FROM gap WHERE epoch_id = ? AND upto = ?)",
+        (epoch_id, after, upto, head, now_ms, epoch_id, upto),
     )
     if noted.rowcount:
         words = "账本缺代理已删的记录, 是否恢复过旧备份? / records that the agent has let go of are not in this ledger"

@@ -14,6 +14,7 @@ import sqlite_utils
 from protocols import chain
 
 from . import tally
+from .guards import GUARDS
 
 Values = tuple[Any, ...] | dict[str, Any]
 
@@ -29,6 +30,15 @@ _STRETCH = (
     "CREATE TRIGGER stretch_never_changes BEFORE UPDATE ON stretch"
     " BEGIN SELECT RAISE(ABORT, 'stretches never change'); END",
     "CREATE TRIGGER stretch_never_goes BEFORE DELETE ON stretch BEGIN SELECT RAISE(ABORT, 'stretches never go'); END",
+)
+# Which ledger this is, for as long as there is a copy of it: a checkpoint names it.
+_IDENTITY = (
+    "CREATE TABLE identity(id TEXT NOT NULL)",
+    "INSERT INTO identity(id) VALUES (lower(hex(randomblob(16))))",
+    "CREATE TRIGGER identity_stays BEFORE UPDATE ON identity BEGIN SELECT RAISE(ABORT, 'a ledger stays itself'); END",
+    "CREATE TRIGGER identity_never_goes BEFORE DELETE ON identity"
+    " BEGIN SELECT RAISE(ABORT, 'a ledger stays itself'); END",
+    "CREATE TRIGGER identity_once BEFORE INSERT ON identity BEGIN SELECT RAISE(ABORT, 'a ledger has one'); END",
 )
 _SCHEMA = f"""
 CREATE TABLE epoch(
@@ -105,19 +115,22 @@ CREATE TABLE device_count(
 {"; ".join((*tally.TABLES, *tally.COLUMNS, *tally.INDEXES))};
 CREATE TABLE province(id INTEGER PRIMARY KEY CHECK(id = 1), away_since_ms INTEGER, words TEXT NOT NULL DEFAULT '');
 INSERT INTO province(id) VALUES (1);
+{"; ".join(_IDENTITY)};
+{"; ".join(GUARDS)};
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
 """
-# What makes a file of one version one of the next. Only tables, and columns with a default, are added: a program of
-# before, that has the file open meanwhile, goes on writing to it. What it writes after step 3 is in no count by day,
-# and shows as unexplained: several collectors on one ledger are stopped before it.
+# What makes a file of one version one of the next. Only tables, columns with a default, and triggers against what no
+# program of ours ever did are added: a program of before, that has the file open meanwhile, goes on writing to it. What
+# it writes after step 3 is in no count by day, and shows as unexplained: several collectors on one ledger are stopped
+# before it.
 _STEPS = {
     1: (
         "ALTER TABLE rating ADD COLUMN tags TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE rating ADD COLUMN text TEXT NOT NULL DEFAULT ''",
     ),
     2: (_LOSS, *_STRETCH),
-    3: (*tally.TABLES, *tally.COLUMNS, *tally.INDEXES, *tally.TAKEN_OVER),
+    3: (*_IDENTITY, *GUARDS, *tally.TABLES, *tally.COLUMNS, *tally.INDEXES, *tally.TAKEN_OVER),
 }
 
 

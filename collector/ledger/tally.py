@@ -209,8 +209,22 @@ def _add(db: sqlite3.Connection, ratings: Counter[tuple[int, str, str, int, str]
         )
 
 
-def differences(db: sqlite3.Connection, most: int) -> Iterator[tuple[str, str]]:
-    """Agent and words, of each count that is not what the rows themselves add up to; `most` of each kind."""
+KINDS = ("presses", "ratings", "records")
+"""What is counted."""
+
+
+def differences(db: sqlite3.Connection, kind: str, most: int) -> list[tuple[str, str]]:
+    """Agent and words, of each count of this kind that is not what the rows themselves add up to; `most` of them."""
+    match kind:
+        case "presses":
+            return list(_of_presses(db, most))
+        case "ratings":
+            return list(_of_ratings(db, most))
+        case _:
+            return list(_of_records(db, most))
+
+
+def _of_presses(db: sqlite3.Connection, most: int) -> Iterator[tuple[str, str]]:
     columns = "device, boot, day, window, epoch_id, counts, presses, fresh, reused, doubled, first, last"
     for agent, device, boot, day in db.execute(
         "SELECT DISTINCT coalesce(epoch.agent, '?'), device, boot, day FROM"
@@ -219,12 +233,18 @@ def differences(db: sqlite3.Connection, most: int) -> Iterator[tuple[str, str]]:
     ):
         where = f"{day_text(day)} {device} #{boot}"
         yield agent, f"{where}: 按日计数与按键不符 / the day's count is not what the presses add up to"
+
+
+def _of_ratings(db: sqlite3.Connection, most: int) -> Iterator[tuple[str, str]]:
     columns, kept = "day, agent, window, bad, state, ratings", "(SELECT * FROM rating_count WHERE ratings != 0)"
     for agent, window, day in db.execute(
         f"SELECT DISTINCT agent, window, day FROM ({_unlike(db, 'rating_made', columns, kept, _RATINGS)}) LIMIT {most}"
     ):
         where = f"{day_text(day)} {window}"
         yield agent, f"{where}: 按日计数与评价不符 / the day's count is not what the ratings add up to"
+
+
+def _of_records(db: sqlite3.Connection, most: int) -> Iterator[tuple[str, str]]:
     records = (
         "SELECT epoch_id, count(*) AS records, (SELECT count(*) FROM press WHERE press.epoch_id = record.epoch_id) AS n"
         " FROM record GROUP BY 1"

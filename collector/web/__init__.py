@@ -55,14 +55,16 @@ def create_app(
     token: str,
     now_ms: Callable[[], int],
     case_lacks: Callable[[Case], tuple[str, ...]] = lambda _case: (),
+    checkpoint: Callable[[], dict[str, Any] | None] = lambda: None,
 ) -> Flask:
-    """The collector's web application. `case_lacks` tells what the province will miss in a case."""
+    """The collector's web application. `case_lacks` tells what the province will miss in a case; `checkpoint` how the
+    daily checkpoints stand, see `Daily.state`."""
     app = Flask(__name__)
     # Chinese that a person reads with curl must not be \\uXXXX.
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.config["MAX_CONTENT_LENGTH"] = BODY_MAX
 
-    shown = _Shown(overview, directory, now_ms)
+    shown = _Shown(overview, directory, now_ms, checkpoint)
 
     def allowed() -> None:
         # WSGI hands headers over as latin-1, whatever they are.
@@ -198,7 +200,14 @@ def serve(app: Flask, host: str, port: int) -> Any:
 class _Shown:
     """What the pages show, of one moment; counted at most once a second for however many look at the board."""
 
-    def __init__(self, overview: Overview, directory: Directory, now_ms: Callable[[], int]):
+    def __init__(
+        self,
+        overview: Overview,
+        directory: Directory,
+        now_ms: Callable[[], int],
+        checkpoint: Callable[[], dict[str, Any] | None],
+    ):
+        self._checkpoint = checkpoint
         self._overview = overview
         self._directory = directory
         self._now_ms = now_ms
@@ -227,6 +236,7 @@ class _Shown:
                     **self._overview.counts(),
                     "all": found["all"],
                     "backlog": _backlog(agents),
+                    "checkpoint": self._checkpoint(),
                 },
                 "windows": [
                     {**line, **health.get(at, _UNKNOWN), "unconfirmed": keyless.get(at, [])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 from collector import directory
@@ -56,6 +57,12 @@ def case(case_no: str = "C1", service_number: int = 1, **other) -> Case:
         **PERSON,
     }
     return Case(case_no, service_number, **(usual | other))
+
+
+def unguard(db: sqlite3.Connection) -> None:
+    """What somebody who owns the file does first."""
+    for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        db.execute(f"DROP TRIGGER {name}")
 
 
 class Ledger:

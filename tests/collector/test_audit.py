@@ -16,7 +16,7 @@ from protocols import chain
 from protocols.messages import encode_record
 from protocols.ratings import Accepted
 from tests.collector.agents import NOW_MS, Agent, press, rated
-from tests.collector.ledgers import Ledger, case, directory_of, window
+from tests.collector.ledgers import Ledger, case, directory_of, unguard, window
 
 
 def grown(path: Path) -> tuple[Ledger, Agent, Agent]:
@@ -53,8 +53,7 @@ def whole(tmp_path):
 def forge(path: Path, *statements: str | tuple) -> None:
     """Somebody with the sqlite3 command line who takes the triggers away first."""
     somebody = sqlite3.connect(path)
-    for (name,) in somebody.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-        somebody.execute(f"DROP TRIGGER {name}")
+    unguard(somebody)
     for statement in statements:
         somebody.execute(*([statement] if isinstance(statement, str) else statement))
     somebody.commit()

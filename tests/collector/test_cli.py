@@ -25,7 +25,7 @@ from firmware_sim.province import Province, serving
 from protocols.messages import COLLECTOR_STATUS, encode
 from tests.brokers import ROOT, USERS, Mosquitto, Peer, mosquitto_or_skip
 from tests.collector.agents import Agent, press, rated
-from tests.collector.ledgers import Ledger, case, directory_of, window
+from tests.collector.ledgers import Ledger, case, directory_of, unguard, window
 from tests.collector.provinces import KEYS, eventually, stubbed
 
 BROKER = '[broker]\nhost = "127.0.0.1"\nport = {port}\npassword = "province-1"\n'
@@ -218,6 +218,7 @@ def test_reconcile_ends_with_1_where_something_is_not_explained(folder):
     ledger = ledger_of(folder)
     agent = Agent("agent-a")
     ledger.take(agent, agent.write(press(1), press(2)))
+    unguard(ledger.store._db)
     ledger.store._db.execute("DELETE FROM press WHERE count = 2")
     ledger.store.close()
     result = said(folder, "reconcile")
@@ -236,6 +237,7 @@ def test_reconcile_shows_older_days_only_where_they_matter_and_when_asked(folder
     agent = Agent("agent-a")
     day_ms = 86_400_000
     ledger.take(agent, agent.write(*(press(n, pressed_ms=1_700_000_000_000 + n * day_ms) for n in range(1, 6))))
+    unguard(ledger.store._db)
     ledger.store._db.execute("DELETE FROM press WHERE count = 2")
     ledger.store.close()
 

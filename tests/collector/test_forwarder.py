@@ -157,6 +157,7 @@ def test_a_rating_that_somebody_else_gave_is_flagged(ledger, opened):
     with serving(there) as door:
         with forwarding(ledger, door.url):
             eventually(settled(ledger, 1))
+        ledger.store._db.execute("DROP TRIGGER attempt_never_goes")
         ledger.store._db.execute("UPDATE rating SET state = 'due', duplicate = 0")
         ledger.store._db.execute("DELETE FROM attempt")
         with forwarding(ledger, door.url):

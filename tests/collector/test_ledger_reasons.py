@@ -11,7 +11,7 @@ from collector.ledger import audit
 from collector.ledger.store import VERSION, LedgerMismatch, Store
 from protocols.ratings import Level
 from tests.collector.agents import NOW_MS, Agent, closing, rated
-from tests.collector.ledgers import Ledger, case, directory_of, window
+from tests.collector.ledgers import Ledger, case, directory_of, unguard, window
 
 REASONS = (
     '{1 = "very_satisfied", 2 = {level = "dissatisfied", reason = "214"},'
@@ -41,6 +41,7 @@ def old_ledger(path: Path) -> Path:
 
 def change(path: Path, sql: str) -> None:
     db = sqlite3.connect(path)
+    unguard(db)
     db.execute(sql)
     db.commit()
     db.close()

@@ -1,0 +1,123 @@
+"""Recomputes every chain in the ledger, and whether what was made of each record still is what the record says."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from .. import tally
+from ..store import APPLICATION, LedgerMismatch
+from . import chains, meanings
+from .findings import FINDINGS_MAX, Finding, Gap
+from .readers import Readers, Task
+
+__all__ = ["Audit", "Finding", "Gap", "Head", "compared", "verify"]
+
+_ALONE = 150_000  # records: fewer are looked at before a second process has started
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The last record of a day as the hall itself kept it: a line of `edge-agent heads`."""
+
+    agent: str
+    epoch: str
+    day: str
+    seq: int
+    head: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was looked at, and what was found."""
+
+    epochs: int
+    records: int
+    ratings: int
+    gaps: list[Gap]
+    findings: list[Finding]
+
+
+def verify(
+    path: Path, processes: int | None = None, progress: Callable[[int, int], None] = lambda _done, _whole: None
+) -> Audit:
+    """Read the ledger at `path`, beside a collector that may be running, and check all of it.
+
+    With so many processes; if none are given, one for each core, and one alone for a small ledger. What is found is the
+    same, and in the same order. `progress` is called with what is done and the whole, in records or so.
+    """
+    size = _size(path)
+    if processes is None:
+        processes = cores() if size > _ALONE else 1
+    with Readers(path, processes) as readers:
+        db = readers.db
+        records = [Task(chains.records, pieces, chains.RANGE) for pieces in chains.pieces(db)]
+        stretches = [Task(chains.stretches, span, chains.RANGE) for span in _stretches(db)]
+        presses = [Task(meanings.presses, span, 5 * chains.RANGE) for span in chains.spans(db, "press", "id")]
+        counts = [Task(_counts, kind, size) for kind in tally.KINDS if chains.has(db, "press_count")]
+        results = readers.done([*records, *stretches, *presses, *counts], progress)
+        chained = [each for task in results[: len(records)] for each in task]
+        spanned = results[len(records) : len(records) + len(stretches)]
+        findings = chains.of_epochs(chained)
+        if stretches:
+            findings += chains.joined(db, spanned)
+        findings += chains.times(db)
+        findings += chains.strays(db)
+        findings += chains.removed(db)
+        ratings, wrong = meanings.joined(
+            db, chained, results[len(records) + len(stretches) : len(results) - len(counts)]
+        )
+        findings += wrong
+        findings += [each for task in results[len(results) - len(counts) :] for each in task]
+        epochs = db.execute("SELECT count(*) FROM epoch").fetchone()[0]
+        return Audit(epochs, sum(each.records for each in chained), ratings, chains.gaps(db), findings)
+
+
+def _counts(db: sqlite3.Connection, kind: str) -> list[Finding]:
+    """What was counted day by day, held against the rows."""
+    return [Finding(agent, "?", 0, what) for agent, what in tally.differences(db, kind, FINDINGS_MAX)]
+
+
+def cores() -> int:
+    """How many processes can run at once."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _stretches(db: sqlite3.Connection) -> list[chains.Span]:
+    # Not in a ledger of an older program that has not been started anew.
+    return chains.spans(db, "stretch", "n") if chains.has(db, "stretch") else []
+
+
+def _size(path: Path) -> int:
+    """About how many records it holds; LedgerMismatch if it is none."""
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as db:
+        if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
+            raise LedgerMismatch(f"{path}: 不是账本 / is no ledger")
+        size: int = db.execute("SELECT CAST(total(upto) AS INTEGER) FROM epoch").fetchone()[0]
+        return size
+
+
+def compared(path: Path, heads: Iterable[Head]) -> list[Finding]:
+    """What of a hall's own heads is not what the ledger at `path` holds."""
+    findings: list[Finding] = []
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as db:
+        for head in heads:
+            row = db.execute(
+                "SELECT agent, hash FROM epoch LEFT JOIN record ON epoch_id = epoch.id AND seq = ? WHERE epoch = ?",
+                (head.seq, head.epoch),
+            ).fetchone()
+            if row is None or row[1] is None:
+                what = f"{head.day}: 账本还没有这一条 / the ledger does not have this record yet"
+            elif row[0] != head.agent:
+                what = f"{head.day}: 账本中属于 {row[0]} / belongs to {row[0]} in the ledger"
+            elif row[1].hex() != head.head:
+                what = f"{head.day}: 与本厅自留的链首不符 / differs from the head that the hall kept"
+            else:
+                continue
+            findings.append(Finding(head.agent, head.epoch, head.seq, what))
+    return findings

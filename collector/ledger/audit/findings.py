@@ -1,0 +1,40 @@
+"""What a check of a ledger says, and how much of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+FINDINGS_MAX = 100  # of each kind: after that a person knows enough, and a broken file must not fill a disk
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it was written: where, and what."""
+
+    agent: str
+    epoch: str
+    seq: int
+    what: str
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Records that an agent had let go of, or lost with its disk, and that never came: the ledger lacks them by its own
+    word."""
+
+    agent: str
+    epoch: str
+    first: int
+    last: int
+
+
+def enough(findings: Iterable[Finding]) -> list[Finding]:
+    """The first hundred of each kind, in order: the same however the work was divided."""
+    seen: dict[str, int] = {}
+    kept = []
+    for finding in findings:
+        seen[finding.what] = seen.get(finding.what, 0) + 1
+        if seen[finding.what] <= FINDINGS_MAX:
+            kept.append(finding)
+    return kept

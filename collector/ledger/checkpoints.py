@@ -1,0 +1,173 @@
+"""What a ledger stands for at one moment, in a few numbers; and whether it still does what it did at such a moment."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from protocols import chain
+from protocols.ratings import Level
+
+from .store import Store
+
+STATES = ("due", "awaiting_case", "parked", "accepted")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The head of a ledger's own chain and how much stands behind it. All of one moment."""
+
+    ledger: str
+    """Which ledger: its name of its own, in hex."""
+    stretch: int
+    """The number of its last stretch, 0 if it has none yet."""
+    head: str
+    """That stretch's hash, in hex: it fixes every record of every agent up to there, and their order."""
+    at_ms: int
+    epochs: int
+    records: int
+    gaps: int
+    presses: int
+    ratings: int
+    levels: tuple[int, ...]
+    """Ratings of each level, in the order of `Level`; they never change."""
+    states: tuple[int, ...]
+    """Ratings in each of STATES; one that is accepted stays so."""
+
+
+def taken(store: Store, now_ms: int) -> Checkpoint:
+    """The ledger as it is now. Reads one moment of it, and nobody waits for that."""
+    with store.reading() as db:
+        last = db.execute("SELECT n, hash FROM stretch ORDER BY n DESC LIMIT 1").fetchone()
+        rated = {
+            (level, state): count
+            for level, state, count in db.execute("SELECT level, state, count(*) FROM rating GROUP BY level, state")
+        }
+        return Checkpoint(
+            ledger=_one(db, "SELECT id FROM identity"),
+            stretch=last["n"] if last else 0,
+            head=(last["hash"] if last else chain.LEDGER).hex(),
+            at_ms=now_ms,
+            epochs=_one(db, "SELECT count(*) FROM epoch WHERE upto > 0"),
+            records=_one(db, "SELECT coalesce(sum(upto), 0) FROM epoch")
+            - _one(db, "SELECT coalesce(sum(upto - after), 0) FROM gap"),
+            gaps=_one(db, "SELECT count(*) FROM gap"),
+            presses=_one(db, "SELECT count(*) FROM press"),
+            ratings=sum(rated.values()),
+            levels=tuple(sum(count for (of, _), count in rated.items() if of == level.value) for level in Level),
+            states=tuple(sum(count for (_, of), count in rated.items() if of == state) for state in STATES),
+        )
+
+
+def _one(db: sqlite3.Connection, sql: str) -> Any:
+    return db.execute(sql).fetchone()[0]
+
+
+# ---- the same ledger later
+
+
+def compared(path: Path, checkpoints: Iterable[Checkpoint]) -> list[list[str]]:
+    """What of each checkpoint is not so any more in the ledger at `path`, in words; nothing where all of it is."""
+    given = list(checkpoints)
+    in_order = sorted(range(len(given)), key=lambda at: (given[at].stretch, given[at].at_ms))
+    found: list[list[str]] = [[] for _ in given]
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as db:
+        db.execute("BEGIN")
+        then = _Then(db)
+        agreed = 0
+        for at in in_order:
+            found[at] = then.differences(given[at], agreed)
+            if not found[at]:
+                agreed = given[at].stretch
+    return found
+
+
+class _Then:
+    """The ledger as it was at one stretch after another: each row is read once, however many checkpoints there are."""
+
+    def __init__(self, db: sqlite3.Connection):
+        self._db = db
+        known = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'identity'").fetchone()
+        self._ledger = db.execute("SELECT id FROM identity").fetchone()[0] if known else None
+        self._stretch = self._rating = 0
+        self._upto: dict[int, int] = {}
+        self._levels = [0] * len(Level)
+
+    def differences(self, said: Checkpoint, agreed: int) -> list[str]:
+        """In words; `agreed` is the last stretch up to which an earlier checkpoint agrees."""
+        if (
+            self._ledger is None
+            and self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'stretch'").fetchone() is None
+        ):
+            return ["账本是旧版程序的, 没有自己的链 / the ledger is of an older program and has no chain of its own"]
+        last = self._db.execute("SELECT coalesce(max(n), 0) FROM stretch").fetchone()[0]
+        row = self._db.execute("SELECT hash FROM stretch WHERE n = ?", (said.stretch,)).fetchone()
+        head = chain.LEDGER if said.stretch == 0 else row[0] if row else None
+        same = isinstance(head, bytes) and head.hex() == said.head
+        if self._ledger != said.ledger and not same:
+            return [f"属于另一账本 / of another ledger: {said.ledger}, 这里是 / this is {self._ledger}"]
+        wrong = []
+        if self._ledger != said.ledger:
+            wrong.append(f"账本编号被改 / the ledger's name was changed: {said.ledger} → {self._ledger}")
+        if last < said.stretch:
+            # Nothing behind the end can be compared any more.
+            return [
+                *wrong,
+                f"账本只到第 {last} 段, 当时已有第 {said.stretch} 段: 末尾被截去, 或恢复了更早的备份"
+                f" / the ledger ends at stretch {last} and had {said.stretch}: cut off, or an earlier backup restored",
+            ]
+        if not same:
+            wrong.append(
+                f"第 {agreed + 1}–{said.stretch} 段中有记录被改、删、插或调换, 且哈希已重算"
+                f" / within stretches {agreed + 1}–{said.stretch} something was changed, removed, inserted or"
+                " reordered, and the hashes made anew"
+            )
+        return wrong + self._numbers(said)
+
+    def _numbers(self, said: Checkpoint) -> list[str]:
+        self._go_to(said)
+        epochs = sum(1 for upto in self._upto.values() if upto)
+        gaps = self._db.execute("SELECT epoch_id, after, upto FROM gap").fetchall()
+        before = [(after, upto) for epoch, after, upto in gaps if upto <= self._upto.get(epoch, 0)]
+        records = sum(self._upto.values()) - sum(upto - after for after, upto in before)
+        presses = self._db.execute("SELECT count(*) FROM press WHERE id <= ?", (said.presses,)).fetchone()[0]
+        accepted = self._db.execute(
+            "SELECT count(*) FROM rating WHERE id <= ? AND state = 'accepted'", (said.ratings,)
+        ).fetchone()[0]
+        pairs = [
+            ("存档 epochs", said.epochs, epochs),
+            ("记录 records", said.records, records),
+            ("缺口 gaps", said.gaps, len(before)),
+            ("按键 presses", said.presses, presses),
+            ("评价 ratings", said.ratings, sum(self._levels)),
+            *zip([f"{level.zh} {level.value}" for level in Level], said.levels, self._levels, strict=True),
+        ]
+        wrong = [f"{name}: 当时 then {then}, 现为 now {now}" for name, then, now in pairs if then != now]
+        if accepted < said.states[STATES.index("accepted")]:
+            wrong.append(
+                f"已接收 accepted: 当时 then {said.states[STATES.index('accepted')]}, 现为 now {accepted},"
+                " 只会增加 / can only become more"
+            )
+        return wrong
+
+    def _go_to(self, said: Checkpoint) -> None:
+        if said.ratings < self._rating:
+            # A later stretch with fewer ratings: one of the two is not of this ledger's past. Count anew.
+            self._rating, self._levels = 0, [0] * len(Level)
+        rows = self._db.execute(
+            "SELECT epoch_id, max(upto) FROM stretch WHERE n > ? AND n <= ? GROUP BY epoch_id",
+            (self._stretch, said.stretch),
+        )
+        self._upto |= {epoch: upto for epoch, upto in rows}
+        counts = dict(
+            self._db.execute(
+                "SELECT level, count(*) FROM rating WHERE id > ? AND id <= ? GROUP BY level",
+                (self._rating, said.ratings),
+            ).fetchall()
+        )
+        self._levels = [before + counts.get(level.value, 0) for before, level in zip(self._levels, Level, strict=True)]
+        self._stretch, self._rating = said.stretch, said.ratings
