@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from collector import directory
 from collector.ledger import audit
+from collector.ledger.overview import Overview
+from collector.ledger.store import Store
+from collector.reconcile.balance import balance
 from firmware_sim.scenario import Fate, Truth
 from firmware_sim.verdict import at_province, in_ledger, of_fate, whole_lines
 
@@ -52,6 +57,7 @@ def judged(world: World) -> Verdict:
         *(f"ended: {said} × {count}" for said, count in world.ends.items() if not _EXPECTED.search(said)),
     ]
     mistakes += [f"verify: {found}" for found in audit.verify(ledger).findings]
+    mistakes += _unexplained(world, ledger)
     return Verdict(len(pressed), len(thanked), sum(map(len, held.values())), len(missing), mistakes)
 
 
@@ -96,6 +102,21 @@ def _unnamed(world: World, ledger: Path) -> list[str]:
         f" (账本到 / ledger up to {upto.get(epoch)})"
         for epoch, count in lacking.items()
     ]
+
+
+def _unexplained(world: World, ledger: Path) -> list[str]:
+    """An operator sees every difference explained, or by how much it is not."""
+    places = directory.read((world.folder / "directory.toml").read_bytes(), "directory.toml")
+    store = Store(ledger)
+    try:
+        overview = Overview(store)
+        with overview.moment():
+            found = balance(overview.days, places, time.time_ns() // 1_000_000)
+    finally:
+        store.close()
+    if not found["unexplained"]:
+        return []
+    return [f"unexplained: 对账有 {found['unexplained']} 处说不清 / differences that reconcile cannot explain"]
 
 
 def _aside(world: World) -> list[str]:
