@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -277,6 +278,14 @@ def test_every_reason_is_seen_above_and_has_words(opened):
     assert set(REASONS) - {"clock_wrong", "unexplained"} == seen
     assert [] == [reason for reason, words in REASONS.items() if any(" / " not in each for each in words)]
     assert [] == [place for place, words in UNEXPLAINED.items() if " / " not in words]
+
+
+def test_the_operators_page_says_what_to_do_about_every_reason():
+    """docs/reconcile.md, with both names of each."""
+    page = (Path(__file__).parent.parent.parent / "docs" / "reconcile.md").read_text("utf-8")
+    names = [name for words in REASONS.values() for name in words.name.split(" / ")]
+
+    assert [] == [name for name in names if name.lower() not in page.replace("\n", " ").lower()]
 
 
 # ---- what is not explained
