@@ -368,6 +368,11 @@ token = "d-{self.seed}"
         command = [*_module("collector"), "verify", "--config", "collector.toml"]
         return subprocess.run(command, cwd=self.folder, capture_output=True, check=False).returncode == 0
 
+    def reconciled(self) -> bool:
+        """Whether the collector has a reason for every difference between devices, agents, ledger and province."""
+        command = [*_module("collector"), "reconcile", "--config", "collector.toml"]
+        return subprocess.run(command, cwd=self.folder, capture_output=True, check=False).returncode == 0
+
     # ---- small things
 
     def _part(self, name: str, command: list[str]) -> None:

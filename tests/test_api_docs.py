@@ -9,9 +9,13 @@ from pathlib import Path
 
 import msgspec
 
+from collector.reconcile import reconcile
+from collector.reconcile.balance import balance
 from edge_agent.door import Ask, Pressed
 from protocols.dialects.txnbody import TxnBody, TxnBodySettings
 from protocols.ratings import Case, Request
+from tests.collector.agents import NOW_MS
+from tests.collector.ledgers import Ledger, directory_of, window
 
 API = (Path(__file__).parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
 KEY = "0432C4AE2C1F1981195F9904466A39C9948FE30BBFF2660BE1715A4589334C74C7"  # the curve's own base point
@@ -65,6 +69,21 @@ def test_what_a_window_says_of_its_device_is_described():
         for name in ("profile", "evidence", "evidence_words", "not_taken", "unconfirmed", "undatable", "words")
         if f"`{name}`" not in API
     ]
+
+
+def test_every_field_of_the_reconciliation_is_described(tmp_path):
+    """Of the answer, of a line and of an agent; and no field in its table that is not there."""
+    ledger = Ledger(tmp_path / "ledger.db", directory_of(window()))
+    ledger.rate(1)
+    directory, days = ledger.directory, ledger.overview.days
+    found = reconcile(ledger.overview, directory) | balance(days, directory, NOW_MS)
+    ledger.store.close()
+    section = API.split("### `GET /api/v1/reconcile`", 1)[1]
+    described = set(re.findall(r"`(\w+)`", section))
+
+    assert set(found) == named("### `GET /api/v1/reconcile`")
+    assert [] == [name for each in (found["days"][0], found["agents"][0], found["all"]) for name in {*each} - described]
+    assert [] == [name for name in found["days"][0]["differences"] if name not in described]
 
 
 def test_the_example_case_lacks_nothing():

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -280,6 +281,14 @@ def test_every_reason_is_seen_above_and_has_words(opened):
     assert [] == [place for place, words in UNEXPLAINED.items() if " / " not in words]
 
 
+def test_the_operators_page_says_what_to_do_about_every_reason():
+    """docs/reconcile.md, with both names of each."""
+    page = (Path(__file__).parent.parent.parent / "docs" / "reconcile.md").read_text("utf-8")
+    names = [name for words in REASONS.values() for name in words.name.split(" / ")]
+
+    assert [] == [name for name in names if name.lower() not in page.replace("\n", " ").lower()]
+
+
 # ---- what is not explained
 
 
@@ -335,6 +344,29 @@ def test_one_lost_record_does_not_explain_two_presses(opened):
         found["total"]["differences"]["device_records"],
         found["total"]["unexplained"],
     )
+
+
+def test_nor_does_it_explain_one_press_today_and_one_tomorrow(opened):
+    """Red if it is not used up."""
+    ledger, agent = opened(HALL), Agent()
+    agent.write(press(1), press(2), press(3), press(5, pressed_ms=NOW_MS + DAY_MS))
+    ledger.take(agent, agent.batch(1, 1))
+    ledger.take(agent, agent.batch(3, 4))
+    found = balanced(ledger)
+
+    assert ({"gap": 1}, 1) == (found["total"]["differences"]["device_records"], found["unexplained"])
+
+
+def test_what_has_come_is_not_in_flight_any_more(opened):
+    """Two waited when the agent spoke, and one of them has come since. Red if both explain what is missing."""
+    ledger, agent = opened(HALL), Agent()
+    agent.write(press(1), press(2), press(3))
+    ledger.take(agent, agent.batch(1, 1))
+    said(ledger, agent, tip=3, backlog=2, count=5, thanked=5, waiting=2)
+    ledger.take(agent, agent.batch(2, 2))
+    found = balanced(ledger)
+
+    assert ({"in_flight": 1}, 2) == (found["total"]["differences"]["device_records"], found["unexplained"])
 
 
 def test_what_waits_at_one_window_explains_nothing_at_another(opened):
@@ -399,6 +431,17 @@ def test_a_changed_row_is_not_explained(opened, what):
     assert found["unexplained"] > 0
     assert [] == [each for each in mistakes(found) if "received =" not in each]
     assert audit.verify(ledger.path).findings
+
+
+@pytest.mark.parametrize("counts", [0, 1])
+def test_whether_a_device_counts_cannot_be_changed_unnoticed(opened, counts):
+    """The comparison would leave it out: verify asks the records."""
+    ledger, agent = opened(HALL), Agent()
+    ledger.take(agent, agent.write(press(1), press(3, window="w3", device="D3", profile="key-byte")))
+    assert [] == audit.verify(ledger.path).findings
+    forge(ledger.path, f"UPDATE press_count SET counts = {counts}")
+
+    assert ["评价器是否计数"] == [finding.what.split(": ")[1][:7] for finding in audit.verify(ledger.path).findings]
 
 
 def test_a_bad_rating_that_is_gone_breaks_the_line_of_the_bad(opened):

@@ -20,7 +20,7 @@ from tests.collector.ledgers import PERSON, Ledger, case, directory_of, window
 
 TOKEN = "令牌-token"
 EVIL = "<script>alert(1)</script>"
-PAGES = ("/", "/board")
+PAGES = ("/", "/board", "/reconcile")
 READS = ("summary", "windows", "ratings", "agents", "quarantine", "reconcile", "unratable", "parked")
 
 
@@ -142,7 +142,7 @@ def test_what_others_wrote_is_shown_and_not_run(opened):
 
     for path in PAGES:
         page = site.page(path)
-        assert page.count("&lt;script&gt;alert(1)") > 6
+        assert page.count("&lt;script&gt;alert(1)") > (6 if path != "/reconcile" else 3)
         assert "<script>alert" not in page
 
 

@@ -436,6 +436,7 @@ def test_health_is_retained_and_says_what_is_waiting(broker, box):
 
         assert message.retain
         assert (box.epoch, 2, at(0).wall_ms, "") == (health.epoch, health.backlog, health.oldest_ms, health.alarm)
+        assert box.tip()[0] == health.tip == 2
         assert [WindowHealth("3", "ready")] == health.windows
 
 

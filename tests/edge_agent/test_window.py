@@ -370,6 +370,15 @@ def test_health_counts_what_the_device_counts(window, box):
     assert (3, 1, 0) == (health.kept, health.waiting, health.noise)
 
 
+@pytest.mark.parametrize(("state", "thanked"), [("idle", 2), ("inviting", 2), ("pending", None), ("asleep", None)])
+def test_health_says_what_a_device_was_surely_thanked_for(window, state, thanked):
+    """Only where the device holds none: else what it has counted may still be in it. Red if any state will do."""
+    assert window.health(at(50)).thanked is None
+    window.feed(pressed(1) + pressed(2) + beat(boot=7, count=2, state=state), at(100))
+
+    assert thanked == window.health(at(100)).thanked
+
+
 # ---- the log
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 JOURNEYS = (
+    "tests/collector/test_balance.py",
     "tests/edge_agent/test_outbox_sums.py",
     "tests/edge_agent/test_cable.py",
     "tests/edge_agent/test_polled.py",
@@ -161,6 +162,36 @@ MUTATIONS = (
         "collector/ledger/meaning.py",
         "if _rated_already(db, meaning):",
         "if False:",
+    ),
+    Mutation(
+        "bad ratings: received is what was counted, the rest are the rows",
+        "collector/reconcile/balance.py",
+        '"received": sum(number for (bad, _), number in kept.items() if bad),',
+        '"received": sum(number for (bad, _), number in states.items() if bad),',
+    ),
+    Mutation(
+        "a press that was thanked for and is nowhere is not explained by the device",
+        "collector/reconcile/devices.py",
+        'case "held":',
+        'case "held" | "thanked" | "between":',
+    ),
+    Mutation(
+        "one lost record does not explain two presses",
+        "collector/reconcile/devices.py",
+        "source[key] -= used",
+        "pass",
+    ),
+    Mutation(
+        "what waits in an outbox is in flight, and what has come is not",
+        "collector/reconcile/balance.py",
+        'left = min(window.get("waiting", 0) - arrived[window["window"]], agent["in_flight"])',
+        'left = window.get("waiting", 0)',
+    ),
+    Mutation(
+        "a rating's move is counted when it is made",
+        "collector/ledger/delivery.py",
+        'moved(db, due.id, "parked")',
+        "pass",
     ),
     Mutation(
         "no answer is no acceptance",

@@ -33,3 +33,4 @@ def test_killing_agent_collector_and_broker_in_turn_costs_nothing(tmp_path: Path
     assert figures.pressed > 10
     assert figures.pressed <= figures.kept == figures.received == figures.accepted + figures.parked + figures.waiting
     assert demo.verified()
+    assert demo.reconciled()
