@@ -21,9 +21,11 @@ from tests.bench import (
     bench_noise,
     bench_press,
     bench_small,
+    bench_verify,
 )
 from tests.bench.table import Bench, Figures, Measured, as_json, as_page, as_text, machine, of_runs
 
+VERIFY_RECORDS = 300_000
 BENCHES = (
     *bench_press.BENCHES,
     *bench_agent.BENCHES,
@@ -33,6 +35,7 @@ BENCHES = (
     *bench_evaluators.BENCHES,
     *bench_learn.BENCHES,
     *bench_collector.BENCHES,
+    bench_verify.bench(VERIFY_RECORDS),
     *bench_small.BENCHES,
 )
 
@@ -42,10 +45,20 @@ BENCHES = (
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1, 100), help="轮数 / runs")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="全部数值 / every value")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="写成页面 / write it as a page")
+@click.option(
+    "--verify-records",
+    default=VERIFY_RECORDS,
+    show_default=True,
+    type=click.IntRange(1000),
+    help="verify 的账本有多少条 / records in the ledger of verify",
+)
 @click.option("--date", default="", help="日期, 默认今天 / the date to put on it; today if none is given")
-def main(only: tuple[str, ...], runs: int, json_file: Path | None, write: Path | None, date: str) -> None:
+def main(
+    only: tuple[str, ...], runs: int, json_file: Path | None, write: Path | None, verify_records: int, date: str
+) -> None:
     """实测: 真实进程, 旁列本机极限 / real processes beside the machine's own limits. Exit 1 if a reach is missed."""
-    chosen = _chosen(only)
+    sized = bench_verify.bench(verify_records)
+    chosen = [sized if bench.name == sized.name else bench for bench in _chosen(only)]
     date = date or datetime.now().astimezone().strftime("%Y-%m-%d")
     progress = _Progress(chosen, runs)
     measured = [each for bench in chosen for each in _measured(bench, bench.runs(runs), progress)]

@@ -11,7 +11,7 @@ import pytest
 
 from collector.ledger import audit
 from collector.ledger.audit import Gap
-from collector.ledger.store import LedgerMismatch
+from collector.ledger.store import LedgerMismatch, Store
 from protocols import chain
 from protocols.messages import encode_record
 from protocols.ratings import Accepted
@@ -259,6 +259,32 @@ def test_a_gap_is_named_and_is_no_finding(whole):
 
     assert [Gap("hall-c", agent.epoch, 1, 2), Gap("hall-c", agent.epoch, 5, 8)] == found.gaps
     assert [] == found.findings
+
+
+def before_stretches(path: Path) -> None:
+    """As a program of version 2 has left it: no chain of its own, no name, no guards."""
+    forge(path, "DROP TABLE stretch", "DROP TABLE loss", "DROP TABLE identity", "PRAGMA user_version = 2")
+
+
+def test_a_gap_of_before_the_ledgers_own_chain_is_no_change(tmp_path):
+    """What an older program took, at several moments and with a gap, becomes one stretch of its epoch. Red if that had
+    to hold each of its records, as other stretches have to."""
+    ledger = Ledger(tmp_path / "ledger.db", directory_of(window()))
+    agent = Agent()
+    for number in range(1, 7):
+        agent.write(*rated(number))
+    ledger.take(agent, agent.batch(1, 4), NOW_MS)
+    ledger.take(agent, agent.batch(9, 12), NOW_MS + 5000)
+    ledger.store.close()
+    before_stretches(tmp_path / "ledger.db")
+    as_it_lies = audit.verify(tmp_path / "ledger.db")
+    Store(tmp_path / "ledger.db").close()
+    brought_up = audit.verify(tmp_path / "ledger.db")
+
+    assert ([], []) == (as_it_lies.findings, brought_up.findings)
+    assert [Gap("hall-a", agent.epoch, 5, 8)] == brought_up.gaps
+    forge(tmp_path / "ledger.db", f"UPDATE gap SET at_ms = {NOW_MS - 1}")
+    assert audit.verify(tmp_path / "ledger.db").findings
 
 
 def test_it_reads_beside_a_collector_that_is_writing(tmp_path):

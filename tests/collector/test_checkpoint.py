@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import http.client
+import json
 import os
 import random
 import re
@@ -10,6 +12,7 @@ import shutil
 import sqlite3
 import stat
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -24,6 +27,8 @@ from protocols.ratings import Accepted
 from tests.brokers import ROOT
 from tests.collector.agents import NOW_MS, Agent, rated
 from tests.collector.ledgers import Ledger, directory_of, window
+from tests.collector.provinces import eventually
+from tests.collector.test_cli import WEB, running, summary
 
 EVIDENCE = (ROOT / "docs" / "evidence.md").read_text("utf-8")
 DAY_MS = 86_400_000
@@ -458,3 +463,65 @@ def test_a_ledger_of_before_has_no_name_and_says_so(folder):
     db.close()
 
     assert (1, True) == outcome(verified(folder, file), "账本编号被改")
+
+
+def test_the_running_collector_writes_one_by_itself_and_shows_what_hinders_it(folder):
+    """Without broker or province, at its start; then without a key, and it runs all the same. Red if a key that cannot
+    be read ended it."""
+    settings = folder / "collector.toml"
+    settings.write_text(
+        settings.read_text("utf-8").replace('password = "x"', 'password = "x"\nport = 1') + WEB, "utf-8"
+    )
+    with running(folder) as process:
+        eventually(lambda: list((folder / "checkpoints").glob("*.checkpoint")))
+        assert process.poll() is None
+    assert 0 == verified(folder, folder / "checkpoints").exit_code
+    shutil.rmtree(folder / "checkpoints")
+    (folder / "checkpoint.key").unlink()
+    (folder / "web.port").unlink(missing_ok=True)
+    with running(folder) as process:
+        eventually((folder / "web.port").exists)
+        port = int((folder / "web.port").read_text())
+        eventually(lambda: "checkpoint.key" in summary(port)["checkpoint"]["trouble"])
+        board = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        board.request("GET", "/board")
+        page = board.getresponse().read().decode()
+        board.close()
+
+        assert process.poll() is None
+    assert "今天的检查点没有写成" in page
+    assert "将继续尝试" in process.said()
+
+
+def test_any_number_of_processes_says_the_same(folder):
+    """`--processes 2` as without."""
+    file = written(folder)
+    one, two = (
+        said(folder, "--json", "--checkpoint", str(file), "--public-key", str(folder / "checkpoint.key.pub"), *words,
+             command="verify")
+        for words in ((), ("--processes", "2"))
+    )  # fmt: skip
+    shown = [
+        {name: value for name, value in json.loads(each.output).items() if name != "seconds"} for each in (one, two)
+    ]
+
+    assert (0, 0) == (one.exit_code, two.exit_code)
+    assert shown[0] == shown[1]
+    assert 1 == shown[0]["checkpoints"]
+
+
+def test_a_terminal_is_shown_how_long_it_may_still_take(monkeypatch, capsys):
+    """A quarter done in ten seconds leaves thirty; nothing where nobody looks."""
+    clock = iter([0.0, 10.0, 10.1, 20.0])
+    monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    progress = cli._Progress()
+    for done in (25, 26, 50):
+        progress.shown(done, 100)
+    progress.end()
+    shown = capsys.readouterr().err
+
+    assert "25 %" in shown
+    assert "about 30 s left" in shown
+    assert "26 %" not in shown
+    assert "about 20 s left" in shown

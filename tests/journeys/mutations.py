@@ -24,6 +24,7 @@ JOURNEYS = (
     "tests/journeys/test_evaluators.py",
     "tests/journeys/test_crash_anywhere.py",
 )
+EVIDENCE = ("tests/collector/test_checkpoint.py", "tests/collector/test_evidence.py")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Mutation:
     file: str
     old: str
     new: str
+    journeys: tuple[str, ...] = JOURNEYS
 
 
 MUTATIONS = (
@@ -200,6 +202,55 @@ MUTATIONS = (
         "case Unavailable() if what == 'rating':\n                    _parked(db, due.id, 'x', '', now_ms)\n"
         "                    db.execute(\"UPDATE rating SET state = 'accepted'\")\n                case Unavailable():",
     ),
+    Mutation(
+        "a checkpoint is what was signed",
+        "collector/checkpoint.py",
+        "public.verify(signature, body)",
+        "pass",
+        EVIDENCE,
+    ),
+    Mutation(
+        "a checkpoint's numbers are held against the ledger",
+        "collector/ledger/checkpoints.py",
+        "for name, then, now in pairs if then != now]",
+        "for name, then, now in pairs if False]",
+        EVIDENCE,
+    ),
+    Mutation(
+        "a ledger that ends before a checkpoint was rolled back",
+        "collector/ledger/checkpoints.py",
+        "        if last < said.stretch:\n",
+        "        if last < said.stretch:\n            return []\n        if last < said.stretch:\n",
+        EVIDENCE,
+    ),
+    Mutation(
+        "a checkpoint is of one moment",
+        "collector/ledger/checkpoints.py",
+        "    with store.reading() as db:\n",
+        "    with __import__('contextlib').nullcontext(store._reader()) as db:\n",
+        EVIDENCE,
+    ),
+    Mutation(
+        "a range of a chain begins with the hash before it",
+        "collector/ledger/audit/chains.py",
+        "running, expected = before[2], before[0] + 1",
+        "expected = before[0] + 1",
+        ("tests/collector/test_audit_processes.py",),
+    ),
+    Mutation(
+        "processes that verify see one moment",
+        "collector/ledger/audit/readers.py",
+        "if _version(watch) == before:",
+        "if True:",
+        ("tests/collector/test_audit_processes.py",),
+    ),
+    Mutation(
+        "no evidence is replaced",
+        "collector/ledger/guards.py",
+        "*(statement for guard in _WHOLE for statement in guard.statements()),",
+        "*(statement for guard in _WHOLE for statement in guard.statements()[:2]),",
+        ("tests/collector/test_guards.py",),
+    ),
 )
 
 
@@ -227,7 +278,7 @@ def _red(mutation: Mutation) -> bool:
         if text.count(mutation.old) != 1:
             raise SystemExit(f"{mutation.file}: {text.count(mutation.old)} times: {mutation.old!r}")
         file.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *JOURNEYS]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutation.journeys]
         env = {**os.environ, "PYTHONPATH": str(copy)}
         run = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True)
     # 1: a test failed. Anything else is trouble with the copy, which proves nothing.

@@ -29,11 +29,13 @@ class Gap:
     last: int
 
 
-def enough(findings: Iterable[Finding]) -> list[Finding]:
+def enough(findings: Iterable[Finding | None]) -> list[Finding]:
     """The first hundred of each kind, in order: the same however the work was divided."""
     seen: dict[str, int] = {}
     kept = []
     for finding in findings:
+        if finding is None:
+            continue
         seen[finding.what] = seen.get(finding.what, 0) + 1
         if seen[finding.what] <= FINDINGS_MAX:
             kept.append(finding)

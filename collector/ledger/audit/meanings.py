@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,7 +59,7 @@ class _OfEpoch:
     rows: int = 0
     """How many rows speak of a record that begins like a press."""
     first: int = 0
-    last: int = -(2**63)
+    last: int = 0
     ordered: bool = True
     """Whether they stand as their records do: if not, one of them may stand there twice."""
 
@@ -74,31 +74,33 @@ class Understood:
 
 
 # What is wrong is found out and named by _wrong; what is well has to be seen fast, for every press of a province. Each
-# column costs as much as a comparison, so that the database does those that need no record.
-_COLUMNS = (
-    "CAST(press.epoch_id AS INTEGER), CAST(press.seq AS INTEGER), CAST(record.body AS BLOB), CAST(said.body AS BLOB),"
-    " press.id,"
-    # Whether the rating says the same as the press: None without one.
-    " (fate, rating.device, rating.boot, rating.count, rating.pressed_ms, rating.window, rating.agent) ="
-    " ('rated', press.device, press.boot, press.count, press.pressed_ms, press.window, press.agent)"
+# column costs as much as a comparison, so that the database does those that need no record. And a record is not looked
+# up: of those that came together all are read in one go, as their rows lie deep.
+_RATED = (
+    "SELECT CAST(press.epoch_id AS INTEGER), CAST(press.seq AS INTEGER), press.id, fate = 'rated',"
+    " (rating.device, rating.boot, rating.count, rating.pressed_ms, rating.window, rating.agent) ="
+    " (press.device, press.boot, press.count, press.pressed_ms, press.window, press.agent)"
     " AND rating.invitation IS press.invitation AND (press.invitation IS NULL OR once = press.invitation)"
     f" AND bad = (level IN ({', '.join(repr(level) for level in sorted(_BAD))}))"
     " AND (state != 'accepted' OR EXISTS (SELECT 1 FROM attempt WHERE attempt.rating = rating.id"
     " AND what = 'rating' AND verdict = 'accepted')),"
-    " CASE WHEN rating.id IS NULL THEN fate END, press.agent, key_map, level, {reason},"
+    " press.agent, closing.epoch_id, closing.seq, key_map, level, {reason},"
     " press.window, press.device, press.boot, press.count, press.pressed_ms,"
     " press.invitation, case_no, service_number, clerk"
+    # In the order of the presses, whose rows are then found one behind the other.
+    " FROM rating CROSS JOIN press ON press.id = rating.press"
+    " LEFT JOIN closing ON closing.invitation = rating.invitation WHERE 1{bounds} ORDER BY rating.press"
 )
 _LEVEL, _FACTS, _CASE, _CASE_OF = 9, 11, 16, 17
 _NO_CASE = (None, None, 1, None)
-_BORNE_OUT = {
-    "rated",
-    "unsolicited",
-    "undatable",
-    "duplicate",
-    "repeat",
-}  # fates that a record or another row must show
+_OTHERS = (
+    "SELECT CAST(epoch_id AS INTEGER), CAST(seq AS INTEGER), id, fate, agent,"
+    " window, device, boot, count, pressed_ms, invitation FROM press WHERE fate != 'rated'{bounds} ORDER BY id"
+)
+_BORNE_OUT = {"unsolicited", "undatable", "duplicate", "repeat"}  # fates that a record or another row must show
 _NOT_WELL = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError)
+_SPARSE = 40  # records to one press: where there are more between them, each is looked up
+_BEHIND = 8  # records: a press is followed by its closing
 
 
 def presses(db: sqlite3.Connection, span: Span) -> Understood:
@@ -110,61 +112,120 @@ def presses(db: sqlite3.Connection, span: Span) -> Understood:
     found = Understood()
     maps = _key_maps(db)
     epochs = {each.number: _OfEpoch(each.agent, each.epoch) for each in all_epochs(db)}
-    wrong: list[Finding] = []
-    ratings = 0
-    read_press, read_closing = _press.decode, _closing.decode
-    for row in _rows(db, span):
-        number, seq, body, said, press_id, same, fate, agent, key_map = row[:9]
+    rated: dict[int, list[tuple[Any, ...]]] = {}
+    others: dict[int, list[tuple[Any, ...]]] = {}
+    called_rated = 0
+    sql = _RATED.format(reason=_reason(db), bounds=bounds("rating.press", span.first, span.end))
+    for row in db.execute(sql):
+        rated.setdefault(row[0], []).append(row)
+        called_rated += row[3]
+        found.ratings += 1
+    within = bounds("id", span.first, span.end)
+    for row in db.execute(_OTHERS.format(bounds=within)):
+        others.setdefault(row[0], []).append(row)
+    suspects: list[int] = []
+    for number in sorted(rated.keys() | others.keys()):
+        mine, rest = rated.get(number, []), others.get(number, [])
         of_epoch = epochs.get(number)
         if of_epoch is None:
-            of_epoch = epochs[number] = _OfEpoch(agent, "?")
-        try:
-            press = astuple(read_press(body))
-            well = agent == of_epoch.agent and press[:6] == row[_FACTS:_CASE_OF]
-            if fate is None:
-                # Without an invitation there is no closing, nor a case.
-                walk_in = said is None and press[5] is None
-                well = (
-                    well
-                    and same == 1
-                    and row[_CASE:] == (_NO_CASE if walk_in else astuple(read_closing(said)))
-                    and maps.get((key_map, press[1], press[6])) == row[_LEVEL:_FACTS]
-                )
-            elif well:
-                well = fate not in _BORNE_OUT or (fate == "unsolicited" and press[5] is None)
-        except _NOT_WELL:
-            well = False
-        if fate is None:
-            ratings += 1
-        if well or (body is not None and body.startswith(PRESS)):
-            if seq <= of_epoch.last:
-                of_epoch.ordered = False
-            of_epoch.last = seq
-            of_epoch.rows += 1
-            if of_epoch.rows == 1:
-                of_epoch.first = seq
-        if not well:
-            words = _wrong(db, maps, press_id)
-            if words:
-                wrong.append(Finding(of_epoch.agent, of_epoch.epoch, seq, words))
-                if len(wrong) > 20 * FINDINGS_MAX:
-                    wrong = enough(wrong)
-    found.findings, found.ratings = enough(wrong), ratings
+            of_epoch = epochs[number] = _OfEpoch((mine or rest)[0][5 if mine else 4], "?")
+        bodies = _bodies(db, number, [row[1] for row in mine] + [row[1] for row in rest])
+        suspects += _suspects(db, maps, of_epoch, bodies, mine, rest)
+        seqs = [row[1] for row in mine + rest if bodies.get(row[1], b"").startswith(PRESS)]
+        if seqs:
+            of_epoch.rows, of_epoch.first, of_epoch.last = len(seqs), min(seqs), max(seqs)
+            of_epoch.ordered = len(set(seqs)) == len(seqs)
+    if called_rated != db.execute(f"SELECT count(*) FROM press WHERE fate = 'rated'{within}").fetchone()[0]:
+        suspects += _unrated(db, within)
+    found.findings = enough(_named(db, maps, epochs, press) for press in sorted(set(suspects)))
     found.epochs = {number: each for number, each in epochs.items() if each.rows}
     return found
 
 
-_FROM = (
-    " FROM press LEFT JOIN record ON record.epoch_id = press.epoch_id AND record.seq = press.seq"
-    " LEFT JOIN rating ON rating.press = press.id"
-    " LEFT JOIN closing ON closing.invitation = rating.invitation"
-    " LEFT JOIN record AS said ON said.epoch_id = closing.epoch_id AND said.seq = closing.seq"
-)
+class _Bodies(dict[int, bytes]):
+    """The records of one epoch by number; those that are not at hand are looked up."""
+
+    def __init__(self, db: sqlite3.Connection, number: int, at_hand: Iterable[tuple[int, bytes]]):
+        super().__init__(at_hand)
+        self._db = db
+        self._number = number
+
+    def __missing__(self, seq: int) -> bytes:
+        return _body(self._db, self._number, seq) or b""
+
+    def get(self, seq: int, _default: object = None) -> bytes:
+        return self[seq]
 
 
-def _rows(db: sqlite3.Connection, span: Span) -> Iterator[tuple[Any, ...]]:
-    columns = _COLUMNS.format(reason=_reason(db))
-    return db.execute(f"SELECT {columns}{_FROM} WHERE 1{bounds('press.id', span.first, span.end)} ORDER BY press.id")
+def _bodies(db: sqlite3.Connection, number: int, seqs: list[int]) -> _Bodies:
+    first, last = min(seqs), max(seqs) + _BEHIND
+    if last - first > _SPARSE * len(seqs) + 1000:
+        return _Bodies(db, number, ())
+    columns = "CAST(seq AS INTEGER), CAST(body AS BLOB)"
+    rows = db.execute(f"SELECT {columns} FROM record WHERE epoch_id = ? AND seq BETWEEN ? AND ?", (number, first, last))
+    return _Bodies(db, number, rows)
+
+
+def _body(db: sqlite3.Connection, number: int, seq: int) -> bytes | None:
+    row = db.execute("SELECT CAST(body AS BLOB) FROM record WHERE epoch_id = ? AND seq = ?", (number, seq)).fetchone()
+    return row[0] if row else None
+
+
+def _suspects(
+    db: sqlite3.Connection,
+    maps: dict[_Key, _Meant],
+    of_epoch: _OfEpoch,
+    bodies: _Bodies,
+    rated: list[tuple[Any, ...]],
+    others: list[tuple[Any, ...]],
+) -> list[int]:
+    """Those of an epoch's presses that are not well at first sight."""
+    read_press, read_closing, owner = _press.decode, _closing.decode, of_epoch.agent
+    suspects: list[int] = []
+    for row in rated:
+        number, seq, press_id, fate, same, agent, said_epoch, said_seq, key_map = row[:9]
+        try:
+            press = astuple(read_press(bodies[seq]))
+            if said_seq is None:
+                # Without an invitation there is no closing, nor a case.
+                closing = _NO_CASE if press[5] is None else None
+            elif said_epoch == number:
+                closing = astuple(read_closing(bodies[said_seq]))
+            else:
+                closing = astuple(read_closing(_body(db, said_epoch, said_seq) or b""))
+            well = (
+                fate == 1
+                and same == 1
+                and agent == owner
+                and press[:6] == row[_FACTS:_CASE_OF]
+                and closing == row[_CASE:]
+                and maps.get((key_map, press[1], press[6])) == row[_LEVEL:_FACTS]
+            )
+        except _NOT_WELL:
+            well = False
+        if not well:
+            suspects.append(press_id)
+    for row in others:
+        try:
+            press = astuple(read_press(bodies[row[1]]))
+            well = (
+                row[4] == owner
+                and press[:6] == row[5:]
+                and (row[3] not in _BORNE_OUT or (row[3] == "unsolicited" and press[5] is None))
+            )
+        except _NOT_WELL:
+            well = False
+        if not well:
+            suspects.append(row[2])
+    return suspects
+
+
+def _unrated(db: sqlite3.Connection, within: str) -> list[int]:
+    rows = db.execute(
+        "SELECT id FROM press WHERE fate = 'rated' AND NOT EXISTS (SELECT 1 FROM rating WHERE rating.press = press.id)"
+        f"{within} ORDER BY id LIMIT {10 * FINDINGS_MAX}"
+    )
+    return [press_id for (press_id,) in rows]
 
 
 def _reason(db: sqlite3.Connection) -> str:
@@ -202,6 +263,17 @@ def _meant(key: Any) -> _Meant:
 
 
 # ---- what is wrong with one of them
+
+
+def _named(
+    db: sqlite3.Connection, maps: dict[_Key, _Meant], epochs: dict[int, _OfEpoch], press_id: int
+) -> Finding | None:
+    number, seq, agent = db.execute(
+        "SELECT CAST(epoch_id AS INTEGER), CAST(seq AS INTEGER), agent FROM press WHERE id = ?", (press_id,)
+    ).fetchone()
+    words = _wrong(db, maps, press_id)
+    of_epoch = epochs.get(number) or _OfEpoch(agent, "?")
+    return Finding(of_epoch.agent, of_epoch.epoch, seq, words) if words else None
 
 
 def _wrong(db: sqlite3.Connection, maps: dict[_Key, _Meant], press_id: int) -> str:
