@@ -57,7 +57,7 @@ def judged(world: World) -> Verdict:
         *(f"ended: {said} × {count}" for said, count in world.ends.items() if not _EXPECTED.search(said)),
     ]
     mistakes += [f"verify: {found}" for found in audit.verify(ledger).findings]
-    mistakes += _unexplained(world, ledger)
+    mistakes += _unexplained(world, ledger, len(missing))
     return Verdict(len(pressed), len(thanked), sum(map(len, held.values())), len(missing), mistakes)
 
 
@@ -88,6 +88,7 @@ def _unnamed(world: World, ledger: Path) -> list[str]:
     """What a restored ledger lacks has to be named: as a gap, or it came again."""
     with reading(ledger) as db:
         epochs = dict(db.execute("SELECT epoch, id FROM epoch"))
+        agents = dict(db.execute("SELECT epoch, agent FROM epoch"))
         upto = dict(db.execute("SELECT epoch, upto FROM epoch"))
         held = {(epoch, seq) for epoch, seq in db.execute("SELECT epoch_id, seq FROM record")}
         gaps = db.execute("SELECT epoch_id, after, upto FROM gap").fetchall()
@@ -95,6 +96,7 @@ def _unnamed(world: World, ledger: Path) -> list[str]:
         epoch
         for epoch, seq in world.gone.records
         if (epochs.get(epoch), seq) not in held
+        and agents.get(epoch) not in _destroyed_agents(world)  # which alone could say how far it had been receipted
         and not any(number == epochs.get(epoch) and after < seq <= last for number, after, last in gaps)
     )
     return [
@@ -104,8 +106,9 @@ def _unnamed(world: World, ledger: Path) -> list[str]:
     ]
 
 
-def _unexplained(world: World, ledger: Path) -> list[str]:
-    """An operator sees every difference explained, or by how much it is not."""
+def _unexplained(world: World, ledger: Path, missing: int) -> list[str]:
+    """An operator sees every difference explained. Where an agent's file and the ledger were both replaced nobody is
+    left who knows why something is missing: then it has to be seen that it is, and no more than that."""
     places = directory.read((world.folder / "directory.toml").read_bytes(), "directory.toml")
     store = Store(ledger)
     try:
@@ -114,9 +117,13 @@ def _unexplained(world: World, ledger: Path) -> list[str]:
             found = balance(overview.days, places, time.time_ns() // 1_000_000)
     finally:
         store.close()
-    if not found["unexplained"]:
+    if found["unexplained"] <= (missing if _destroyed_agents(world) and world.gone.records else 0):
         return []
     return [f"unexplained: 对账有 {found['unexplained']} 处说不清 / differences that reconcile cannot explain"]
+
+
+def _destroyed_agents(world: World) -> set[str]:
+    return {agent for agent, _, _ in world.gone.spans if agent}
 
 
 def _aside(world: World) -> list[str]:
