@@ -21,6 +21,7 @@ GRACE_MS = 1000  # a device starts its seconds when INVITE reaches it, and its w
 _LOOKED_AT = 10_000  # a window's services of a month: a device may hold a press for as long as it has power
 _KEPT_MS = 30 * 86_400_000  # how long an ended invitation can still be asked for
 _TRIM = 10  # of the oldest at each opening: a look at all of them would hold up a hall's presses
+_STAY = 1_000  # a week of a window
 
 
 class Kept(NamedTuple):
@@ -261,11 +262,16 @@ class Invitations:
         )
 
     def _trim(self, window: str, before_ms: int) -> None:
+        # The last ones stay whatever their time says: somebody may have set the clock by a year, and a press for the one
+        # that has just ended may still come.
         old = self._rows(
             "WHERE n IN (SELECT n FROM invitation_row WHERE window = ? ORDER BY n LIMIT ?)"
+            " AND n < (SELECT n FROM invitation_row WHERE window = ? ORDER BY n DESC LIMIT 1 OFFSET ?)"
             " AND state != 'open' AND opened_ms < ?",
             window,
             _TRIM,
+            window,
+            _STAY,
             before_ms,
         )
         for kept in list(old):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.outbox import ANY_INVITATION, GRACE_MS, Outbox, OutboxFull, Settled, WindowBusy
+from edge_agent.outbox import ANY_INVITATION, GRACE_MS, Outbox, OutboxFull, Settled, WindowBusy, invitations
 from protocols import chain
 from protocols.messages import BATCH_BYTES_MAX, RECORDS_MAX, Receipt, encode
 from protocols.ratings import Moment, Press
@@ -524,8 +524,19 @@ def test_invitations_survive_a_restart(box, opened):
     assert asked == again.invitation(an_id(1))
 
 
-def test_how_an_invitation_ended_can_be_asked_for_a_month(box):
+def test_a_clock_that_was_put_right_does_not_make_the_last_invitation_forgotten(box):
+    """It was a year behind when the citizen was asked; the press comes late. Red if only the wall clock says what is
+    old."""
+    box.open_invitation(invitation(1, at(0, wall_jump_ms=-365 * DAY_MS)))
+    box.open_invitation(invitation(2, at(4_000)), replace=True)
+    keep(box, at(4_200), press(1, age_ms=3_200))
+
+    assert [an_id(1)] == answers(box)
+
+
+def test_how_an_invitation_ended_can_be_asked_for_a_month(box, monkeypatch):
     """Longer it is not kept: the file would grow for ever. Its closing is a record, which is another matter."""
+    monkeypatch.setattr(invitations, "_STAY", 2)
     for number, days in enumerate((0, 0, 1, 30), 1):
         box.open_invitation(invitation(number, at(days * DAY_MS)), replace=True)
     box.open_invitation(invitation(5, at(31 * DAY_MS - 1)), replace=True)
