@@ -262,8 +262,8 @@ class Invitations:
         )
 
     def _trim(self, window: str, before_ms: int) -> None:
-        # The last ones stay whatever their time says: somebody may have set the clock by a year, and a press for the one
-        # that has just ended may still come.
+        # The last ones stay whatever their time says: somebody may have set the clock by a year, and a press for the
+        # one that has just ended may still come.
         old = self._rows(
             "WHERE n IN (SELECT n FROM invitation_row WHERE window = ? ORDER BY n LIMIT ?)"
             " AND n < (SELECT n FROM invitation_row WHERE window = ? ORDER BY n DESC LIMIT 1 OFFSET ?)"
