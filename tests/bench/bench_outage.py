@@ -117,8 +117,8 @@ def _damaged(folder: Path, full: Path) -> dict[str, float]:
 
 
 def _pressed(cable: parts.Cable, until: Callable[[], bool] = lambda: True) -> tuple[list[float], float]:
-    """How many ms each of some presses took to its ack, as many as agreed and on until that comes true; and when it did,
-    as seen between two presses."""
+    """How many ms each of some presses took to its ack, as many as agreed and on until that comes true; and when that
+    was seen, between two presses."""
     took: list[float] = []
     next_s, end_s = time.perf_counter(), time.perf_counter() + _LONG_S
     true_s = 0.0
