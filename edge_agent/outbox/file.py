@@ -112,12 +112,16 @@ def open_to_write(path: Path, agent: str, now_ms: int) -> sqlite3.Connection:
     return db
 
 
-def open_to_look(path: Path, agent: str) -> sqlite3.Connection:
-    """The same, but nothing can be written with it and a missing file is not made."""
+def open_to_look(path: Path, agent: str, older: bool = False) -> sqlite3.Connection:
+    """The same, but nothing can be written with it and a missing file is not made. OutboxMismatch also for a file of an
+    older form, unless `older`."""
     db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=_BUSY_S)
     try:
         db.row_factory = sqlite3.Row
         _check_owner(db, path, agent)
+        if not older and _form(db, path) in (1, 2):
+            words = "由旧程序写成, 代理启动后再看 / written by an older program: look again once the agent has started"
+            raise OutboxMismatch(f"{path}: {words}")
     except BaseException:
         db.close()
         raise
@@ -145,7 +149,7 @@ def damage(path: Path, agent: str) -> str:
     if log.exists() and stays_cut(log):
         return "日志损坏 / its log is damaged"
     try:
-        with closing(open_to_look(path, agent)) as db:
+        with closing(open_to_look(path, agent, older=True)) as db:
             form = _form(db, path)
             # Beside the work if it is long: each row that is used is checked as it is read.
             return next(filter(None, look.wrong(db, form)), "") if form and not is_long(path) else ""

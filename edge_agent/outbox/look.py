@@ -77,7 +77,7 @@ def one_view(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def _sums(db: sqlite3.Connection, slice: int) -> Iterator[str]:
-    for table in rows.SUMMED.keys() - {"seen", "invitation"}:
+    for table in (table for table in rows.SUMMED if table not in ("seen", "invitation")):
         yield "" if all(rows.holds(table, row) for row in db.execute(rows.SELECT[table]).fetchall()) else _row(table)
     for table, number in (("seen", "id"), ("invitation", "n")):
         last = -(1 << 63)

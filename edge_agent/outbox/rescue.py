@@ -127,14 +127,8 @@ class Rescue:
 
     def _finished(self, damaged: Path, row: _Rescued, pause: Callable[[], None]) -> None:
         with salvage.reading(damaged, self._agent) as found:
-            for seen in _slices(found.seen()):
-                with self._writer.transaction():
-                    self._restore(row, seen, ())
-                pause()
-            for invitations in _slices(found.invitations()):
-                with self._writer.transaction():
-                    self._restore(row, (), invitations)
-                pause()
+            if row.upto < 0:
+                self._restore_all(row, found, pause)
             records = found.records(pause)
             lost = list(records.lost)
             if row.upto < 0:
@@ -147,6 +141,16 @@ class Rescue:
                 self._put(row._replace(whole=True))
         names = ", ".join(f"{first}–{last}" for first, last in lost) or "无 / none"
         log.error("损坏的存档已读出 %s 条, 读不出 / records salvaged, not readable: %s", len(records), names)
+
+    def _restore_all(self, row: _Rescued, found: salvage.Damaged, pause: Callable[[], None]) -> None:
+        for seen in _slices(found.seen()):
+            with self._writer.transaction():
+                self._restore(row, seen, ())
+            pause()
+        for invitations in _slices(found.invitations()):
+            with self._writer.transaction():
+                self._restore(row, (), invitations)
+            pause()
 
     def _append(self, row: _Rescued, bodies: list[tuple[int, bytes]]) -> _Rescued:
         row = row._replace(upto=bodies[-1][0])

@@ -19,6 +19,7 @@ from tests.bench import (
     bench_evaluators,
     bench_learn,
     bench_noise,
+    bench_outage,
     bench_press,
     bench_small,
     bench_verify,
@@ -29,6 +30,7 @@ VERIFY_RECORDS = 300_000
 BENCHES = (
     *bench_press.BENCHES,
     *bench_agent.BENCHES,
+    *bench_outage.BENCHES,
     *bench_devices.BENCHES,
     *bench_decoders.BENCHES,
     *bench_noise.BENCHES,
@@ -43,6 +45,7 @@ BENCHES = (
 @click.command()
 @click.option("--only", multiple=True, help=f"只量这些 / only these: {', '.join(bench.name for bench in BENCHES)}")
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1, 100), help="轮数 / runs")
+@click.option("--records", default=bench_outage.RECORDS, show_default=True, type=click.IntRange(2_000), help="outage")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="全部数值 / every value")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="写成页面 / write it as a page")
 @click.option(
@@ -54,11 +57,18 @@ BENCHES = (
 )
 @click.option("--date", default="", help="日期, 默认今天 / the date to put on it; today if none is given")
 def main(
-    only: tuple[str, ...], runs: int, json_file: Path | None, write: Path | None, verify_records: int, date: str
+    only: tuple[str, ...],
+    runs: int,
+    records: int,
+    json_file: Path | None,
+    write: Path | None,
+    verify_records: int,
+    date: str,
 ) -> None:
     """实测: 真实进程, 旁列本机极限 / real processes beside the machine's own limits. Exit 1 if a reach is missed."""
     sized = bench_verify.bench(verify_records)
     chosen = [sized if bench.name == sized.name else bench for bench in _chosen(only)]
+    bench_outage.RECORDS = records
     date = date or datetime.now().astimezone().strftime("%Y-%m-%d")
     progress = _Progress(chosen, runs)
     measured = [each for bench in chosen for each in _measured(bench, bench.runs(runs), progress)]

@@ -7,7 +7,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -15,9 +17,10 @@ from edge_agent.outbox import Outbox
 from firmware_sim.line import Commands, PtyLine, Station, serve, steady_clock
 from firmware_sim.panel import HousePanel, PressMade, PressThanked
 from protocols.messages import AgentStatus, Health, PressRecord, decode, decode_record
+from protocols.ratings import Press, PressId
 from tests.brokers import Mosquitto, mosquitto_or_skip
 
-from .hall import DEVICE, presses, until
+from .hall import DEVICE, T0_MS, at, keep, presses, until
 from .ledger import AGENT, HEALTH, STATUS, Ledger
 from .program import agent, garbage, said, settings
 from .test_door import TOKEN, Caller
@@ -270,6 +273,35 @@ def buttons_kept(ledger: Ledger) -> list[int]:
     batches = [each for each in ledger.batches if each.epoch == ledger.batches[-1].epoch] if ledger.batches else []
     records = [decode_record(bytes(body)) for batch in batches for body in batch.records]
     return [record.button for record in records if isinstance(record, PressRecord)]
+
+
+def test_damage_in_a_long_outbox_is_found_beside_the_work(file, panel, tmp_path):
+    """No start waits for the look and no press for it; the file is set aside, and all of it is taken over by the next
+    agent while it works. Red if the look is not begun, or what it finds does not end the agent."""
+    file.write_text(settings(window=str(tmp_path / "panel")), encoding="utf-8")
+    with closing(Outbox(tmp_path / "outbox.db", AGENT, T0_MS)) as box:
+        for first in range(0, 6_000, 500):
+            raw = Random(first).randbytes(900)
+            keep(box, at(), *(Press(PressId("D9", 1, first + each), 1, 0, raw) for each in range(500)))
+    change(tmp_path / "outbox.db", "UPDATE record SET press = 0 WHERE seq = 5990")
+    with agent(file) as process:
+        panel.press(1)
+        assert until(lambda: panel.thanked())
+        assert 1 == process.wait(60)
+    with agent(file):
+        panel.press(2)
+        assert until(lambda: len(panel.thanked()) == 2)
+        assert until(lambda: "records salvaged" in said(file), 60)
+
+    assert 1 == len(list(tmp_path.glob("outbox.db.damaged-*")))
+    with closing(Outbox(tmp_path / "outbox.db", AGENT, T0_MS)) as box:
+        assert 6_002 == len(presses(box))
+
+
+def change(path: Path, sql: str) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(sql)
+        db.commit()
 
 
 def ruin(path: Path) -> None:

@@ -457,6 +457,8 @@ def test_an_outbox_of_the_second_form_goes_on(tmp_path, opened):
     with closing(sqlite3.connect(tmp_path / "outbox.db")) as db:
         db.executescript((Path(__file__).parent / "outbox_2.sql").read_text())
         epoch, head = db.execute("SELECT epoch, lower(hex(head)) FROM epoch, tip").fetchone()
+    with pytest.raises(OutboxMismatch, match="older program"):
+        opened(look_only=True)
     box = opened(tmp_path / "outbox.db")
 
     assert (None, epoch, head) == (box.set_aside, box.epoch, box.tip()[1])

@@ -220,7 +220,7 @@ def flipped(path: Path, into: Path, at_: int, bit: int) -> Path:
 @pytest.mark.parametrize("noted", [60, 68], ids=["user_version", "application_id"])
 def test_a_wrong_bit_in_the_form_is_damage_and_not_a_newer_program(file, tmp_path, noted):
     """The program starts by itself with all that waits. Red if either note is believed alone."""
-    for bit in range(32):
+    for bit in (0, 1, 2, 3, 7, 8, 13, 16, 22, 24, 30, 31):
         path = flipped(file, tmp_path / f"{bit}.db", noted + bit // 8, bit % 8)
         with closing(Outbox(path, AGENT, 0)) as box:
             assert box.set_aside is not None, bit
@@ -231,7 +231,7 @@ def test_a_wrong_bit_in_the_agents_name_is_damage_and_not_another_agent(file, tm
     """The same, all over the name, its epoch and their sum."""
     raw = file.read_bytes()
     first = raw.index(f"{AGENT}{look(file, 'SELECT epoch FROM epoch')[0][0]}".encode())
-    for bit in range(0, 8 * (len(AGENT) + 36 + 5 + 8), 5):
+    for bit in range(0, 8 * (len(AGENT) + 36 + 5 + 8), 13):
         path = flipped(file, tmp_path / f"{bit}.db", first + bit // 8, bit % 8)
         with closing(Outbox(path, AGENT, 0)) as box:
             [said, *saved] = held(box)

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent.parent
 JOURNEYS = (
     "tests/collector/test_balance.py",
     "tests/edge_agent/test_outbox_sums.py",
+    "tests/edge_agent/test_outbox_long.py",
     "tests/edge_agent/test_cable.py",
     "tests/edge_agent/test_polled.py",
     "tests/journeys/test_late_bytes.py",
@@ -146,6 +147,24 @@ MUTATIONS = (
         "edge_agent/outbox/file.py",
         "if other != agent and not ours:",
         "if False:",
+    ),
+    Mutation(
+        "a long outbox is looked through after the start",
+        "edge_agent/outbox/__init__.py",
+        "if not self._long or stop.is_set():",
+        "if True:",
+    ),
+    Mutation(
+        "how far a salvage came is written with what it took",
+        "edge_agent/outbox/rescue.py",
+        "            self._put(row)\n",
+        "",
+    ),
+    Mutation(
+        "an invitation that was answered is not asked again after a salvage",
+        "edge_agent/outbox/rescue.py",
+        'and kept.state == "open":',
+        "and False:",
     ),
     Mutation(
         "what the ledger has is not taken again",
