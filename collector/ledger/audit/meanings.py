@@ -211,7 +211,11 @@ def _suspects(
             well = (
                 row[4] == owner
                 and press[:6] == row[5:]
-                and (row[3] not in _BORNE_OUT or (row[3] == "unsolicited" and press[5] is None))
+                and (
+                    row[3] not in _BORNE_OUT
+                    or (row[3] == "unsolicited" and press[5] is None)
+                    or (row[3] == "repeat" and _is_rated(db, press[5]))
+                )
             )
         except _NOT_WELL:
             well = False
@@ -358,7 +362,7 @@ def _wrong_fate(db: sqlite3.Connection, press: PressRecord, fate: str) -> str:
 
 
 def _wrong_repeat(db: sqlite3.Connection, invitation: str | None) -> str:
-    if db.execute("SELECT 1 FROM rating WHERE once = ?", (invitation,)).fetchone():
+    if _is_rated(db, invitation):
         return ""
     closing = _closing_of(db, invitation)
     if isinstance(closing, ClosingRecord):
@@ -366,6 +370,10 @@ def _wrong_repeat(db: sqlite3.Connection, invitation: str | None) -> str:
         if db.execute("SELECT 1 FROM rating WHERE case_no = ? AND service_number = ?", service).fetchone():
             return ""
     return "按键标为再次评价却没有第一次 / a press called repeat of none"
+
+
+def _is_rated(db: sqlite3.Connection, invitation: str | None) -> bool:
+    return db.execute("SELECT 1 FROM rating WHERE once = ?", (invitation,)).fetchone() is not None
 
 
 def _record(body: bytes | None) -> object:
