@@ -8,6 +8,7 @@ from pathlib import Path
 from collector import directory
 from collector.directory import Directory
 from collector.ledger.delivery import Delivery
+from collector.ledger.guards import GUARDS
 from collector.ledger.intake import Intake
 from collector.ledger.overview import Overview
 from collector.ledger.store import Store
@@ -63,6 +64,22 @@ def unguard(db: sqlite3.Connection) -> None:
     """What somebody who owns the file does first."""
     for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
         db.execute(f"DROP TRIGGER {name}")
+
+
+def made_older(db: sqlite3.Connection) -> None:
+    """A ledger as the program before wrote it: version 3, without a name, guards and counts by day."""
+    guards = {statement.split()[2] for statement in GUARDS}
+    for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        if name in guards:
+            db.execute(f"DROP TRIGGER {name}")
+    for name in ("press_count", "rating_count", "kind_count", "told", "identity"):
+        db.execute(f"DROP TABLE {name}")
+    for name in ("press_day", "rating_day", "device_said", "device_boot"):
+        db.execute(f"DROP INDEX {name}")
+    for name in ("thanked", "said_ms", "met"):
+        db.execute(f"ALTER TABLE device_count DROP COLUMN {name}")
+    db.execute("PRAGMA user_version = 3")
+    db.commit()
 
 
 class Ledger:

@@ -16,7 +16,7 @@ from protocols import chain
 from protocols.messages import encode_record
 from protocols.ratings import Accepted
 from tests.collector.agents import NOW_MS, Agent, press, rated
-from tests.collector.ledgers import Ledger, case, directory_of, unguard, window
+from tests.collector.ledgers import Ledger, case, directory_of, made_older, unguard, window
 
 
 def grown(path: Path) -> tuple[Ledger, Agent, Agent]:
@@ -263,7 +263,10 @@ def test_a_gap_is_named_and_is_no_finding(whole):
 
 def before_stretches(path: Path) -> None:
     """As a program of version 2 has left it: no chain of its own, no name, no guards."""
-    forge(path, "DROP TABLE stretch", "DROP TABLE loss", "DROP TABLE identity", "PRAGMA user_version = 2")
+    db = sqlite3.connect(path)
+    made_older(db)
+    db.close()
+    forge(path, "DROP TABLE stretch", "DROP TABLE loss", "PRAGMA user_version = 2")
 
 
 def test_a_gap_of_before_the_ledgers_own_chain_is_no_change(tmp_path):

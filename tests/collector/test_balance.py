@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from collector.ledger import audit
-from collector.ledger.guards import GUARDS
 from collector.ledger.tally import day_number, day_of, day_text
 from collector.reconcile.balance import balance
 from collector.reconcile.words import REASONS, UNEXPLAINED
@@ -20,7 +19,7 @@ from protocols.messages import Health, SalvageRecord, WindowHealth
 from protocols.ratings import Accepted, Refused, Unavailable, Verdict
 from tests.collector.agents import NOW_MS, Agent, closing, press, rated
 from tests.collector.halls import DAY_MS, HALL, Hall, by_day
-from tests.collector.ledgers import Ledger, case
+from tests.collector.ledgers import Ledger, case, made_older
 from tests.collector.test_audit import forge
 from tests.collector.test_ledger_reasons import old_ledger
 
@@ -600,9 +599,6 @@ def test_a_ledger_of_before_is_counted_when_it_is_brought_up(tmp_path, opened):
     assert [] == audit.verify(ledger.path).findings
 
 
-AFTER_3 = [statement.split()[2] for statement in GUARDS]
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_what_was_counted_as_it_came_is_what_a_ledger_of_before_is_brought_up_to(opened, seed):
     """The two ways to the counts agree on any history. Red if one of them sees a press otherwise."""
@@ -612,16 +608,7 @@ def test_what_was_counted_as_it_came_is_what_a_ledger_of_before_is_brought_up_to
     before = {name: [tuple(row) for row in ledger.store.rows(f"SELECT * FROM {name}")] for name in tables}
     ledger.store.close()
     with sqlite3.connect(ledger.path) as db:
-        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            if name in AFTER_3:
-                db.execute(f"DROP TRIGGER {name}")
-        for name in (*tables, "told", "identity"):
-            db.execute(f"DROP TABLE {name}")
-        for name in ("press_day", "rating_day", "device_said", "device_boot"):
-            db.execute(f"DROP INDEX {name}")
-        for name in ("thanked", "said_ms", "met"):
-            db.execute(f"ALTER TABLE device_count DROP COLUMN {name}")
-        db.execute("PRAGMA user_version = 3")
+        made_older(db)
     db.close()
     again = opened(HALL)
 

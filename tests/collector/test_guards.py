@@ -10,7 +10,7 @@ from collector.ledger.store import Store
 from protocols.messages import SalvageRecord
 from protocols.ratings import Accepted
 from tests.collector.agents import NOW_MS, Agent, closing, press, rated
-from tests.collector.ledgers import Ledger, unguard
+from tests.collector.ledgers import Ledger, made_older
 
 FIXED = {
     "identity": "id",
@@ -127,15 +127,7 @@ def test_a_ledger_of_before_gets_them(tmp_path):
     db = sqlite3.connect(path)
     triggers = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
     new = db.execute(triggers).fetchall()
-    before = {"record_never_changes", "record_never_goes", "record_once", "stretch_never_changes", "stretch_never_goes"}
-    before |= {"key_map_never_changes", "key_map_never_goes"}
-    unguard(db)
-    for name, sql in new:
-        if name in before:
-            db.execute(sql)
-    db.execute("DROP TABLE identity")
-    db.execute("PRAGMA user_version = 3")
-    db.commit()
+    made_older(db)
     Store(path).close()
 
     assert new == db.execute(triggers).fetchall()

@@ -14,7 +14,7 @@ from collector import web
 from protocols.ratings import Accepted, Refused
 from tests.collector.agents import NOW_MS, Agent, closing, press, rated
 from tests.collector.halls import DAY_MS, HALL, Hall
-from tests.collector.ledgers import Ledger, case
+from tests.collector.ledgers import Ledger, case, unguard
 from tests.collector.test_web import Site
 
 
@@ -54,6 +54,7 @@ def test_the_page_says_first_what_matters(hall):
 
 def test_what_is_not_explained_stands_above_everything(hall):
     """In red, with where and how much, and what to do."""
+    unguard(hall.store._db)
     hall.store._db.execute("DELETE FROM press WHERE count = 4 AND fate = 'unsolicited'")
     text = text_of(Site(hall).page("/reconcile"))
 
