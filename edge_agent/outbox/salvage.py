@@ -21,9 +21,10 @@ from types import NoneType
 from typing import Any
 
 from protocols import chain
+from protocols.wal import FRAME_HEADER, HEADER, healed
 
 from . import rows
-from .log import FRAME_HEADER, HEADER, healed, log_of
+from .log import log_of
 
 _PAGE = 4096
 _LOCAL_MAX = _PAGE - 35
