@@ -131,6 +131,10 @@ class _Wrong:
     def size(self) -> int:
         return FRAME_HEADER + int.from_bytes(self.log[8:12], "big")
 
+    def _goes_on_from(self, checksum: Pair) -> bool:
+        frame = self.log[self.at + self.size : self.at + 2 * self.size]
+        return len(frame) == self.size and _stated(frame) == _checksum(_summed(frame), checksum, self.order)
+
     def commits_behind(self, checksum: Pair) -> int:
         """How many commits follow on it, if it ends with this checksum."""
         commits = 0
@@ -149,11 +153,11 @@ class _Wrong:
             return _with(frame, 8, self.salts) if _bits(_salts(frame), self.salts) == 1 else None
         if _salts(frame) != self.salts:
             return None
-        if _bits(stated, self.computed) == 1:
-            return _with(frame, 16, self.computed)
-        return self._turned_in_its_data(
-            ((stated[0] - self.computed[0]) & _WORD, (stated[1] - self.computed[1]) & _WORD)
-        )
+        missing = ((stated[0] - self.computed[0]) & _WORD, (stated[1] - self.computed[1]) & _WORD)
+        if _bits(stated, self.computed) > 1 or self._goes_on_from(stated):
+            # What follows goes on from the sum that stands here: it is right, and the data are not.
+            return self._turned_in_its_data(missing)
+        return _with(frame, 16, self.computed)
 
     def _turned_in_its_data(self, missing: Pair) -> bytes | None:
         data = _summed(self.frame)

@@ -18,7 +18,8 @@ from protocols.errors import BadMessage
 from protocols.messages import ClosingRecord, PressRecord, decode_record
 from protocols.ratings import Level
 
-from .store import APPLICATION, LedgerMismatch
+from .file import APPLICATION, LedgerMismatch
+from .rows import RATING, case_sum, rating_sum
 
 _FINDINGS_MAX = 100  # of each kind, per epoch: after that a person knows enough, and a broken file must not fill a disk
 _BAD = {level.value for level in Level if level.bad}
@@ -46,6 +47,15 @@ class Gap:
     last: int
 
 
+@dataclass(frozen=True)
+class Mending:
+    """Damage of the file that was mended: when (UTC), what it was, and where the damaged file lies."""
+
+    at: str
+    what: str
+    aside: str
+
+
 class Head(msgspec.Struct, frozen=True):
     """The last record of a day as the hall itself kept it: a line of `edge-agent heads`."""
 
@@ -65,6 +75,8 @@ class Audit:
     ratings: int
     gaps: list[Gap]
     findings: list[Finding]
+    mendings: list[Mending]
+    """What the ledger says of itself; none of it excuses a finding."""
 
 
 def verify(path: Path) -> Audit:
@@ -87,7 +99,8 @@ def verify(path: Path) -> Audit:
         ratings, wrong = _ratings(db)
         findings += wrong
         findings += _unsent(db)
-        return Audit(len(epochs), records, ratings, _gaps(db), findings)
+        findings += _altered(db)
+        return Audit(len(epochs), records, ratings, _gaps(db), findings, _mendings(db))
     finally:
         db.close()
 
@@ -372,6 +385,36 @@ def _unsent(db: sqlite3.Connection) -> list[Finding]:
     )
     what = "评价标为已接收却没有发送记录 / a rating called accepted and never sent"
     return [Finding(agent, epoch, seq, what) for agent, epoch, seq in rows]
+
+
+def _altered(db: sqlite3.Connection) -> list[Finding]:
+    """Every rating and every case is what was written, also where no record says what it has to be."""
+    if "sum" not in {row[1] for row in db.execute("PRAGMA table_info(rating)")}:
+        return []
+    db.create_function("rating_sum", -1, lambda *said: rating_sum(said), deterministic=True)
+    db.create_function("case_sum", 4, case_sum, deterministic=True)
+    said = ", ".join(f"rating.{name}" for name in RATING)
+    where = "SELECT rating.agent, press.epoch_id, coalesce(press.seq, 0)"
+    questions = {
+        "评价与其校验值不符 / a rating differs from its sum": f"{where} FROM rating"
+        f" LEFT JOIN press ON press.id = rating.press WHERE rating.sum != rating_sum({said})",
+        "办件与其校验值不符 / a case differs from its sum": f"{where} FROM service_case"
+        " JOIN rating USING (case_no, service_number) LEFT JOIN press ON press.id = rating.press"
+        " WHERE service_case.sum != case_sum(case_no, service_number, body, received_ms)",
+    }
+    names = dict(db.execute("SELECT id, epoch FROM epoch"))
+    return [
+        Finding(agent, names.get(epoch, "?"), seq, what)
+        for what, question in questions.items()
+        for agent, epoch, seq in db.execute(f"{question} LIMIT {_FINDINGS_MAX}")
+    ]
+
+
+def _mendings(db: sqlite3.Connection) -> list[Mending]:
+    if not _has(db, "mending"):
+        return []
+    rows = db.execute("SELECT strftime('%Y-%m-%d %H:%M:%S', at_ms / 1000, 'unixepoch'), what, aside FROM mending")
+    return [Mending(*row) for row in rows]
 
 
 # ---- small things

@@ -61,10 +61,10 @@ def case(case_no: str = "C1", service_number: int = 1, **other) -> Case:
 class Ledger:
     """A ledger's file as one process has it."""
 
-    def __init__(self, path: Path, directory: Directory):
+    def __init__(self, path: Path, directory: Directory, sole: bool = False):
         self.path = path
         self.directory = directory
-        self.store = Store(path)
+        self.store = Store(path, sole)
         self.intake = Intake(self.store, directory)
         self.delivery = Delivery(self.store)
         self.overview = Overview(self.store)

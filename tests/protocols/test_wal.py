@@ -68,6 +68,17 @@ def test_a_single_bit_is_turned_back_so_that_all_can_be_read(lying, seed):
     assert newest(log).keys() == newest(right).keys()
 
 
+@pytest.mark.parametrize("at", range(3, 3 + 8 * 24, 8))
+def test_a_bit_that_changes_one_bit_of_the_sum_is_not_taken_for_one_of_the_sum(lying, at):
+    """The highest of a word may do so: what follows says which it was. Red if the sum is put right first: all that
+    follows would be lost."""
+    log = lying[1]
+    raw = bytearray(log)
+    raw[HEADER + FRAME + FRAME_HEADER + 2000 + at] ^= 0x80
+
+    assert newest(log).keys() == newest(healed(bytes(raw))).keys()
+
+
 def test_of_frames_that_are_known_to_be_right_nothing_is_asked_again(lying):
     """Which is what makes a long log quick to look into: only what is not known yet is summed up."""
     log = lying[1]
