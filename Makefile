@@ -39,9 +39,11 @@ vm-test: $(READY) qemu
 power: $(READY)
 	@$(BIN)/python -m tests.power.cuts --states $(STATES) $(POWER_ARGS)
 
-# 翻转存档中的任意一位 / turn any bit of an outbox round
+# 翻转存档、账本中的任意一位 / turn any bit of an outbox or a ledger round
 rot: $(READY)
 	@$(BIN)/python -m tests.power.rot --flips $(FLIPS) $(ROT_ARGS)
+	@$(BIN)/python -m tests.power.rot_ledger --flips $(FLIPS) $(ROT_ARGS)
+	@$(BIN)/python -m tests.power.rot_ledger --beside --flips $(FLIPS) $(ROT_ARGS)
 
 # 真实进程, 一切都出错 / real processes, and everything goes wrong: MINUTES=60, KILLS=10000
 torture: $(READY) mosquitto

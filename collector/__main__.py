@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,12 +21,15 @@ from .directory import Directory
 from .forwarder import Forwarder
 from .inbox import Broker, Inbox
 from .ledger.delivery import Delivery
+from .ledger.file import LedgerDamaged, is_damage, suspect
 from .ledger.intake import Intake
 from .ledger.overview import Overview
 from .ledger.store import Store
 
 log = logging.getLogger(__name__)
 
+_LOOK_S = 0.05  # 20 MB a second at most: a disk has better things to do, and 10 GB are gone through in ten minutes
+_LOOK_AGAIN_S = 6 * 3600.0  # what turned round meanwhile has been read by few
 _END_S = 1.5  # a service manager, and a person, want to see it end
 
 
@@ -36,7 +40,19 @@ def now_ms() -> int:
 
 def run(settings: Settings, directory: Directory, folder: Path) -> None:
     """Run the collector until SIGTERM or SIGINT. Files in the settings are relative to `folder`."""
-    store = Store(folder / settings.ledger.path, sole=not settings.broker.share)
+    path = folder / settings.ledger.path
+    try:
+        store = Store(path, sole=not settings.broker.share, now_ms=now_ms())
+        _run(store, settings, directory, folder)
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        # It ends without another word to the disk; the next start looks into all of the ledger and mends it.
+        suspect(path, str(error))
+        raise LedgerDamaged(str(error)) from error
+
+
+def _run(store: Store, settings: Settings, directory: Directory, folder: Path) -> None:
     intake = Intake(store, directory)
     cured = intake.cure(now_ms())
     if cured:
@@ -78,6 +94,7 @@ def run(settings: Settings, directory: Directory, folder: Path) -> None:
         store.listen(forwarder.wake)
         enders.append(forwarder.stop)
         threads += [loop(f"forwarder-{worker}", forwarder.work) for worker in range(settings.province.workers)]
+    threads.append(loop("look", lambda: _look(store, stop)))
     inbox = Inbox(_broker(settings.broker, folder), intake, directory.agents, now_ms)
     for thread in threads:
         thread.start()
@@ -86,13 +103,25 @@ def run(settings: Settings, directory: Directory, folder: Path) -> None:
         inbox.run(stop)
     finally:
         failed = failures[:]  # what breaks from here on breaks because we end
+        damaged = any(is_damage(each) for each in (*failed, sys.exc_info()[1]) if each is not None)
         for end in enders:
             end()
-        if _all_ended(threads):
+        if _all_ended(threads) and not damaged:
             store.close()
     if failed:
         raise failed[0]
     log.info("汇聚器已停止 / collector stopped")
+
+
+def _look(store: Store, stop: threading.Event) -> None:
+    """Page by page through the ledger, again and again: the disk may turn a bit round at any time."""
+    page = 1
+    while not stop.wait(_LOOK_S):
+        page = store.look(page)
+        if not page:
+            log.info("账本每一页都与写入时相同 / every page of the ledger is what was written")
+            stop.wait(_LOOK_AGAIN_S)
+            page = 1
 
 
 def _all_ended(threads: list[threading.Thread]) -> bool:

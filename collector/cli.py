@@ -25,8 +25,9 @@ from .__main__ import run as run_collector
 from .config import Settings, file_bytes, load
 from .directory import Directory, Key
 from .ledger import audit, checkpoints
+from .ledger.file import LedgerDamaged, LedgerMismatch
 from .ledger.overview import Overview
-from .ledger.store import LedgerMismatch, Store
+from .ledger.store import Store
 from .ledger.tally import day_number, day_of, day_text
 from .reconcile import reconcile as reconciled
 from .reconcile.balance import balance
@@ -61,6 +62,9 @@ def run(path: Path) -> None:
         run_collector(settings, directory, path.parent)
     except LedgerMismatch as error:
         _give_up(f"ledger.path: {error}")
+    except LedgerDamaged as error:
+        words = "账本损坏, 下次启动时检查并修复 / damaged, looked into and mended at the next start"
+        _give_up(f"{path.parent / settings.ledger.path}: {words}: {error}")
     except sqlite3.DatabaseError as error:
         _give_up_for_file(path.parent / settings.ledger.path, error)
     except OSError as error:
@@ -172,6 +176,7 @@ def verify(
             "checkpoints": len(signed) + len(forged),
             "gaps": len(found.gaps),
             "missing": [asdict(gap) for gap in found.gaps],
+            "mendings": [asdict(mending) for mending in found.mendings],
             "findings": [asdict(finding) for finding in found.findings],
             "seconds": round(seconds, 3),
         }
@@ -276,6 +281,8 @@ def _show(found: audit.Audit, signed: int, seconds: float) -> None:
     for gap in found.gaps:
         where = f"{gap.agent} {gap.epoch} #{gap.first}–{gap.last}"
         click.echo(f"○ {where}: 账本没有, 请查备份 / not in the ledger, look for a backup")
+    for mending in found.mendings:
+        click.echo(f"↻ {mending.at}: {mending.what}; 损坏的原样 / the damaged one: {mending.aside or '–'}")
     for finding in found.findings:
         click.echo(f"✗ {finding.agent} {finding.epoch} #{finding.seq}: {finding.what}")
     click.echo("账本被改动 / the ledger was changed" if found.findings else "完好 / whole")
@@ -396,7 +403,7 @@ def reconcile(path: Path, first: int | None, last: int | None, window: str, as_j
 def _reconciled(
     file: Path, directory: Directory, now_ms: int, first: int | None, last: int | None, window: str
 ) -> dict[str, Any]:
-    store = Store(file)
+    store = Store(file, look_only=True)
     try:
         overview = Overview(store)
         with overview.moment():
@@ -426,7 +433,8 @@ def _give_up_for_file(file: Path, error: sqlite3.DatabaseError) -> NoReturn:
     if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.InternalError):
         raise error  # that is our mistake, and no file's
     if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        _give_up(f"{file}: 账本损坏, 请保留此文件并从备份恢复 / the ledger is damaged, keep it and restore: {error}")
+        words = "账本损坏, 汇聚器启动时会检查并修复; 修不了时请保留此文件并从备份恢复"
+        _give_up(f"{file}: {words} / damaged, a start looks and mends; if it cannot, keep it and restore: {error}")
     _give_up(f"ledger.path: {file}: 打不开或写不了 / cannot be opened or written: {error}")
 
 

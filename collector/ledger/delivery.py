@@ -11,6 +11,8 @@ import msgspec
 
 from protocols.ratings import Accepted, Case, Level, PressId, Rating, Refused, Unavailable, Verdict
 
+from .file import LedgerDamaged
+from .rows import case_holds, rating_holds
 from .store import Store
 from .tally import moved
 
@@ -61,7 +63,8 @@ class Delivery:
 
     def _first(self, which: str, order: str, now_ms: int, busy: Collection[int]) -> Due | None:
         row = self._store.row(
-            "SELECT rating.*, service_case.body, service_case.delivered_ms FROM rating"
+            "SELECT rating.*, service_case.body, service_case.delivered_ms, service_case.sum AS case_sum,"
+            " service_case.received_ms AS case_ms FROM rating"
             " JOIN service_case USING (case_no, service_number)"
             f" WHERE state = 'due' AND {which} AND {_NOW} AND rating.id NOT IN ({','.join(map(str, busy))})"
             f" ORDER BY {order} LIMIT 1",
@@ -135,6 +138,11 @@ def back_off_ms(tries: int) -> int:
 
 
 def _due(row: sqlite3.Row) -> Due:
+    # An index may lead elsewhere than it says, and a row may say what nobody wrote: neither reaches the province.
+    if row["state"] != "due" or not rating_holds(row) or not case_holds(row):
+        raise LedgerDamaged(
+            f"评价 {row['id']} 与写入时不同, 未上报 / rating {row['id']} is not what was written, not sent"
+        )
     rating = Rating(
         press=PressId(row["device"], row["boot"], row["count"]),
         level=Level(row["level"]),

@@ -28,7 +28,9 @@ from protocols.messages import (
 from protocols.ratings import Case
 
 from ..directory import Directory
+from .file import LedgerDamaged
 from .meaning import Meaning
+from .rows import case_sum
 from .store import Store
 from .tally import Tally, moved
 
@@ -176,13 +178,19 @@ class Intake:
         if held is not None and held["body"] == body:
             return False
         db.execute(
-            "INSERT OR REPLACE INTO service_case(case_no, service_number, body, received_ms) VALUES (?,?,?,?)",
-            (case.case_no, case.service_number, body, now_ms),
+            "INSERT OR REPLACE INTO service_case(case_no, service_number, body, received_ms, sum) VALUES (?,?,?,?,?)",
+            (
+                case.case_no,
+                case.service_number,
+                body,
+                now_ms,
+                case_sum(case.case_no, case.service_number, body, now_ms),
+            ),
         )
         # What the province said to the old details says nothing about the new ones. What it said to the rating stays.
         waiting = db.execute(
             "SELECT id FROM rating WHERE case_no = ? AND service_number = ? AND (state = 'awaiting_case'"
-            " OR state = 'parked' AND reason IN ('lacking', 'case_refused', 'case_unknown'))",
+            " OR state = 'parked' AND reason IN ('lacking', 'case_refused', 'case_unknown', 'case_damaged'))",
             (case.case_no, case.service_number),
         ).fetchone()
         if waiting is not None:
@@ -257,6 +265,9 @@ def _held(db: sqlite3.Connection, agent: str, epoch: str) -> _Held:
         return _Held(None, 0, chain.genesis(agent, epoch))
     if row["agent"] != agent:
         raise Fork(f"纪元属于 {row['agent']} / the epoch belongs to {row['agent']}")
+    if row["upto"] and _head_at(db, row["id"], row["upto"]) != row["head"]:
+        # Nobody may let go of anything for a receipt that the records do not bear out.
+        raise LedgerDamaged(f"{agent} {epoch}: 纪元与其末条记录不符 / the epoch is not what its last record says")
     return _Held(row["id"], row["upto"], row["head"])
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterable
 
 import msgspec
 
+from protocols import chain
 from protocols.messages import ClosingRecord, PressRecord
 from protocols.ratings import Rating, Unratable
 
 from ..directory import Directory, Key
 from ..normalize import normalize
+from .rows import RATING, rating_sum
 from .tally import How, Tally
+
+log = logging.getLogger(__name__)
 
 _SAME_MOMENT_MS = (
     5_000  # two reports of one press, by one clock that nobody sets: a slow line, a device's cheap crystal
@@ -20,6 +25,10 @@ _SAME_MOMENT_MS = (
 _SAME_PRESS_MS = 600_000  # two reports of one press, by the clocks of an agent before and after it was set up anew
 # What such a press means may still be found out. Word for word as in the index press_curable, or SQLite scans.
 _OPEN = "fate NOT IN ('rated', 'repeat', 'duplicate', 'unsolicited')"
+_RATE = (
+    f"INSERT INTO rating({', '.join(RATING)}, sum, state, reason, next_ms)"
+    f" VALUES ({', '.join('?' * (len(RATING) + 4))})"
+)
 
 
 class Meaning:
@@ -47,12 +56,14 @@ class Meaning:
         """Ask again what each press means that meant nothing yet, of these invitations or of all; how many now do."""
         only = "" if invitations is None else " AND press.invitation IN (SELECT value FROM json_each(?))"
         rows = db.execute(
-            "SELECT press.id, press.agent, record.body FROM press INDEXED BY press_curable"
+            "SELECT press.id, press.agent, epoch_id, seq, record.body FROM press INDEXED BY press_curable"
             f" JOIN record USING (epoch_id, seq) WHERE {_OPEN}{only} ORDER BY press.id",
             () if invitations is None else (_json(list(invitations)).decode(),),
         ).fetchall()
         cured = 0
         for row in rows:
+            if not _follows(db, row):
+                continue
             press = msgspec.json.decode(row["body"], type=PressRecord)
             fate, detail, rating = self._fate(db, row["agent"], press, _closing(db, press.invitation))
             db.execute("UPDATE press SET fate = ?, detail = ? WHERE id = ?", (fate, detail, row["id"]))
@@ -112,37 +123,31 @@ class Meaning:
     ) -> None:
         state, reason = _first_state(db, rating)
         self._tally.rating(agent, press.window, rating.pressed_ms, rating.level.bad, state)
-        db.execute(
-            "INSERT INTO rating(press, once, level, bad, device, boot, count, hall, number, agent, window, pressed_ms,"
-            " channel, invitation, case_no, service_number, clerk, tags, text, state, reason, next_ms, key_map,"
-            " made_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            (
-                press_row,
-                _once(rating),
-                rating.level.value,
-                rating.level.bad,
-                press.device,
-                press.boot,
-                press.count,
-                rating.hall,
-                rating.window,
-                agent,
-                press.window,
-                rating.pressed_ms,
-                rating.channel,
-                rating.invitation,
-                rating.case_no,
-                rating.service_number,
-                rating.clerk,
-                ",".join(rating.tags),
-                rating.text,
-                state,
-                reason,
-                now_ms,
-                self._key_map(db, press.device, now_ms),
-                now_ms,
-            ),
+        said = (
+            db.execute("SELECT coalesce(max(id), 0) + 1 FROM rating").fetchone()[0],
+            press_row,
+            _once(rating),
+            rating.level.value,
+            int(rating.level.bad),
+            press.device,
+            press.boot,
+            press.count,
+            rating.hall,
+            rating.window,
+            agent,
+            press.window,
+            rating.pressed_ms,
+            rating.channel,
+            rating.invitation,
+            rating.case_no,
+            rating.service_number,
+            rating.clerk,
+            ",".join(rating.tags),
+            rating.text,
+            self._key_map(db, press.device, now_ms),
+            now_ms,
         )
+        db.execute(_RATE, (*said, rating_sum(said), state, reason, now_ms))
 
     def _key_map(self, db: sqlite3.Connection, device: str, now_ms: int) -> int:
         """The number of what this device's buttons mean now; a new one whenever the directory says otherwise."""
@@ -173,9 +178,30 @@ def _closing(db: sqlite3.Connection, invitation: str | None) -> ClosingRecord | 
     if invitation is None:
         return None
     row = db.execute(
-        "SELECT body FROM closing JOIN record USING (epoch_id, seq) WHERE invitation = ?", (invitation,)
+        "SELECT epoch_id, seq, body FROM closing JOIN record USING (epoch_id, seq) WHERE invitation = ?", (invitation,)
     ).fetchone()
-    return msgspec.json.decode(row["body"], type=ClosingRecord) if row else None
+    return msgspec.json.decode(row["body"], type=ClosingRecord) if row and _follows(db, row) else None
+
+
+def _follows(db: sqlite3.Connection, row: sqlite3.Row) -> bool:
+    """Whether this record still is what was taken in: nothing is made of one that a disk has altered."""
+    where = (row["epoch_id"], row["seq"])
+    digest = db.execute("SELECT hash FROM record WHERE epoch_id = ? AND seq = ?", where).fetchone()["hash"]
+    before = db.execute(
+        "SELECT hash FROM record WHERE epoch_id = ?1 AND seq = ?2 - 1"
+        " UNION ALL SELECT head FROM gap WHERE epoch_id = ?1 AND upto = ?2 - 1",
+        where,
+    ).fetchone()
+    if before is None:
+        epoch = db.execute("SELECT agent, epoch FROM epoch WHERE id = ?", where[:1]).fetchone()
+        head = chain.genesis(epoch["agent"], epoch["epoch"])
+    else:
+        head = before[0]
+    body = row["body"]
+    if isinstance(body, bytes) and chain.link(head, body) == digest:
+        return True
+    log.error("记录与其哈希不符, 不作评价 / record is not what its hash says, nothing is made of it: %s #%s", *where)
+    return False
 
 
 def _how(db: sqlite3.Connection, press: PressRecord) -> How:

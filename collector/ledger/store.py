@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -13,13 +14,15 @@ import sqlite_utils
 
 from protocols import chain
 
-from . import tally
+from . import file, mend, rows, tally
+from .file import APPLICATION, LedgerDamaged, LedgerMismatch, is_damage
 from .guards import GUARDS
+from .pages import PAGE, Pages
 
 Values = tuple[Any, ...] | dict[str, Any]
 
-APPLICATION = 0x68637031  # "hcp1": tells a ledger from any other SQLite file
 VERSION = 4
+_LOOK_PAGES = 256  # a megabyte at once
 _LOSS = (
     "CREATE TABLE loss(id INTEGER PRIMARY KEY, epoch_id INTEGER NOT NULL, epoch TEXT NOT NULL, first INTEGER NOT NULL,"
     " last INTEGER NOT NULL, reason TEXT NOT NULL, at_ms INTEGER NOT NULL)"
@@ -40,6 +43,11 @@ _IDENTITY = (
     " BEGIN SELECT RAISE(ABORT, 'a ledger stays itself'); END",
     "CREATE TRIGGER identity_once BEFORE INSERT ON identity BEGIN SELECT RAISE(ABORT, 'a ledger has one'); END",
 )
+# When and how damage of this file was mended, and what the damaged one is called now. No finding is excused by it.
+_MENDING = (
+    "CREATE TABLE mending(id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, what TEXT NOT NULL, aside TEXT NOT NULL)"
+)
+_ROW_SUMS = ("ALTER TABLE rating ADD COLUMN sum BLOB", "ALTER TABLE service_case ADD COLUMN sum BLOB")
 _SCHEMA = f"""
 CREATE TABLE epoch(
     id INTEGER PRIMARY KEY, agent TEXT NOT NULL, epoch TEXT NOT NULL UNIQUE, upto INTEGER NOT NULL, head BLOB NOT NULL,
@@ -61,6 +69,7 @@ CREATE TABLE gap(
 {"; ".join(_STRETCH)};
 -- Records that an agent's disk has lost: it says so itself, in epoch_id. `epoch` is the damaged outbox's.
 {_LOSS};
+{_MENDING};
 
 -- What it means. Everything below can be made again from the records, but for the province's answers.
 CREATE TABLE press(
@@ -86,7 +95,7 @@ CREATE TABLE rating(
     state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', words TEXT NOT NULL DEFAULT '',
     tries INTEGER NOT NULL DEFAULT 0, next_ms INTEGER NOT NULL, duplicate INTEGER NOT NULL DEFAULT 0,
     flagged INTEGER NOT NULL DEFAULT 0, key_map INTEGER NOT NULL, made_ms INTEGER NOT NULL, settled_ms INTEGER,
-    tags TEXT NOT NULL DEFAULT '', text TEXT NOT NULL DEFAULT '');
+    tags TEXT NOT NULL DEFAULT '', text TEXT NOT NULL DEFAULT '', sum BLOB); -- rows.py says of what
 -- One service, one rating (一次一评).
 CREATE UNIQUE INDEX rating_service ON rating(case_no, service_number) WHERE case_no IS NOT NULL;
 -- Bad ratings first, then in order of arrival.
@@ -96,7 +105,7 @@ CREATE INDEX rating_tries ON rating(tries, next_ms) WHERE state = 'due';
 CREATE INDEX rating_counts ON rating(agent, window, state, reason, level, bad, flagged);
 CREATE TABLE service_case(
     case_no TEXT NOT NULL, service_number INTEGER NOT NULL, body BLOB NOT NULL, received_ms INTEGER NOT NULL,
-    delivered_ms INTEGER, PRIMARY KEY(case_no, service_number)) WITHOUT ROWID;
+    delivered_ms INTEGER, sum BLOB, PRIMARY KEY(case_no, service_number)) WITHOUT ROWID;
 -- Each call to the province, written before it is made: after a crash it is known what may have arrived.
 CREATE TABLE attempt(
     id INTEGER PRIMARY KEY, rating INTEGER NOT NULL, what TEXT NOT NULL, at_ms INTEGER NOT NULL, verdict TEXT,
@@ -130,47 +139,124 @@ _STEPS = {
         "ALTER TABLE rating ADD COLUMN text TEXT NOT NULL DEFAULT ''",
     ),
     2: (_LOSS, *_STRETCH),
-    3: (*_IDENTITY, *GUARDS, *tally.TABLES, *tally.COLUMNS, *tally.INDEXES, *tally.TAKEN_OVER),
+    3: (_MENDING, *_ROW_SUMS, *_IDENTITY, *GUARDS, *tally.TABLES, *tally.COLUMNS, *tally.INDEXES, *tally.TAKEN_OVER),
 }
-
-
-class LedgerMismatch(Exception):
-    """This file is no ledger that this program can use."""
 
 
 class Store:
     """The SQLite file at `path`. One connection writes, whatever thread it is for; each thread reads by its own.
 
     With `sole` it belongs to this process alone, and LedgerMismatch is raised if another one has it: two that
-    forward from one ledger would send every rating twice. Readers are always welcome beside it.
+    forward from one ledger would send every rating twice. With `look_only` nothing is ever written: such a reader is
+    welcome beside anybody. Whoever is the first to open it to write looks into it before, see `mend`: a bit that the
+    disk has turned round is turned back, LedgerDamaged if that is not enough.
     """
 
-    def __init__(self, path: Path, sole: bool = False):
+    log_frames = 10_000
+    """40 MB: moving the log into the file ten times less often takes a quarter less time in all."""
+
+    def __init__(self, path: Path, sole: bool = False, look_only: bool = False, now_ms: int = 0):
         self.path = path
-        self._owned = _own(path) if sole else None
+        self._look_only = look_only
+        self._sole = sole
         self._lock = threading.RLock()
         self._listeners: list[Callable[[], None]] = []
-        self._db = _connected(path)
-        new = _is_new(self._db, path)
+        self._mine = threading.local()
+        self._readers: list[sqlite3.Connection] = []
+        self._mover: sqlite3.Connection | None = None
+        self._pages: Pages | None = None
+        self._kept: sqlite3.Connection | None = None
+        self._owned: sqlite3.Connection | None = None
+        self._damaged: LedgerDamaged | None = None
+        if look_only:
+            self._db = self._connected()
+            if _is_new(self._db, path):
+                raise LedgerMismatch(f"{path}: 不是账本 / is no ledger")
+            return
+        self._owned = file.own(path)
+        if sole and self._owned is None:
+            raise file.in_use(path)
+        try:
+            self._open(now_ms)
+        except BaseException as error:
+            if is_damage(error):
+                file.suspect(path, str(error))  # a large one, of which not every page was looked at
+            elif self._kept is not None:
+                if self._pages is not None:
+                    self._pages.keep()
+                self._close_all()
+            self._let_go()
+            raise
+
+    def _open(self, now_ms: int) -> None:
+        first = self._owned is not None
+        looked = mend.ready(self.path, now_ms) if first else mend.Looked()
+        if not self._sole:
+            if self._owned is not None:
+                self._owned.close()
+            self._owned = file.join(self.path)
+        self._db = self._connected()
+        # Until it is closed, whoever forgets it: SQLite moves the log when its last connection is forgotten, and no
+        # sums were put on disk before. A process that ends without closing leaves its ledger as one that was killed.
+        self._kept = self._db
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._kept))
+        self._begin(first)
+        self._state(looked, now_ms)
+
+    def _state(self, looked: mend.Looked, now_ms: int) -> None:
+        with self.writing() as db:
+            for each in looked.mended:
+                db.execute("INSERT INTO mending(at_ms, what, aside) VALUES (?,?,?)", (now_ms, each.what, each.aside))
+            if looked.doubtful:
+                rows.set_apart(db, now_ms)
+        file.suspect_of(self.path).unlink(missing_ok=True)
+
+    def _begin(self, first: bool) -> None:
+        new = _is_new(self._db, self.path)
+        if new:
+            self._db.execute(f"PRAGMA page_size = {PAGE}")
         self._db.execute("PRAGMA journal_mode = WAL")
         # FULL: a receipt lets an agent delete, so what it receipts must survive a power cut.
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA cache_size = -32768")
-        # 40 MB: moving the log into the file ten times less often takes a quarter less time in all.
-        self._db.execute("PRAGMA wal_autocheckpoint = 10000")
+        # Never by itself: the sums of its pages come first.
+        self._db.execute("PRAGMA wal_autocheckpoint = 0")
+        pages = self._pages = Pages(self.path, self._sole)
+        if first and not new:
+            # What a power cut left half written behind the log's end must never pass for a commit.
+            self._db.execute("PRAGMA busy_timeout = 0")
+            if self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                pages.doubt()  # somebody reads in it
+            self._db.execute("PRAGMA busy_timeout = 10000")
         if new:
+            pages.sums.begin(complete=True)
             self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         else:
             _bring_up(self._db)
-        self._mine = threading.local()
-        self._readers: list[sqlite3.Connection] = []
 
     def close(self) -> None:
         """Let go of the file. No thread may be using it."""
         with self._lock:
-            for each in (*self._readers, self._db, self._owned):
-                if each is not None:
+            if self._look_only:
+                for each in (*self._readers, self._db):
                     each.close()
+            elif self._pages is not None and self._damaged is None:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                self._move(self._pages)  # or SQLite would, with its last connection, and without sums
+                self._close_all()
+            self._let_go()
+
+    def _close_all(self) -> None:
+        for each in (*self._readers, self._mover, self._db, self._pages):
+            if each is not None:
+                each.close()
+        ctypes.pythonapi.Py_DecRef(ctypes.py_object(self._kept))
+        self._kept = self._pages = None
+
+    def _let_go(self) -> None:
+        if self._owned is not None:
+            self._owned.close()
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener()` after each transaction that wrote. It must not block."""
@@ -178,24 +264,87 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction. On disk when it ends; nothing of it remains if it raises. One within another is part of it."""
+        """A transaction. On disk when it ends; nothing of it remains if it raises. One within another is part of it.
+
+        LedgerDamaged if it turns out to have been made of a page that is no longer what was written: it is undone at$
+        the next start.
+        """
         with self._lock:
             if self._db.in_transaction:
                 yield self._db
                 return
+            if self._damaged is not None:
+                raise self._damaged  # nothing more is built on it
             self._db.execute("BEGIN IMMEDIATE")
             before = self._db.total_changes
             try:
                 yield self._db
-                self._db.execute("COMMIT")
+                self._commit()
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
             wrote = self._db.total_changes != before
+            if wrote and self._pages is not None:
+                try:
+                    self._noted(self._pages)
+                except LedgerDamaged as damaged:
+                    self._damaged = damaged
+                    raise
         if wrote:
             for listener in self._listeners:
                 listener()
+
+    def _commit(self) -> None:
+        try:
+            self._db.execute("COMMIT")
+        except sqlite3.Error:
+            if self._pages is not None:
+                self._pages.doubt()
+            raise
+
+    def _noted(self, pages: Pages) -> None:
+        pages.note()
+        if pages.long(self.log_frames):
+            self._move(pages)
+
+    def _move(self, pages: Pages) -> None:
+        """Move the log into the file, the sums of its pages first."""
+        with self._nobody_writing():
+            pages.keep()
+            if self._mover is None:
+                self._mover = self._connected()
+            self._mover.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    @contextmanager
+    def _nobody_writing(self) -> Iterator[None]:
+        with self._lock:
+            if self._sole:
+                yield
+                return
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            finally:
+                self._db.execute("ROLLBACK")
+
+    def look(self, first: int) -> int:
+        """Look whether these pages, a megabyte from page `first` on, still are what was written; the page to go on
+        with, 0 after the last. LedgerDamaged if one is not."""
+        pages = self._pages
+        if pages is None:
+            return 0
+        if not pages.sums.complete:
+            with self._nobody_writing():
+                count = pages.sum_up(first, _LOOK_PAGES)
+                if count < _LOOK_PAGES:
+                    pages.sums.finish()
+        else:
+            for number in pages.odd(first, _LOOK_PAGES):
+                with self._nobody_writing():
+                    pages.look(number)
+            count = pages.there(first, _LOOK_PAGES)
+        return first + _LOOK_PAGES if count == _LOOK_PAGES else 0
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -227,31 +376,18 @@ class Store:
         # A connection per thread: a page that counts millions of rows must not hold up the intake.
         db: sqlite3.Connection | None = getattr(self._mine, "db", None)
         if db is None:
-            db = _connected(self.path)
+            db = self._connected()
             db.execute("PRAGMA query_only = 1")
             with self._lock:
                 self._readers.append(db)
             self._mine.db = db
         return db
 
-
-def _connected(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-    db.row_factory = sqlite3.Row
-    return db
-
-
-def _own(path: Path) -> sqlite3.Connection:
-    """A lock that the system lets go of when this process ends, however it ends."""
-    lock = sqlite3.connect(f"{path}.lock", isolation_level=None, check_same_thread=False, timeout=0)
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        lock.close()
-        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-            raise
-        raise LedgerMismatch(f"{path}: 另一个汇聚器正在使用 / another collector is using it") from error
-    return lock
+    def _connected(self) -> sqlite3.Connection:
+        name = f"{self.path.absolute().as_uri()}?mode=ro" if self._look_only else self.path
+        db = sqlite3.connect(name, isolation_level=None, check_same_thread=False, timeout=10, uri=self._look_only)
+        db.row_factory = sqlite3.Row
+        return db
 
 
 def _is_new(db: sqlite3.Connection, path: Path) -> bool:
@@ -277,6 +413,8 @@ def _bring_up(db: sqlite3.Connection) -> None:
                 db.execute(statement)
             if version == 2:
                 _take_over(db)
+            if version == 3:
+                rows.add_sums(db)
         db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("COMMIT")
     except BaseException:

@@ -23,6 +23,8 @@ WORDS = {
     "case_refused": "办件被拒收",
     "case_unknown": "省平台无此办件",
     "lacking": "缺少字段",
+    "damaged": "评价已损坏",
+    "case_damaged": "办件信息已损坏, 请重新提交",
     "no_case": "无办件编号",
     "": "",
 }

@@ -23,10 +23,11 @@ from typing import Any
 from protocols import chain
 from protocols.errors import BadMessage
 from protocols.messages import Record, decode_record
+from protocols.wal import FRAME_HEADER, HEADER, healed
 
 from . import rows
 from .invitations import Kept
-from .log import FRAME_HEADER, HEADER, healed, log_of
+from .log import log_of
 from .seen import SeenPress
 
 _PAGE = 4096

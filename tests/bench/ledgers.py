@@ -20,6 +20,7 @@ import click
 import msgspec
 
 from collector import directory as directories
+from collector.ledger import rows as ledger_rows
 from collector.ledger import tally
 from collector.ledger.delivery import Delivery
 from collector.ledger.intake import Intake
@@ -198,6 +199,10 @@ def by_hand(path: Path, records: int, seed: int) -> None:
     db.executemany(counts, hand.counts())
     for statement in tally.TAKEN_OVER:
         db.execute(statement)
+    db.create_function("rating_sum", -1, lambda *said: ledger_rows.rating_sum(said))
+    db.create_function("case_sum", 4, ledger_rows.case_sum)
+    db.execute(f"UPDATE rating SET sum = rating_sum({', '.join(ledger_rows.RATING)})")
+    db.execute("UPDATE service_case SET sum = case_sum(case_no, service_number, body, received_ms)")
     db.execute("PRAGMA journal_mode = WAL")
     db.close()
 

@@ -72,8 +72,10 @@ def made_older(db: sqlite3.Connection) -> None:
     for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
         if name in guards:
             db.execute(f"DROP TRIGGER {name}")
-    for name in ("press_count", "rating_count", "kind_count", "told", "identity"):
+    for name in ("press_count", "rating_count", "kind_count", "told", "identity", "mending"):
         db.execute(f"DROP TABLE {name}")
+    for table in ("rating", "service_case"):
+        db.execute(f"ALTER TABLE {table} DROP COLUMN sum")
     for name in ("press_day", "rating_day", "device_said", "device_boot"):
         db.execute(f"DROP INDEX {name}")
     for name in ("thanked", "said_ms", "met"):
@@ -85,10 +87,10 @@ def made_older(db: sqlite3.Connection) -> None:
 class Ledger:
     """A ledger's file as one process has it."""
 
-    def __init__(self, path: Path, directory: Directory):
+    def __init__(self, path: Path, directory: Directory, sole: bool = False):
         self.path = path
         self.directory = directory
-        self.store = Store(path)
+        self.store = Store(path, sole)
         self.intake = Intake(self.store, directory)
         self.delivery = Delivery(self.store)
         self.overview = Overview(self.store)

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector.ledger import audit
-from collector.ledger.store import VERSION, LedgerMismatch, Store
+from collector.ledger.file import LedgerMismatch
+from collector.ledger.store import VERSION, Store
 from protocols import chain
 from protocols.messages import AgentStatus, Batch, Health, Receipt, SalvageRecord, WindowHealth, encode_record
 from protocols.ratings import Accepted
@@ -111,7 +112,7 @@ def test_only_one_collector_has_a_ledger_and_readers_are_welcome(tmp_path):
 
     with pytest.raises(LedgerMismatch, match="another collector"):
         Store(tmp_path / "ledger.db", sole=True)
-    Store(tmp_path / "ledger.db").close()
+    Store(tmp_path / "ledger.db", look_only=True).close()
     first.close()
     Store(tmp_path / "ledger.db", sole=True).close()
 

@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-import struct
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,9 +11,9 @@ import pytest
 
 from edge_agent.outbox import Outbox, OutboxFull, rows
 from edge_agent.outbox.file import OutboxMismatch, is_damage
-from edge_agent.outbox.log import log_is_cut
 from edge_agent.outbox.writer import Writer
 from protocols.messages import SalvageRecord, decode_record
+from protocols.wal import log_is_cut
 
 from .hall import AGENT, an_id, answers, at, drain, held, invitation, keep, look, power_cut, press, presses
 
@@ -347,24 +346,6 @@ def test_a_log_that_was_begun_anew_is_whole(opened, tmp_path):
     assert len(salts) > 1
     assert not log_is_cut(raw)
     assert 301 == len(presses(opened(path)))
-
-
-@pytest.mark.parametrize("raw", [b"", bytes(10), bytes(32), bytes(100_000), b"\x37\x7f\x06\x82"])
-def test_a_log_in_which_nothing_stands_is_no_damage(raw):
-    """A file system may give a new file its length before its bytes."""
-    assert not log_is_cut(raw)
-
-
-def test_a_page_size_that_cannot_be_is_damage():
-    """And no reason to divide by it."""
-    header = struct.pack(">6I", 0x377F0682, 3007000, 0, 0, 1, 2)
-    words = struct.unpack("<6I", header)
-    first = second = 0
-    for at_ in range(0, 6, 2):
-        first = (first + words[at_] + second) & 0xFFFFFFFF
-        second = (second + words[at_ + 1] + first) & 0xFFFFFFFF
-
-    assert log_is_cut(header + struct.pack(">2I", first, second) + bytes(1000))
 
 
 # ---- any bit

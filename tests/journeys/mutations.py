@@ -24,6 +24,8 @@ JOURNEYS = (
     "tests/journeys/test_late_bytes.py",
     "tests/journeys/test_evaluators.py",
     "tests/journeys/test_crash_anywhere.py",
+    "tests/collector/test_ledger_rot.py",
+    "tests/power/test_rot_ledger.py",
 )
 EVIDENCE = ("tests/collector/test_checkpoint.py", "tests/collector/test_evidence.py")
 
@@ -213,6 +215,60 @@ MUTATIONS = (
         "collector/ledger/delivery.py",
         'moved(db, due.id, "parked")',
         "pass",
+    ),
+    Mutation(
+        "a bit that the disk turned round is found before anybody uses the ledger",
+        "collector/ledger/mend.py",
+        "if suspected or path.stat().st_size <= _FIRST_BYTES:",
+        "if False:",
+    ),
+    Mutation(
+        "a damaged ledger is set aside whole",
+        "collector/ledger/mend.py",
+        "aside = file.set_aside(path, now_ms).name",
+        'aside = ""',
+    ),
+    Mutation(
+        "of a damaged log the very bit is turned back",
+        "collector/ledger/mend.py",
+        "right, whole = _as_noted(lies, noted(path))",
+        "right, whole = lies, None",
+    ),
+    Mutation(
+        "what no single bit explains is looked into deeply",
+        "collector/ledger/mend.py",
+        "            broken = _broken(path)",
+        '            broken = ""',
+    ),
+    Mutation(
+        "nothing that was made of a damaged page stays in the ledger",
+        "collector/ledger/pages.py",
+        "for number in sorted(newest.keys() - self._newest.keys()):",
+        "for number in ():",
+    ),
+    Mutation(
+        "every page that is moved into the ledger's file has its sum",
+        "collector/ledger/pages.py",
+        "            self._sums.put(number, sum_of(number, os.pread(log, PAGE, at)))",
+        "            pass",
+    ),
+    Mutation(
+        "nothing that a disk has altered is sent",
+        "collector/ledger/delivery.py",
+        'if row["state"] != "due" or not rating_holds(row) or not case_holds(row):',
+        "if False:",
+    ),
+    Mutation(
+        "no receipt says what the last record does not",
+        "collector/ledger/intake.py",
+        'if row["upto"] and _head_at(db, row["id"], row["upto"]) != row["head"]:',
+        "if False:",
+    ),
+    Mutation(
+        "nothing is made of a record that is not what was taken",
+        "collector/ledger/meaning.py",
+        "if isinstance(body, bytes) and chain.link(head, body) == digest:",
+        "if True:",
     ),
     Mutation(
         "no answer is no acceptance",

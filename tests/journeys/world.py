@@ -408,7 +408,7 @@ class World:
     def _collector_starts(self) -> None:
         if self.now_ms < self.collector_back_ms:
             return
-        self.store = Store(self.folder / "ledger.db")
+        self.store = Store(self.folder / "ledger.db", sole=True)
         self.collector_up = True
         self.intake = Intake(self.store, directory())
         self.delivery = Delivery(self.store)
@@ -416,7 +416,9 @@ class World:
 
     def _collector_down(self, for_ms: int) -> None:
         if self.collector_up:
+            rng, CrashingConnection.rng = CrashingConnection.rng, None  # what is gone does not die again
             self.store.close()
+            CrashingConnection.rng = rng
         self.collector_up = False
         self.collector_back_ms = self.now_ms + for_ms
 

@@ -19,9 +19,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from collector.ledger import pages
+
 from .lives import LedgerLife, OutboxLife
 from .platter import Platter
-from .watched import Asked, Watched
+from .watched import Asked, OwnWrites, Watched
 
 _LIFE_STATES = 1_000
 LIVES = {"outbox": OutboxLife, "ledger": LedgerLife}
@@ -66,7 +68,7 @@ def live(which: str, seed: int, folder: Path) -> Lived:
     life = LIVES[which](seed, folder)
     asked: list[Asked] = []
     moments = []
-    with Watched() as watched:
+    with Watched() as watched, OwnWrites(watched, pages):
         for _ in life.live():
             asked += _of_the_database(watched)
             moments.append(Moment(len(asked), life.tip, life.settled))
@@ -107,7 +109,7 @@ def _checked(lived: Lived, platter: Platter, rng: Random, done: Moment, coming: 
 
 def _cut_again(lived: Lived, left: dict[str, bytes], rng: Random, folder: Path) -> dict[str, bytes]:
     _lay(left, folder)
-    with Watched() as watched:
+    with Watched() as watched, OwnWrites(watched, pages):
         lived.life.start(folder)
     asked = _of_the_database(watched)
     platter = Platter(left)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from collector.ledger import audit
+from collector.ledger import audit, mend
 from collector.ledger.intake import Intake
 from collector.ledger.store import Store
 from edge_agent.outbox import Outbox, Settled, rows
@@ -182,11 +182,14 @@ class LedgerLife:
 
     def start(self, left: Path) -> None:
         """As the program does after the power came back."""
-        Store(left / self.name).close()
+        Store(left / self.name, sole=True).close()
 
     def check(self, left: Path, promised: tuple[int, ...], possible: tuple[int, ...], _settled: object) -> str:
         """What is wrong with the file in this folder; '' if all is well."""
-        store = Store(left / self.name)
+        looked = mend.ready(left / self.name, NOW_MS)
+        if looked.mended or looked.doubtful:
+            return f"taken for damaged: {looked}"
+        store = Store(left / self.name, sole=True)
         try:
             held = {row["agent"]: row["upto"] for row in store.rows("SELECT agent, upto FROM epoch")}
             bodies = [
@@ -209,5 +212,6 @@ class LedgerLife:
         return f"{found[0]}" if found else ""
 
     def _opened(self) -> tuple[Store, Intake]:
-        store = Store(self.folder / self.name)
+        store = Store(self.folder / self.name, sole=True)
+        store.log_frames = 200  # so that a short life has its log moved several times
         return store, Intake(store, self.directory)

@@ -1,11 +1,14 @@
 """The power goes: a short, seeded part of what `python -m tests.power.cuts` does, and that it can fail."""
 
 import shutil
+import sqlite3
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from collector.ledger.file import LedgerDamaged
+from collector.ledger.pages import Sums
 from edge_agent.outbox import Outbox
 from edge_agent.outbox import file as outbox_file
 
@@ -64,6 +67,19 @@ def test_commits_that_are_not_synced_are_seen_to_be_lost(tmp_path, monkeypatch, 
     lived = cuts.live("outbox", SEED, tmp_path / "life")
 
     assert any(cuts.cut(lived, "outbox", SEED, 40, tmp_path / "cut", None))
+
+
+def test_sums_that_are_not_on_the_disk_before_their_pages_are_seen_to_be_missing(tmp_path, monkeypatch):
+    """What makes the rig worth having for them too: a start takes whole pages for damaged."""
+    monkeypatch.setattr(Sums, "sync", lambda _: None)
+    (tmp_path / "life").mkdir()
+    lived = cuts.live("ledger", SEED, tmp_path / "life")
+    try:
+        found = any(cuts.cut(lived, "ledger", SEED, 60, tmp_path / "cut", None))
+    except (LedgerDamaged, sqlite3.DatabaseError):
+        found = True
+
+    assert found
 
 
 def test_the_layer_sees_all_that_reaches_the_file(tmp_path):

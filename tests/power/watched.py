@@ -7,6 +7,7 @@ Format of the tables: https://www.sqlite.org/c3ref/vfs.html and https://www.sqli
 from __future__ import annotations
 
 import ctypes as c
+import os
 import re
 import sqlite3
 from dataclasses import dataclass
@@ -178,6 +179,42 @@ class Watched:
     def _on_close(self, file: int) -> int:
         _, real = self._files.pop(file)
         return int(real.close(file))
+
+
+class OwnWrites:
+    """While it lasts, what a module of ours writes by itself is noted too, in the same order as SQLite's requests."""
+
+    def __init__(self, watched: Watched, module: Any):
+        self._asked, self._module, self._names = watched.asked, module, {}
+
+    def __enter__(self) -> Self:
+        self._module.os = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._module.os = os
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
+        fd = os.open(path, flags, mode)
+        if flags & os.O_RDWR:
+            self._names[fd] = str(path)
+            self._asked.append(Opened(str(path), False))
+        return fd
+
+    def pwrite(self, fd: int, data: bytes, at: int) -> int:
+        self._asked.append(Written(self._names[fd], at, bytes(data)))
+        return os.pwrite(fd, data, at)
+
+    def ftruncate(self, fd: int, size: int) -> None:
+        self._asked.append(Cut(self._names[fd], size))
+        os.ftruncate(fd, size)
+
+    def fsync(self, fd: int) -> None:
+        os.fsync(fd)
+        self._asked.append(Synced(self._names[fd]))
 
 
 def library() -> c.CDLL:

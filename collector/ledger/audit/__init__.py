@@ -12,12 +12,12 @@ from pathlib import Path
 import msgspec
 
 from .. import tally
-from ..store import APPLICATION, LedgerMismatch
-from . import chains, meanings
-from .findings import FINDINGS_MAX, Finding, Gap
+from ..file import APPLICATION, LedgerMismatch
+from . import chains, meanings, sums
+from .findings import FINDINGS_MAX, Finding, Gap, Mending
 from .readers import Readers, Task
 
-__all__ = ["Audit", "Finding", "Gap", "Head", "compared", "verify"]
+__all__ = ["Audit", "Finding", "Gap", "Head", "Mending", "compared", "verify"]
 
 _ALONE = 150_000  # records: fewer are looked at before a second process has started
 
@@ -41,6 +41,8 @@ class Audit:
     ratings: int
     gaps: list[Gap]
     findings: list[Finding]
+    mendings: list[Mending]
+    """What the ledger says of itself; none of it excuses a finding."""
 
 
 def verify(
@@ -60,6 +62,7 @@ def verify(
         stretches = [Task(chains.stretches, span, chains.RANGE) for span in _stretches(db)]
         presses = [Task(meanings.presses, span, 5 * chains.RANGE) for span in chains.spans(db, "press", "id")]
         counts = [Task(_counts, kind, size) for kind in tally.KINDS if chains.has(db, "press_count")]
+        counts += _altered(db)
         results = readers.done([*records, *stretches, *presses, *counts], progress)
         chained = [each for task in results[: len(records)] for each in task]
         spanned = results[len(records) : len(records) + len(stretches)]
@@ -75,7 +78,16 @@ def verify(
         findings += wrong
         findings += [each for task in results[len(results) - len(counts) :] for each in task]
         epochs = db.execute("SELECT count(*) FROM epoch").fetchone()[0]
-        return Audit(epochs, sum(each.records for each in chained), ratings, chains.gaps(db), findings)
+        return Audit(
+            epochs, sum(each.records for each in chained), ratings, chains.gaps(db), findings, sums.mendings(db)
+        )
+
+
+def _altered(db: sqlite3.Connection) -> list[Task]:
+    if not sums.there(db):
+        return []
+    spans = [Task(sums.ratings, span, chains.RANGE) for span in chains.spans(db, "rating", "id")]
+    return [*spans, Task(sums.cases, None, chains.RANGE)]
 
 
 def _counts(db: sqlite3.Connection, kind: str) -> list[Finding]:

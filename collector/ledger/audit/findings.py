@@ -29,6 +29,15 @@ class Gap:
     last: int
 
 
+@dataclass(frozen=True)
+class Mending:
+    """Damage of the file that was mended: when (UTC), what it was, and where the damaged file lies."""
+
+    at: str
+    what: str
+    aside: str
+
+
 def enough(findings: Iterable[Finding | None]) -> list[Finding]:
     """The first hundred of each kind, in order: the same however the work was divided."""
     seen: dict[str, int] = {}
