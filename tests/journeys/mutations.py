@@ -43,6 +43,41 @@ class Mutation:
 
 MUTATIONS = (
     Mutation(
+        "an older copy of the outbox is not used on",
+        "edge_agent/uplink.py",
+        "if abs(self._now().wall_ms - self._outbox.forked_ms) >= _LOOK_AGAIN_MS:",
+        "if False:",
+        ("tests/edge_agent/test_uplink.py",),
+    ),
+    Mutation(
+        "the last invitations stay, whatever the clock says",
+        "edge_agent/outbox/invitations.py",
+        "_STAY = 1_000",
+        "_STAY = 0",
+        ("tests/edge_agent/test_outbox.py",),
+    ),
+    Mutation(
+        "a press that comes again under another invitation is the same press",
+        "collector/ledger/meaning.py",
+        "if one.host_boot == other.host_boot and one.button == other.button:",
+        "if False:",
+        ("tests/collector/test_ledger_intake.py",),
+    ),
+    Mutation(
+        "what a restored ledger lacks is named when an agent says how far it was receipted",
+        "collector/ledger/intake.py",
+        "if health.receipted > held.upto:",
+        "if False:",
+        ("tests/collector/test_ledger_intake.py",),
+    ),
+    Mutation(
+        "a province does not forget what it had taken",
+        "firmware_sim/province.py",
+        "province.recall(json.loads(line))",
+        "pass",
+        ("tests/firmware_sim/test_province.py",),
+    ),
+    Mutation(
         "an ack goes out only after the press is on disk",
         "edge_agent/window.py",
         "fresh = self._outbox.keep(self.id, (self.profile.id, self.profile.version), presses, moment, known)",
@@ -274,8 +309,9 @@ MUTATIONS = (
         "no answer is no acceptance",
         "collector/ledger/delivery.py",
         "case Unavailable():",
-        "case Unavailable() if what == 'rating':\n                    _parked(db, due.id, 'x', '', now_ms)\n"
-        "                    db.execute(\"UPDATE rating SET state = 'accepted'\")\n                case Unavailable():",
+        "case Unavailable() if what == 'rating':\n"
+        "                    db.execute(\"UPDATE rating SET state = 'accepted' WHERE id = ?\", (due.id,))\n"
+        "                case Unavailable():",
     ),
     Mutation(
         "a checkpoint is what was signed",
