@@ -71,7 +71,7 @@ class Guest:
     def start(self) -> None:
         """Boot; when this returns the guest takes orders."""
         began = time.monotonic()
-        self._switch_on([QEMU], [*boot_words(self._boot, ORDERLY), *_HOSTS_FILES])
+        self._switch_on([QEMU], ["-cpu", "max", *boot_words(self._boot, ORDERLY), *_HOSTS_FILES])
         self._wait(lambda: self._ready, BOOT_S, lambda: "boot")
         self.booted_s = time.monotonic() - began
         self.plugs = self.start_program(["plugs.py"])
@@ -358,7 +358,7 @@ def _argv(argv: Sequence[object]) -> list[str]:
 
 
 _EMPTY = (
-    *("-accel", "tcg", "-machine", "pc", "-cpu", "max", "-smp", "1", "-m", "512"),
+    *("-accel", "tcg", "-machine", "pc", "-smp", "1", "-m", "512"),
     *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
 )
 _HOSTS_FILES = (

@@ -8,6 +8,7 @@ as a copy of this process, in which the libraries are loaded already, and runs f
 from __future__ import annotations
 
 import base64
+import ctypes
 import faulthandler
 import fcntl
 import importlib
@@ -28,6 +29,7 @@ from typing import IO, Any, NoReturn
 COMMANDS = {"edge_agent": "edge_agent.cli", "collector": "collector.cli"}
 LOADED = (*COMMANDS.values(), "edge_agent.door", "collector.web", "encodings.idna")
 RNDADDENTROPY, RNDRESEEDCRNG = 0x40085203, 0x5207  # linux/random.h
+CLONE_NEWTIME = 0x80  # linux/sched.h
 BUSYBOX = "/bin/busybox"
 
 Order = dict[str, Any]
@@ -71,13 +73,15 @@ class Keeper:
         return {}
 
     def _do_wake(self, order: Order) -> Order:
-        """A start of its own: chance, time, and a name. Nothing of an earlier start may be left but memory."""
+        """A start of its own: chance, time, and a name; what every start of a machine has for itself."""
         chance = bytes.fromhex(order["chance"])
         with open("/dev/urandom", "wb") as random:
             fcntl.ioctl(random, RNDADDENTROPY, struct.pack("ii", 8 * len(chance), len(chance)) + chance)
             fcntl.ioctl(random, RNDRESEEDCRNG)
         time.clock_settime_ns(time.CLOCK_REALTIME, order["now_ns"])
         _busybox("mount", "-t", "proc", "proc", "/proc")
+        Path("/proc/sys/kernel/printk").write_text("7")  # also why a program was killed
+        _begin_at(order["up_ns"])
         return {"boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip()}
 
     def _do_mount(self, order: Order) -> Order:
@@ -163,6 +167,14 @@ class Keeper:
         line = json.dumps(words).encode() + b"\n"
         while line:  # the driver takes 32 KiB at a time
             line = line[self._channel.write(line) :]
+
+
+def _begin_at(up_ns: int) -> None:
+    """Let every program that is started from now on see a machine that has been up for so long."""
+    seconds, rest = divmod(up_ns - time.monotonic_ns(), 1_000_000_000)
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWTIME):
+        raise OSError(ctypes.get_errno(), "unshare")
+    Path("/proc/self/timens_offsets").write_text(f"monotonic {seconds} {rest}\nboottime {seconds} {rest}\n")
 
 
 def _busybox(*words: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -38,6 +39,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="保留每次断电后的磁盘 / keep the disk as each cut left it")
     parser.add_argument("--log", type=Path, help="每次断电一行 / a line for each cut")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing that was started outlives this
     told = _Told(options)
     kinds = options.on.split(",") if options.on else [name for name in FILE_SYSTEMS if can_make(name)]
     with (

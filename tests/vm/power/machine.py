@@ -19,6 +19,8 @@ from tests.vm.prepare import ROOT, Boot
 from .carried import PYTHON, SITE
 
 _NICE = ["nice", "-n", "10", QEMU]
+# Emulated AVX does not survive that a machine's state is kept and taken up again: programs die of it at random.
+_CPU = "max,avx=off,avx2=off,fma=off,f16c=off,vaes=off,vpclmulqdq=off"
 _KEPT_S = 120
 HOST = "10.0.2.2"
 """Where the guest finds this machine's loopback."""
@@ -33,6 +35,7 @@ class Cuttable(Guest):
         ways = "".join(f",hostfwd=tcp:127.0.0.1:{here}-10.0.2.15:{there}" for there, here in ports.items())
         environment = {"PYTHONPATH": f"{ROOT}:{SITE}", "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
         self._words = [
+            *("-cpu", _CPU),
             *boot_words(boot, GUEST / "keeper.py", PYTHON=str(PYTHON), **environment),
             *("-netdev", f"user,id=net{ways}", "-device", "virtio-net-pci,netdev=net,romfile="),
             *("-blockdev", f"driver=nbd,node-name=disk,server.type=unix,server.path={disk}"),
@@ -57,6 +60,7 @@ class Cuttable(Guest):
 
     def power_on(self, state: Path) -> None:
         """Go on from that state; a start of the machine of its own, which takes orders when this returns."""
+        self._on_s = time.monotonic()
         self._switch_on(_NICE, [*self._words, "-incoming", f"exec:cat {state}"])
 
     def power_off(self) -> None:
@@ -66,7 +70,8 @@ class Cuttable(Guest):
     def wake(self) -> str:
         """What a start of a machine has for itself: chance, time; and the name of this one."""
         self._ask({"do": "hear"})  # it hears from now on, so that the time told next is not an old one
-        answer = self._ask({"do": "wake", "chance": secrets.token_hex(64), "now_ns": time.time_ns()})
+        up_ns = int((time.monotonic() - self._on_s) * 1e9)
+        answer = self._ask({"do": "wake", "chance": secrets.token_hex(64), "now_ns": time.time_ns(), "up_ns": up_ns})
         return str(answer["boot"])
 
     # ---- its disk and programs

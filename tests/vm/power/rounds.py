@@ -277,9 +277,7 @@ class Round:
             machine.write(path, text)
         if cut is not None:
             self._arm(cut, "start")
-        programs = {name: machine.start_program([name, "run", "--config", f"/run/{name}.toml"]) for name in STARTED}
-        self.hall.plug(machine)
-        return programs
+        return {name: machine.start_program([name, "run", "--config", f"/run/{name}.toml"]) for name in STARTED}
 
     def _until_up(self, machine: Cuttable, programs: dict[str, Program]) -> None:
         machine.until(
@@ -289,6 +287,8 @@ class Round:
         )
         if gone := _ended(programs):
             raise GuestFailed("; ".join(gone))
+        # Not before: what a panel says to an adapter that nobody reads waits in the adapter, and then seems to be new.
+        self.hall.plug(machine)
 
     def _end(self, machine: Cuttable, how: str = "nothing") -> tuple[int, int]:
         """It has no power any more; what its drive had not flushed, and what is left of that."""
@@ -325,7 +325,7 @@ def made(image: Path, kind: FileSystem) -> None:
 
 def _ended(programs: dict[str, Program]) -> list[str]:
     return [
-        f"{name}: {each.returncode}: {each.errors[-8:]}"
+        f"{name}: {each.returncode}: {each.errors[-40:]}"
         for name, each in programs.items()
         if each.returncode is not None
     ]
