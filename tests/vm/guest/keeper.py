@@ -186,6 +186,7 @@ def main() -> None:
     orders: IO[bytes] = importlib.import_module("orderly").channel()  # it lies beside this file
     for module in LOADED:
         importlib.import_module(module)
+    sys.modules["protocols.profiles"].shipped("house")  # read and checked once for all starts: emulated, it takes long
     Keeper(orders).serve()
 
 

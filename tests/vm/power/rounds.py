@@ -20,7 +20,7 @@ from tests.vm.guest_machine import GuestFailed, Program
 from tests.vm.prepare import Boot
 
 from .drive import HOWS, Drive
-from .hall import Hall
+from .hall import WINDOWS, Hall
 from .judge import judged
 from .machine import Cuttable, said
 
@@ -289,6 +289,8 @@ class Round:
             raise GuestFailed("; ".join(gone))
         # Not before: what a panel says to an adapter that nobody reads waits in the adapter, and then seems to be new.
         self.hall.plug(machine)
+        agent = programs["edge_agent"]
+        machine.until(lambda: bool(_ended(programs)) or said(agent, "cable in", len(WINDOWS)), _UP_S, "cables")
 
     def _end(self, machine: Cuttable, how: str = "nothing") -> tuple[int, int]:
         """It has no power any more; what its drive had not flushed, and what is left of that."""
