@@ -21,9 +21,7 @@ from pathlib import Path
 from tests.vm.prepare import ROOT, Boot
 
 from .carried import carried
-from .rounds import FILE_SYSTEMS, Lived, Played, Round, can_make
-
-_NO_FILES = shutil.ignore_patterns("drive", "panel-*")  # a socket, and links to ptys
+from .rounds import FILE_SYSTEMS, Lived, Played, Round, can_make, copied
 
 
 def main() -> int:
@@ -36,7 +34,11 @@ def main() -> int:
     parser.add_argument("--on", default="", help=f"文件系统 / file systems, in turn: {','.join(FILE_SYSTEMS)}")
     parser.add_argument("--code", type=Path, default=ROOT, help="另一份代码 / the programs of another copy")
     parser.add_argument("--lying-drive", action="store_true", help="flush 不落盘的硬盘 / a drive that does not flush")
-    parser.add_argument("--keep", type=Path, help="保留每次断电后的磁盘 / keep the disk as each cut left it")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        help="出错时保留每次断电后的磁盘 / of a round that fails, keep the disk as each cut left it",
+    )
     parser.add_argument("--log", type=Path, help="每次断电一行 / a line for each cut")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing that was started outlives this
@@ -73,13 +75,12 @@ def kept_state(folder: Path, code: Path = ROOT) -> Iterator[tuple[Boot, Path]]:
 def _one(options: argparse.Namespace, place: Path, boot: Boot, state: Path, told: _Told, cuts: int) -> Played:
     folder = place / f"round-{told.rounds}"
     folder.mkdir()
-    if options.keep:
-        options.keep.mkdir(parents=True, exist_ok=True)
     one = Round(folder, boot, state, options.seed + told.rounds, told.kind, not options.lying_drive)
     try:
-        played = one.play(cuts, told.cut, options.keep)
+        played = one.play(cuts, told.cut, keep=options.keep is not None)
         if played.mistakes and options.keep:
-            shutil.copytree(folder, options.keep / f"seed-{one.seed}", ignore=_NO_FILES, dirs_exist_ok=True)
+            options.keep.mkdir(parents=True, exist_ok=True)
+            copied(folder, options.keep / f"seed-{one.seed}")
         return played
     finally:
         one.close()

@@ -138,7 +138,7 @@ class Round:
         (folder / "hall").mkdir()
         self.hall = Hall(folder / "hall", seed)
 
-    def play(self, cuts: int, tell: Callable[[int, Lived], None] = lambda *_: None, keep: Path | None = None) -> Played:
+    def play(self, cuts: int, tell: Callable[[int, Lived], None] = lambda *_: None, keep: bool = False) -> Played:
         """So many cuts, and the comparison; after a life that went wrong there is no other."""
         lives: list[Lived] = []
         try:
@@ -147,8 +147,8 @@ class Round:
             for number in range(cuts):
                 lives.append(self._life(plan(self.seed, number)))
                 tell(number, lives[-1])
-                if keep is not None:
-                    shutil.copyfile(self.image, keep / f"{self.seed}-{number}.img")
+                if keep:
+                    copied(self.image, self.folder / f"cut-{number}.img")
                 if lives[-1].mistakes:
                     break
             mistakes = [mistake for life in lives for mistake in life.mistakes]
@@ -309,6 +309,11 @@ class Round:
 
     def _thanked(self) -> int:
         return sum(json.loads(line)["what"] == "thanked" for line in whole_lines(self.hall.truth))
+
+
+def copied(what: Path, to: Path) -> None:
+    """A copy that is no larger on this disk than the original."""
+    subprocess.run(["cp", "-a", "--sparse=always", str(what), str(to)], check=True)
 
 
 def can_make(name: str) -> bool:
