@@ -30,6 +30,9 @@ BODY_MAX = 1024 * 1024  # so many cases of a kilobyte each, with room
 _FRESH_MS = 900  # a page asks every second
 _WINDOWS_MAX = 200  # more are not read by anybody: then only those that need somebody are listed
 _WELL = ("ready", "inviting")
+# msgspec works a type out when it first meets it, and the process dies if two threads do that at once: so it is
+# done here, before there are any.
+msgspec.json.Decoder(Case)
 _FIELDS = {field.name for field in dataclasses.fields(Case)}
 
 
