@@ -60,7 +60,7 @@ def main() -> int:
 @contextmanager
 def kept_state(folder: Path, code: Path = ROOT) -> Iterator[tuple[Boot, Path]]:
     """What every life of the machine begins from: what it booted, and its state when it had."""
-    boot, state = carried(code), folder / "state"
+    boot, state = carried(folder, code), folder / "state"
     scratch = folder / "first"
     scratch.mkdir()
     one = Round(scratch, boot, state, 0, "ext4")

@@ -17,7 +17,7 @@ import msgspec
 
 from tests.vm.guest.keeper import LOADED
 from tests.vm.guest_machine import GUEST
-from tests.vm.prepare import FOLDER, ROOT, Boot, File, kernel, modules, packed
+from tests.vm.prepare import ROOT, Boot, File, kernel, modules, packed
 
 PYTHON = Path(sys.executable).resolve()
 INIT = GUEST / "init-cut"
@@ -33,9 +33,9 @@ _NOT_NEEDED = re.compile(
 _WHICH = "import importlib, sys; [importlib.import_module(each) for each in sys.argv[1:]]; print(*sys.modules)"
 
 
-def carried(code: Path = ROOT, folder: Path = FOLDER) -> Boot:
-    """What the guest boots from; the programs are those of the project in the folder `code`."""
-    unpacked = kernel(folder)
+def carried(into: Path, code: Path = ROOT) -> Boot:
+    """What the guest boots from, made in a folder; the programs are those of the project in the folder `code`."""
+    unpacked = kernel()
     loaded, order = modules(unpacked, (*MODULES, *DISKS))
     late, _ = modules(unpacked, [HELD_BACK])
     files = {"init": File(INIT.read_bytes(), 0o755), "modules/order": File("\n".join(order).encode()), **loaded, **late}
@@ -44,7 +44,7 @@ def carried(code: Path = ROOT, folder: Path = FOLDER) -> Boot:
     for package in OURS:
         files |= {_inside(ROOT / file.relative_to(code)): _file(file) for file in _all(code / package)}
     files |= {_inside(file): _file(file) for file in (GUEST / "keeper.py", GUEST / "orderly.py")}
-    return packed(folder / "initramfs-cut", files, unpacked)
+    return packed(into / "initramfs", files, unpacked)
 
 
 def _inside(file: Path) -> str:
