@@ -5,10 +5,10 @@ thanked for must be there.
 plays it again. What a machine does between two cuts cannot be repeated to the instruction; --keep keeps its disks.
 
 What this shows and the model (tests/power) cannot: the whole of it. Debian's kernel, its page cache and block layer,
-the file system's journal and its recovery, SQLite's real log, lock and shared memory, the adapter's driver, both programs
-from their first start on, and the drive's own memory of what it was not told to flush.
-What only the model shows: each single state. It cuts at every request to the disk and lays what is left in thousands of
-ways, some of which no kernel of ours would bring about; here a few hundred moments are met, as they come.
+the file system's journal and its recovery, SQLite's real log, lock and shared memory, the adapter's driver, both
+programs from their first start on, and the drive's own memory of what it was not told to flush.
+What only the model shows: each single state. It cuts at every request to the disk and lays what is left in thousands
+of ways, some of which this kernel would not bring about; here a few hundred moments are met, as they come.
 What neither shows: a drive that says it has flushed and has not (--lying-drive: presses are lost, and nothing that a
 program does can help), a drive that damages what it had, or memory that does.
 """
