@@ -1,5 +1,5 @@
 # 两条命令 / two commands:  make demo   make test
-# 其余 / others:            make bench  make torture  make power  make rot  make fuzz  make vm-test  make lint  make clean
+# 其余 / others:            make bench  make torture  make power  make rot  make fuzz  make vm-test  make vm-power  make lint  make clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -12,6 +12,7 @@ STATES ?= 20000
 FLIPS ?= 10000
 MINUTES ?= 5
 KILLS ?= 0
+CUTS ?= 200
 FAULTS  ?= 0
 SEED    ?= 7
 BROKER  ?= amqtt
@@ -19,7 +20,7 @@ JSON    ?=
 KEEP    ?=
 PYTEST_ARGS ?=
 
-.PHONY: demo test bench torture power rot fuzz mutations vm-test lint format setup mosquitto qemu clean
+.PHONY: demo test bench torture power rot fuzz mutations vm-test vm-power lint format setup mosquitto qemu clean
 
 # 一次繁忙的上午, 全部为独立进程 / a busy morning, every part a process of its own
 demo: $(READY)
@@ -34,6 +35,10 @@ test: $(READY) mosquitto
 vm-test: $(READY) qemu
 	@$(BIN)/python -m tests.vm.prepare
 	@$(BIN)/pytest -m vm tests/vm $(PYTEST_ARGS)
+
+# 真正断电: 虚拟机连同它的硬盘 / the real power cut, of a guest and its drive: CUTS=200, VM_POWER_ARGS='--on xfs --seed 9'
+vm-power: $(READY) qemu mosquitto
+	@$(BIN)/python -m tests.vm.power --cuts $(CUTS) $(VM_POWER_ARGS)
 
 # 在每一次磁盘写入处断电 / cut the power at every write to the disk
 power: $(READY)
@@ -90,11 +95,12 @@ mosquitto:
 
 # 软件模拟的虚拟机与内核包 / a machine in software, and the lists that its kernel is fetched by
 qemu:
-	@[ -d .vm/kernel ] && command -v qemu-system-x86_64 >/dev/null && [ -x /bin/busybox ] || { \
+	@[ -d .vm/kernel ] && command -v qemu-system-x86_64 >/dev/null && [ -x /bin/busybox ] && \
+		[ -x /usr/sbin/mkfs.btrfs ] && [ -x /usr/sbin/mkfs.xfs ] || { \
 		echo "安装 qemu 和 busybox / installing qemu and busybox …"; \
 		if [ "$$(id -u)" = 0 ]; then SUDO=; else SUDO=sudo; fi; \
 		$$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq --no-install-recommends \
-			qemu-system-x86 busybox-static >/dev/null; }
+			qemu-system-x86 busybox-static e2fsprogs btrfs-progs xfsprogs >/dev/null; }
 
 clean:
 	rm -rf .vm $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-run fuzz-crashes

@@ -61,6 +61,11 @@ class Pressed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The one that the page showed; empty for none. Left out, the age alone decides."""
 
 
+# msgspec works a type out when it first meets it, and the process dies if two threads do that at once: so it is
+# done here, before there are any.
+_ask, _pressed = msgspec.json.Decoder(Ask), msgspec.json.Decoder(Pressed)
+
+
 class Json(DefaultJSONProvider):
     """JSON that a person can read at a terminal: Chinese as it is, the fields in the order in which they are given."""
 
@@ -176,7 +181,7 @@ def create_app(
             known = ", ".join(pages) or "无 / none"
             raise Wrong(404, "window", f"窗口 {window!r} 的评价器不是页面 / its device is no page; pages: {known}")
         body = request.get_data()
-        pressed = _decoded(body, Pressed)
+        pressed = _decoded(body, _pressed)
         if not pages[window](body):
             raise Wrong(503, "", "尚未存盘, 请重发同一次按键 / not on disk yet, send the same press again")
         return {"kept": True, "boot": pressed.boot, "count": pressed.count}
@@ -193,9 +198,9 @@ def serve(app: Flask, host: str, port: int) -> tuple[Any, int]:
     return server, int(several[0][1] if several else server.effective_port)
 
 
-def _decoded(body: bytes, shape: type[S]) -> S:
+def _decoded(body: bytes, shape: msgspec.json.Decoder[S]) -> S:
     try:
-        return msgspec.json.decode(body, type=shape)
+        return shape.decode(body)
     except msgspec.ValidationError as error:
         words, _, path = str(error).partition(" - at `$.")
         field = path.rstrip("`") or _named(words)
@@ -205,7 +210,7 @@ def _decoded(body: bytes, shape: type[S]) -> S:
 
 
 def _asked(body: bytes, windows: dict[str, int]) -> Ask:
-    ask = _decoded(body, Ask)
+    ask = _decoded(body, _ask)
     if ask.window not in windows:
         known = ", ".join(windows)
         raise Wrong(404, "window", f"没有窗口 {ask.window!r}, 本机有 / no such window, this agent has: {known}")

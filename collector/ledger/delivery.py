@@ -157,10 +157,13 @@ def _due(row: sqlite3.Row) -> Due:
         tags=tuple(row["tags"].split(",")) if row["tags"] else (),
         text=row["text"],
     )
-    case = msgspec.json.decode(row["body"], type=Case)
+    case = _case.decode(row["body"])
     return Due(row["id"], rating, case, row["body"], row["delivered_ms"] is not None, row["tries"])
 
 
+# msgspec works a type out when it first meets it, and the process dies if two threads do that at once: so it is
+# done here, before there are any.
+_case = msgspec.json.Decoder(Case)
 _OF_THIS_CASE = "case_no = ? AND service_number = ? AND body = ?"
 
 

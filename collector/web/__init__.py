@@ -36,6 +36,9 @@ _WINDOWS_MAX = 200  # more are not read by anybody: then only those that need so
 _DAYS = 7  # what the page of the reconciliation shows unless it is asked for more
 _LINES_MAX = 500  # of that page: more are not read by anybody, and the figures above are of all
 _WELL = ("ready", "inviting")
+# msgspec works a type out when it first meets it, and the process dies if two threads do that at once: so it is
+# done here, before there are any.
+msgspec.json.Decoder(Case)
 _FIELDS = {field.name for field in dataclasses.fields(Case)}
 
 

@@ -342,6 +342,11 @@ class _Screen(msgspec.Struct):
     invitation: str | None = None
 
 
+# msgspec works a type out when it first meets it, and the process dies if two threads do that at once: so it is
+# done here, before there are any.
+_screen = msgspec.json.Decoder(_Screen)
+
+
 class ScreenReader:
     """Presses on our own page, which counts them: each is one JSON object."""
 
@@ -349,7 +354,7 @@ class ScreenReader:
         if len(data) > _SCREEN_MAX:
             return [Heard(Noise(data[:NOISE_MAX], "no press of a page"))]
         try:
-            said = msgspec.json.decode(data, type=_Screen)
+            said = _screen.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return [Heard(Noise(data[:NOISE_MAX], "no press of a page"))]
         numbers = (said.boot, said.count, said.button, said.age_ms)

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .prepare import ROOT, Boot
+from .prepare import Boot
 
 QEMU = "qemu-system-x86_64"
 PYTHON = sys.executable
 """The guest sees the host's files, so the interpreter of the tests is the guest's as well."""
 GUEST = Path(__file__).parent / "guest"
-BOOT_S = 120  # 8-15 s on two cores that do nothing else
+ORDERLY = GUEST / "orderly.py"
+BOOT_S = 300  # 8-15 s on two cores that do nothing else
 ANSWER_S = 60  # emulated, a Python program takes seconds to begin
 REACH_S = 5  # a panel on this machine listens again within milliseconds
 CONSOLE_SHOWN = 4_000  # the last of what the kernel said is enough to see why it died
@@ -70,18 +71,7 @@ class Guest:
     def start(self) -> None:
         """Boot; when this returns the guest takes orders."""
         began = time.monotonic()
-        self._orders, its_orders = socket.socketpair()
-        monitor, its_monitor = socket.socketpair()
-        self._machine = subprocess.Popen(
-            _command(self._boot, its_orders.fileno(), its_monitor.fileno(), self.console),
-            pass_fds=(its_orders.fileno(), its_monitor.fileno()),
-            stdin=subprocess.DEVNULL,
-        )
-        its_orders.close()
-        its_monitor.close()
-        self.monitor = Monitor(monitor, self._fail)
-        self._listener = threading.Thread(target=self._listen, name="guest", daemon=True)
-        self._listener.start()
+        self._switch_on([QEMU], ["-cpu", "max", *boot_words(self._boot, ORDERLY), *_HOSTS_FILES])
         self._wait(lambda: self._ready, BOOT_S, lambda: "boot")
         self.booted_s = time.monotonic() - began
         self.plugs = self.start_program(["plugs.py"])
@@ -89,6 +79,8 @@ class Guest:
 
     def stop(self) -> None:
         """Switch it off; nothing of it is left when this returns."""
+        if not hasattr(self, "_machine"):
+            return  # it was never on
         self._machine.kill()
         self._machine.wait()
         self._listener.join()
@@ -164,6 +156,22 @@ class Guest:
         self.qmp("send-key", keys=[{"type": "qcode", "data": key} for key in keys], **{"hold-time": hold_ms})
 
     # ---- inside
+
+    def _switch_on(self, qemu: list[str], words: list[str]) -> None:
+        """Start the machine; words come and go from now on."""
+        self._orders, its_orders = socket.socketpair()
+        monitor, its_monitor = socket.socketpair()
+        channels = _channels(its_orders.fileno(), its_monitor.fileno())
+        self._machine = subprocess.Popen(
+            [*qemu, *_EMPTY, "-serial", f"file:{self.console}", *words, *channels],
+            pass_fds=(its_orders.fileno(), its_monitor.fileno()),
+            stdin=subprocess.DEVNULL,
+        )
+        its_orders.close()
+        its_monitor.close()
+        self.monitor = Monitor(monitor, self._fail)
+        self._listener = threading.Thread(target=self._listen, name="guest", daemon=True)
+        self._listener.start()
 
     def _adapter(self, name: str, port: str, serial: str, line: Words) -> None:
         self._line(name, line)
@@ -282,7 +290,7 @@ class Monitor:
         self._heard = threading.Condition()
         self._events: list[Words] = []
         self._answers: list[Words] = []
-        self._greeted = False
+        self._greeted = self._gone = False
         self._listener = threading.Thread(target=self._listen, name="monitor", daemon=True)
         self._listener.start()
 
@@ -294,7 +302,8 @@ class Monitor:
                 self.ask("qmp_capabilities", {})
             self._answers.clear()
             self._channel.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
-            if not self._heard.wait_for(lambda: self._answers, ANSWER_S):
+            self._heard.wait_for(lambda: self._answers or self._gone, ANSWER_S)
+            if not self._answers:
                 self._fail(f"QMP does not answer {command}")
             answer = self._answers.pop()
         if "error" in answer:
@@ -327,6 +336,9 @@ class Monitor:
                 elif "QMP" not in words:
                     self._answers.append(words)
                 self._heard.notify_all()
+        with self._heard:
+            self._gone = True
+            self._heard.notify_all()
 
 
 def _lines(channel: socket.socket) -> Iterator[Words]:
@@ -345,17 +357,30 @@ def _argv(argv: Sequence[object]) -> list[str]:
     return [PYTHON, str(GUEST / first), *rest] if is_script else [first, *rest]
 
 
-def _command(boot: Boot, orders: int, monitor: int, console: Path) -> list[str]:
-    orderly = GUEST / "orderly.py"
-    words = f"console=ttyS0 quiet panic=-1 mitigations=off PYTHON={PYTHON} ORDERLY={orderly}"
-    assert " " not in f"{PYTHON}{ROOT}", "路径含空格 / the kernel's command line has no room for a space in a path"
+_EMPTY = (
+    *("-accel", "tcg", "-machine", "pc", "-smp", "1", "-m", "512"),
+    *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+)
+_HOSTS_FILES = (
+    *("-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap"),
+    *("-device", "virtio-9p-pci,fsdev=host,mount_tag=host"),
+)
+
+
+def boot_words(boot: Boot, orderly: Path, **environment: str) -> list[str]:
+    """What it boots: that kernel, and with this environment the interpreter of the tests with that script."""
+    named = {"PYTHON": PYTHON, "ORDERLY": str(orderly), **environment}
+    assert " " not in "".join(named.values()), (
+        "路径含空格 / the kernel's command line has no room for a space in a path"
+    )
+    words = "console=ttyS0 quiet panic=-1 mitigations=off " + " ".join(
+        f"{name}={value}" for name, value in named.items()
+    )
+    return ["-kernel", str(boot.kernel), "-initrd", str(boot.initramfs), "-append", words]
+
+
+def _channels(orders: int, monitor: int) -> list[str]:
     return [
-        QEMU,
-        *("-accel", "tcg", "-machine", "pc", "-cpu", "max", "-smp", "1", "-m", "512"),
-        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", f"file:{console}"),
-        *("-kernel", str(boot.kernel), "-initrd", str(boot.initramfs), "-append", words),
-        *("-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap"),
-        *("-device", "virtio-9p-pci,fsdev=host,mount_tag=host"),
         *("-chardev", f"socket,id=orders,fd={orders}", "-chardev", f"socket,id=monitor,fd={monitor}"),
         *("-device", "virtio-serial-pci", "-device", "virtserialport,chardev=orders,name=orders"),
         *("-mon", "chardev=monitor,mode=control"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import lzma
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,16 +33,37 @@ class Boot:
     initramfs: Path
 
 
+@dataclass(frozen=True)
+class File:
+    """What the guest finds at a path from the start."""
+
+    content: bytes
+    mode: int = 0o644
+    mtime_s: int = 0
+
+
 def prepare(folder: Path = FOLDER) -> Boot:
     """Everything in place; downloads about 70 MB with apt the first time, and is done in a moment from then on."""
+    unpacked = kernel(folder)
+    code, order = modules(unpacked, [name for group in MODULES for name in group])
+    files = {"init": File(INIT.read_bytes(), 0o755), "modules/order": File("\n".join(order).encode())}
+    return packed(folder / "initramfs", files | code, unpacked)
+
+
+def kernel(folder: Path = FOLDER) -> Path:
+    """The folder of the unpacked kernel."""
     folder.mkdir(exist_ok=True)
     unpacked = folder / "kernel"
     if not unpacked.exists():
         _unpack(_package(folder), unpacked)
-    kernel = next(unpacked.glob("boot/vmlinuz-*"))
-    initramfs = folder / "initramfs"
-    initramfs.write_bytes(_initramfs(unpacked))
-    return Boot(kernel, initramfs)
+    return unpacked
+
+
+def packed(initramfs: Path, files: dict[str, File], unpacked: Path) -> Boot:
+    """A first file system of these files and a busybox, beside that kernel."""
+    busybox = {"bin/busybox": File(BUSYBOX.read_bytes(), 0o755)}
+    initramfs.write_bytes(b"".join(_archive(files | busybox)))
+    return Boot(next(unpacked.glob("boot/vmlinuz-*")), initramfs)
 
 
 def _package(folder: Path) -> Path:
@@ -64,18 +85,13 @@ def _unpack(package: Path, into: Path) -> None:
 # ---- the modules, each behind those it needs
 
 
-def _initramfs(unpacked: Path) -> bytes:
+def modules(unpacked: Path, wanted: Iterable[str]) -> tuple[dict[str, File], list[str]]:
+    """Their files, with those that they need, and the order in which they are loaded."""
     there = {_name(file): file for file in sorted(unpacked.rglob("*.ko*"))}
     order: dict[str, bytes] = {}
-    for wanted in (_name(Path(module)) for group in MODULES for module in group):
-        _load_order(wanted, there, order)
-    files = {
-        "init": (0o755, INIT.read_bytes()),
-        "bin/busybox": (0o755, BUSYBOX.read_bytes()),
-        "modules/order": (0o644, "\n".join(order).encode()),
-        **{f"modules/{name}.ko": (0o644, code) for name, code in order.items()},
-    }
-    return b"".join(_archive(files))
+    for each in wanted:
+        _load_order(_name(Path(each)), there, order)
+    return {f"modules/{name}.ko": File(code) for name, code in order.items()}, list(order)
 
 
 def _load_order(module: str, there: dict[str, Path], order: dict[str, bytes]) -> None:
@@ -101,18 +117,24 @@ def _code(file: Path) -> bytes:
 # ---- an archive as the kernel reads it: cpio, "newc" (Documentation/driver-api/early-userspace/buffer-format.rst)
 
 
-def _archive(files: dict[str, tuple[int, bytes]]) -> Iterator[bytes]:
-    for folder in ("bin", "modules", "proc", "sys", "dev", "host", "memory", "root"):
-        yield _entry(folder, 0o040755, b"")
-    for name, (mode, content) in files.items():
-        yield _entry(name, 0o100000 | mode, content)
-    yield _entry("TRAILER!!!", 0, b"")
+def _archive(files: dict[str, File]) -> Iterator[bytes]:
+    yield from (_entry(folder, 0o040755, File(b"")) for folder in _folders(files))
+    for name, file in files.items():
+        yield _entry(name, 0o100000 | file.mode, file)
+    yield _entry("TRAILER!!!", 0, File(b""))
 
 
-def _entry(name: str, mode: int, content: bytes) -> bytes:
+def _folders(files: Iterable[str]) -> list[str]:
+    """Each before what lies in it."""
+    needed = {str(folder) for name in files for folder in Path(name).parents} - {"."}
+    return sorted(needed | {"proc", "sys", "dev", "host", "memory", "root"})
+
+
+def _entry(name: str, mode: int, file: File) -> bytes:
     title = name.encode() + b"\0"
-    numbers = (0, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(title), 0)
-    return _padded(b"070701" + b"".join(b"%08X" % number for number in numbers) + title) + _padded(content)
+    numbers = (0, mode, 0, 0, 1, file.mtime_s, len(file.content), 0, 0, 0, 0, len(title), 0)
+    head = b"070701" + b"".join(b"%08X" % number for number in numbers)
+    return _padded(head + title) + _padded(file.content)
 
 
 def _padded(data: bytes) -> bytes:

@@ -89,7 +89,7 @@ class Orderly:
                 line = line[self._channel.write(line) :]
 
 
-def _channel() -> IO[bytes]:
+def channel() -> IO[bytes]:
     deadline = time.monotonic() + CHANNEL_WAIT_S
     while time.monotonic() < deadline:
         for port in Path("/sys/class/virtio-ports").glob("*"):
@@ -104,7 +104,7 @@ def main() -> None:
     root = Path(__file__).parent.parent.parent.parent
     os.environ.update(PATH="/usr/sbin:/usr/bin:/sbin:/bin", PYTHONPATH=str(root), PYTHONUTF8="1", TMPDIR="/run/guest")
     os.environ.update(PYTHONUNBUFFERED="1", HOME="/run/guest")
-    Orderly(_channel()).serve()
+    Orderly(channel()).serve()
 
 
 if __name__ == "__main__":
