@@ -65,5 +65,7 @@ def crashes(make: Callable[[Path], Ledger], folder: Path, act: Callable[[Ledger]
                 found = Ledger(mains.left_behind / "ledger.db", ledger.directory)
                 yield found
                 found.store.close()
-            mains._db.close()
+            # What lies here is over; whoever has died keeps no files open.
+            ledger.store._db = mains._db
+            ledger.store.close()
     assert at > 3, "the power never went"
