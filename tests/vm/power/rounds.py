@@ -132,7 +132,8 @@ class Round:
         self._socket = folder / "drive"
         self.image = folder / "disk.img"
         made(self.image, self._kind)
-        self._drive = Drive(self.image, sector=self._kind.sector, honest=honest)
+        self._drive = Drive(self.image, sector=self._kind.sector)
+        self._honest = honest
         self._boots: set[str] = set()
         self._timers: list[threading.Timer] = []
         (folder / "hall").mkdir()
@@ -144,6 +145,7 @@ class Round:
         try:
             self.hall.up()
             self._make_folders()
+            self._drive.honest = self._honest
             for number in range(cuts):
                 lives.append(self._life(plan(self.seed, number)))
                 tell(number, lives[-1])
