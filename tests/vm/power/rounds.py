@@ -196,22 +196,22 @@ class Round:
     def _life(self, cut: Cut) -> Lived:
         """From the power until it goes."""
         lived, machine = Lived(cut), self._machine()
+        programs: dict[str, Program] = {}
         before, began_s = self._thanked(), time.monotonic()
         try:
             self._wake(machine)
             self._arm(cut, "mount")
             machine.mount(self._kind.kind, self._kind.options)
-            programs = self._start(machine, cut)
+            programs |= self._start(machine, cut)
             self._until_up(machine, programs)
             lived.up_s = time.monotonic() - began_s
             self._arm(cut, "running")
             machine.until(lambda: _ended(programs) != [], 4 * _LONGEST_S, "cut")
         except (GuestFailed, OSError) as error:
             # That it died is what was meant, wherever it happens to be noticed.
-            if not self._drive.off and lived.up_s is None:
-                lived.mistakes.append(f"start: {error}")
-        if not self._drive.off:
-            lived.mistakes += [f"ended: {each}" for each in _ended(programs)] if lived.up_s is not None else []
+            if not self._drive.off:
+                lived.mistakes.append(f"died: {error}")
+        lived.mistakes += [f"ended: {each}" for each in _ended(programs)]
         lived.pending, lived.left = self._end(machine, cut.how)
         self.ends_ms.append(time.time_ns() // 1_000_000)
         lived.thanked = self._thanked() - before
