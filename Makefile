@@ -31,8 +31,8 @@ test: $(READY) mosquitto
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
 # 真实驱动、真实插拔: 在小虚拟机里运行代理 / real drivers and real unplugging: the agent in a small guest machine.
-# VM_CYCLES=200 拔插两百次 / pulls the adapter two hundred times
-vm-test: $(READY) qemu
+# VM_CYCLES=200 拔插两百次 / pulls the adapter two hundred times; 断电三次 / and cuts the power three times
+vm-test: $(READY) qemu mosquitto
 	@$(BIN)/python -m tests.vm.prepare
 	@$(BIN)/pytest -m vm tests/vm $(PYTEST_ARGS)
 

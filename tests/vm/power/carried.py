@@ -81,7 +81,7 @@ def _packages() -> Iterator[Path]:
         if (SITE / name).is_dir():
             yield from _python(SITE / name)
         else:
-            yield from SITE.glob(f"{name}.py")
+            yield from (file for file in SITE.glob(f"{name}.*") if file.suffix in (".py", ".so"))
 
 
 def _libraries(files: Iterable[Path]) -> set[Path]:

@@ -114,12 +114,22 @@ class Drive:
         door = socket.socket(socket.AF_UNIX)
         door.bind(str(path))
         door.listen(1)
+        self._path = path
         thread = threading.Thread(target=self._serve, args=(door,), name="drive", daemon=True)
         thread.start()
         return thread
 
+    def hang_up(self) -> None:
+        """No machine will come any more, if none has come yet."""
+        with socket.socket(socket.AF_UNIX) as nobody:
+            try:
+                nobody.connect(str(self._path))
+            except ConnectionError:
+                pass  # there was one
+
     def _serve(self, door: socket.socket) -> None:
-        with door, door.accept()[0] as client, client.makefile("rb") as asked:
+        with door.accept()[0] as client, client.makefile("rb") as asked:
+            door.close()
             try:
                 self._greet(client, asked.read)
                 while self._answer(client, asked.read):
