@@ -197,7 +197,7 @@ port_file = "collector.port"
 token = "w-{self.seed}"
 """,
         )
-        self._write("directory.toml", "".join(_placed(agent, window) for agent in AGENTS for window in WINDOWS))
+        self._write("directory.toml", "".join(placed(agent, window) for agent in AGENTS for window in WINDOWS))
         for agent in AGENTS:
             self._write(f"{agent}.toml", self._agent_settings(agent, broker_port))
         hall = {
@@ -205,7 +205,7 @@ token = "w-{self.seed}"
             "seconds": self.seconds,
             "faults": PANEL_FAULTS if self.faults else "",
             "per_window_per_s": 0.5,
-            "windows": {f"{agent}/{window}": _device(agent, window) for agent in AGENTS for window in WINDOWS},
+            "windows": {f"{agent}/{window}": device_of(agent, window) for agent in AGENTS for window in WINDOWS},
             "doors": {agent: f"{agent}.port" for agent in AGENTS},
             "door_token": f"d-{self.seed}",
             "collector": "collector.port",
@@ -215,8 +215,8 @@ token = "w-{self.seed}"
 
     def _agent_settings(self, agent: str, broker_port: str) -> str:
         windows = "".join(
-            f'[[windows]]\nid = "{window}"\ndevice = "{_device(agent, window)}"\n'
-            f'port = "{self.folder / f"panel-{_device(agent, window)}"}"\n'
+            f'[[windows]]\nid = "{window}"\ndevice = "{device_of(agent, window)}"\n'
+            f'port = "{self.folder / f"panel-{device_of(agent, window)}"}"\n'
             for window in WINDOWS
         )
         return f"""
@@ -530,16 +530,18 @@ def _report(figures: Figures, mistakes: list[str], verified: bool, notes: dict[s
         click.echo(f"  ✗ {mistake}")
 
 
-def _device(agent: str, window: str) -> str:
+def device_of(agent: str, window: str) -> str:
+    """The id of the panel at this window of an agent called `…-<number>`."""
     return f"D{agent.rsplit('-', 1)[1]}00{window}"
 
 
-def _placed(agent: str, window: str) -> str:
+def placed(agent: str, window: str) -> str:
+    """The same window as it stands in directory.toml."""
     keys = ", ".join(f'{button} = "{level}"' for button, level in enumerate(KEYS, 1))
     number = f"{agent.rsplit('-', 1)[1]}0{window}"
     return (
         f'[[windows]]\nagent = "{agent}"\nwindow = "{window}"\nhall = "示例大厅"\nnumber = "{number}"\n'
-        f'device = "{_device(agent, window)}"\nkeys = {{ {keys} }}\n\n'
+        f'device = "{device_of(agent, window)}"\nkeys = {{ {keys} }}\n\n'
     )
 
 

@@ -6,7 +6,6 @@ All chances come from the run's seed. A fault that destroys what nobody else has
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 import signal
 import sqlite3
@@ -308,8 +307,3 @@ def _copied(store: Path, copy: Path) -> bool:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def described() -> str:
-    """For the help."""
-    return json.dumps({name: fault.__doc__ for name, (fault, _) in (KILLS | OTHERS).items()}, indent=1)

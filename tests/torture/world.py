@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from firmware_sim.demo import PANEL_FAULTS, PROVINCE_FAULTS
-from firmware_sim.verdict import KEYS, PREFIX
+from firmware_sim.demo import PANEL_FAULTS, PROVINCE_FAULTS, device_of, placed
+from firmware_sim.verdict import PREFIX
 from tests.brokers import Mosquitto
 
 from .clock import set_wrong
@@ -261,7 +261,7 @@ port_file = "{self.folder}/collector.port"
 token = "w-{self.seed}"
 """,
         )
-        self._write("directory.toml", "".join(_placed(agent, window) for agent in AGENTS for window in WINDOWS))
+        self._write("directory.toml", "".join(placed(agent, window) for agent in AGENTS for window in WINDOWS))
         program = self._program("collector", self.shifted("collector", "collector"), self.folder)
         program.start()
         self._await(lambda: (self.folder / "collector.port").exists(), program)
@@ -273,8 +273,8 @@ token = "w-{self.seed}"
 
     def _agent(self, agent: str, password: str, door: int) -> None:
         windows = "".join(
-            f'[[windows]]\nid = "{window}"\ndevice = "{_device(agent, window)}"\n'
-            f'port = "{self.folder / f"panel-{_device(agent, window)}"}"\n'
+            f'[[windows]]\nid = "{window}"\ndevice = "{device_of(agent, window)}"\n'
+            f'port = "{self.folder / f"panel-{device_of(agent, window)}"}"\n'
             for window in WINDOWS
         )
         self._write(
@@ -305,7 +305,7 @@ token = "d-{self.seed}"
             "seconds": self.seconds,
             "faults": PANEL_FAULTS,
             "per_window_per_s": 0.5,
-            "windows": {f"{agent}/{window}": _device(agent, window) for agent in AGENTS for window in WINDOWS},
+            "windows": {f"{agent}/{window}": device_of(agent, window) for agent in AGENTS for window in WINDOWS},
             "doors": {agent: f"{agent}.port" for agent in doors},
             "door_token": f"d-{self.seed}",
             "collector": "collector.port",
@@ -352,16 +352,3 @@ def _count(path: Path, sql: str) -> int:
 def _last_word(log: Path) -> str:
     lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
     return lines[-1][:160] if lines else "?"
-
-
-def _device(agent: str, window: str) -> str:
-    return f"D{agent.rsplit('-', 1)[1]}00{window}"
-
-
-def _placed(agent: str, window: str) -> str:
-    keys = ", ".join(f'{button} = "{level}"' for button, level in enumerate(KEYS, 1))
-    number = f"{agent.rsplit('-', 1)[1]}0{window}"
-    return (
-        f'[[windows]]\nagent = "{agent}"\nwindow = "{window}"\nhall = "示例大厅"\nnumber = "{number}"\n'
-        f'device = "{_device(agent, window)}"\nkeys = {{ {keys} }}\n\n'
-    )
