@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from .. import tally
 from ..file import APPLICATION, LedgerMismatch
-from . import chains, meanings, sums
+from . import chains, presses, sums, whole
 from .findings import FINDINGS_MAX, Finding, Gap, Mending
 from .readers import Readers, Task
 
@@ -58,41 +61,45 @@ def verify(
         processes = cores() if size > _ALONE else 1
     with Readers(path, processes) as readers:
         db = readers.db
-        records = [Task(chains.records, pieces, chains.RANGE) for pieces in chains.pieces(db)]
-        stretches = [Task(chains.stretches, span, chains.RANGE) for span in _stretches(db)]
-        presses = [Task(meanings.presses, span, 5 * chains.RANGE) for span in chains.spans(db, "press", "id")]
-        counts = [Task(_counts, kind, size) for kind in tally.KINDS if chains.has(db, "press_count")]
-        counts += _altered(db)
-        results = readers.done([*records, *stretches, *presses, *counts], progress)
-        chained = [each for task in results[: len(records)] for each in task]
-        spanned = results[len(records) : len(records) + len(stretches)]
+        counted, summed = chains.has(db, "press_count"), sums.there(db)
+        kinds: dict[str, list[Task]] = {
+            "records": [Task(chains.records, pieces, chains.RANGE) for pieces in chains.pieces(db)],
+            "stretches": [Task(chains.stretches, span, chains.RANGE) for span in _stretches(db)],
+            "presses": [Task(presses.presses, span, 5 * chains.RANGE) for span in chains.spans(db, "press", "id")],
+            "calls": [Task(whole.sent, span, chains.RANGE // 4) for span in chains.spans(db, "attempt", "id")],
+            # Each of these in one go, and so among the first.
+            "cases": [Task(sums.cases, None, size)] if summed else [],
+            "reused": [Task(tally.reused, None, size // 4)] if counted else [],
+        }
+        results = iter(readers.done([task for tasks in kinds.values() for task in tasks], progress))
+        found = {kind: list(islice(results, len(tasks))) for kind, tasks in kinds.items()}
+        chained = [each for task in found["records"] for each in task]
         findings = chains.of_epochs(chained)
-        if stretches:
-            findings += chains.joined(db, spanned)
+        if kinds["stretches"]:
+            findings += chains.joined(db, found["stretches"])
         findings += chains.times(db)
         findings += chains.strays(db)
         findings += chains.removed(db)
-        ratings, wrong = meanings.joined(
-            db, chained, results[len(records) + len(stretches) : len(results) - len(counts)]
-        )
+        ratings, wrong = whole.joined(db, chained, found["presses"], found["calls"])
         findings += wrong
-        findings += [each for task in results[len(results) - len(counts) :] for each in task]
+        if counted:
+            findings += _miscounted(db, chained, whole.made(db, found["presses"], ratings), found["reused"][0])
+        findings += [finding for cases in found["cases"] for finding in cases]
         epochs = db.execute("SELECT count(*) FROM epoch").fetchone()[0]
         return Audit(
             epochs, sum(each.records for each in chained), ratings, chains.gaps(db), findings, sums.mendings(db)
         )
 
 
-def _altered(db: sqlite3.Connection) -> list[Task]:
-    if not sums.there(db):
-        return []
-    spans = [Task(sums.ratings, span, chains.RANGE) for span in chains.spans(db, "rating", "id")]
-    return [*spans, Task(sums.cases, None, chains.RANGE)]
-
-
-def _counts(db: sqlite3.Connection, kind: str) -> list[Finding]:
+def _miscounted(
+    db: sqlite3.Connection, chained: list[chains.Chained], made: tally.Made, numbers: dict[Any, tuple[Any, ...]]
+) -> list[Finding]:
     """What was counted day by day, held against the rows."""
-    return [Finding(agent, "?", 0, what) for agent, what in tally.differences(db, kind, FINDINGS_MAX)]
+    records: Counter[int] = Counter()
+    for each in chained:
+        records[each.piece.epoch.number] += each.records
+    differences = tally.differences(db, made, numbers, records, FINDINGS_MAX)
+    return [Finding(agent, "?", 0, what) for agent, what in differences]
 
 
 def cores() -> int:
