@@ -1,7 +1,7 @@
 """Outbox to broker, receipts to outbox; status, will and health beside them. The only user of paho here.
 
-One batch is on its way at a time; the one behind it is made ready meanwhile, where many records wait. A record is due
-until its receipt has come: the broker's own acknowledgement says nothing about the ledger, so nothing here waits for it.
+One batch is on its way at a time; where many records wait, the one behind it is made ready meanwhile. A record is due
+until its receipt has come: the broker's own acknowledgement says nothing about the ledger, and is not waited for.
 """
 
 from __future__ import annotations
