@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from edge_agent.outbox import Outbox
+from edge_agent.outbox.invitations import new_id
 from protocols.messages import Receipt
 from protocols.ratings import Invitation, Moment, Press, PressId
 from tests.bench import limits, parts
@@ -182,7 +183,7 @@ def _inside() -> Iterator[None]:
 
 def _serve(box: Outbox, number: int, moment: Moment) -> None:
     window = str(1 + number % 3)
-    box.open_invitation(Invitation(str(uuid.uuid4()), window, moment, 30, f"{number:016d}", clerk="0042"))
+    box.open_invitation(Invitation(new_id(moment.wall_ms), window, moment, 30, f"{number:016d}", clerk="0042"))
     pressed = moment._replace(wall_ms=moment.wall_ms + 500, mono_ms=moment.mono_ms + 500)
     device = f"D{int(window):04d}"
     raw = f"$PRESS,{device},7,{number},1,35*D9F7".encode()
