@@ -401,7 +401,7 @@ def test_one_service_of_a_case_is_rated_once(ledger):
 
 
 def test_in_one_batch_too_a_service_is_rated_once(ledger):
-    """What one batch makes is in no table yet when its next press is looked at. Red if only invitations are compared."""
+    """What one batch makes is in no table yet when its next press comes. Red if only invitations are compared."""
     agent = Agent()
     services = enumerate([("i1", 1), ("i2", 1), ("i3", 2)], 1)
     records = [
