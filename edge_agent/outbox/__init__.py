@@ -17,8 +17,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import sqlite_utils
-
 from protocols import chain
 from protocols.messages import (
     BATCH_BYTES_MAX,
@@ -468,8 +466,7 @@ class Outbox:
         with self._lock:
             done = rows.receipted(self._db)
             head = done.head
-            database = sqlite_utils.Database(self._db)
-            for row in database.query(f"{look.RECORDS} WHERE seq > ? ORDER BY seq", (done.seq,)):
+            for row in self._db.execute(f"{look.RECORDS} WHERE seq > ? ORDER BY seq", (done.seq,)):
                 [body] = self._bodies([row], row["seq"])
                 head = chain.link(head, body)
                 yield {
