@@ -409,19 +409,22 @@ class Outbox:
             ).fetchall()
             rows.put_receipted(self._db, rows.Receipted(receipt.upto, head))
             rows.put_tip(self._db, tip._replace(waiting=added(tip.waiting, dict(gone)), done=receipt.upto))
+            # The receipt of a press is one commit: the next press waits for no second one.
+            more = self._delete_some(receipt.upto)
         # What is receipted is nobody's any more, whether it is still there or not: a press waits for a few at most.
-        while self._delete_some(receipt.upto):
-            pass
+        while more:
+            with self._writer.transaction():
+                more = self._delete_some(receipt.upto)
         return Settled.DELETED
 
     def _delete_some(self, upto: int) -> bool:
-        with self._writer.transaction():
-            first = self._value("SELECT min(seq) FROM record")
-            if first is None or first > upto:
-                return False
-            last = min(upto, first + _DELETED_AT_ONCE - 1)
-            self._db.execute("DELETE FROM record WHERE seq <= ?", (last,))
-            return bool(last < upto)
+        """Within a transaction; whether there are more to delete."""
+        first = self._value("SELECT min(seq) FROM record")
+        if first is None or first > upto:
+            return False
+        last = min(upto, first + _DELETED_AT_ONCE - 1)
+        self._db.execute("DELETE FROM record WHERE seq <= ?", (last,))
+        return bool(last < upto)
 
     def backlog(self) -> Backlog:
         """How much is not receipted."""

@@ -641,6 +641,19 @@ def test_only_what_the_ledger_really_holds_is_let_go(box):
     assert Settled.DELETED == box.settle(receipt_for(batch))
 
 
+@pytest.mark.parametrize(("records", "commits"), [(1, 1), (1000, 4)])
+def test_a_receipt_holds_up_the_next_press_for_one_short_commit_at_a_time(box, records, commits):
+    """Noted with the first deletions; many records go in several. Red if noting and deleting are a commit each."""
+    keep(box, at(0), *(press(number) for number in range(records)))
+    said: list[str] = []
+    receipt = receipt_for(box.due())
+    box._db.set_trace_callback(said.append)
+    box.settle(receipt)
+
+    assert commits == said.count("COMMIT")
+    assert [] == held(box)
+
+
 def test_an_old_receipt_and_one_of_another_epoch_change_nothing(box):
     """Messages are lost, doubled and late; epochs of a wiped agent go on being receipted."""
     keep(box, at(0), press(1), press(2))
