@@ -193,9 +193,9 @@ def _serve(box: Outbox, number: int, moment: Moment) -> None:
 BENCHES = (
     Bench(
         name="outage",
-        how="一个月没有消息服务器: 存档中一百万条记录 (--records 可改少), 每次服务一次按键一次终结, 邀请 id 由接口给出。"
-        f"代理启动, 每秒 25 次按键 ({PRESSES} 次以上); 然后 mosquitto 恢复, 真实汇聚器收完, 核对账本条数; 再单独循环 due/settle;"
-        " 再翻转版本号的一位, 边工作边抢救。\n\n"
+        how="一个月没有消息服务器: 存档中一百万条记录 (--records 可改少), 每次服务一次按键一次终结,"
+        f" 邀请 id 由接口给出。代理启动, 每秒 25 次按键 ({PRESSES} 次以上); 然后 mosquitto 恢复, 真实汇聚器收完, 核对"
+        "账本条数; 再单独循环 due/settle; 再翻转版本号的一位, 边工作边抢救。\n\n"
         "A month without a broker: a million records in one outbox (fewer with --records), a press and a closing for"
         f" each service, invitations with ids of the door's own. The agent starts; 25 presses a second, {PRESSES} at"
         " least; then mosquitto comes back, the real"
