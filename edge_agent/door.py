@@ -9,7 +9,6 @@ from __future__ import annotations
 import hmac
 import re
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
@@ -25,6 +24,7 @@ from protocols.messages import Count
 from protocols.ratings import Invitation, Moment
 
 from .outbox import Outbox, OutboxFull, WindowBusy
+from .outbox.invitations import new_id
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -128,11 +128,11 @@ def create_app(
 
     @app.post("/v1/invitations")
     def invite() -> tuple[dict[str, Any], int]:
-        ask = _asked(request.get_data(), windows)
+        ask, moment = _asked(request.get_data(), windows), now()
         invitation = Invitation(
-            id=ask.id or str(uuid.uuid4()),
+            id=ask.id or new_id(moment.wall_ms),
             window=ask.window,
-            opened=now(),
+            opened=moment,
             seconds=ask.seconds or windows[ask.window],
             case_no=ask.case_no,
             service_number=ask.service_number,

@@ -1,7 +1,7 @@
 """Outbox to broker, receipts to outbox; status, will and health beside them. The only user of paho here.
 
-One batch is on its way at a time. A record is due until its receipt has come: the broker's own acknowledgement says
-nothing about the ledger, so nothing here waits for it.
+One batch is on its way at a time; where many records wait, the one behind it is made ready meanwhile. A record is due
+until its receipt has come: the broker's own acknowledgement says nothing about the ledger, and is not waited for.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from protocols.errors import BadMessage
 from protocols.messages import (
     COLLECTOR_STATUS,
     AgentStatus,
+    Batch,
     CollectorStatus,
     Health,
     Receipt,
@@ -95,6 +96,10 @@ class Uplink:
         self._ready = False
         self._collector_away = False
         self._sent_ms: int | None = None
+        self._on_its_way: Batch | None = None
+        self._behind: tuple[Batch, bytes] | None = None
+        """What follows the batch on its way, and that as it travels."""
+        self._receipts: list[bytes] = []
         self._hold_until_ms = 0
         self._failures = 0
         self._connected_ms = 0
@@ -137,10 +142,12 @@ class Uplink:
 
     def _turn(self) -> None:
         self._exchange(_TICK_S)
+        self._take_receipts()
         if self._ready and self._client.socket() is not None:
             moment = self._now()
             self._send_due(moment)
             self._send_health(moment)
+            self._make_ready()
 
     def _exchange(self, within_s: float) -> None:
         """Read and write what there is, waiting this long at most, and not when somebody wakes us."""
@@ -164,10 +171,22 @@ class Uplink:
             return
         batch = self._outbox.due()
         if batch is None:
-            self._sent_ms = None
+            self._sent_ms = self._on_its_way = self._behind = None
             return
-        self._client.publish(topic(self._agent, "batch"), encode(batch), qos=1)
-        self._sent_ms = moment.mono_ms
+        self._send(batch, encode(batch), moment)
+
+    def _send(self, batch: Batch, payload: bytes, moment: Moment) -> None:
+        self._client.publish(topic(self._agent, "batch"), payload, qos=1)
+        self._sent_ms, self._on_its_way, self._behind = moment.mono_ms, batch, None
+
+    def _make_ready(self) -> None:
+        # While the collector has the one before: both work at once, and neither waits for the other.
+        sent = self._on_its_way
+        if self._sent_ms is None or sent is None or self._behind is not None or self._client.want_write():
+            return
+        batch = self._outbox.due_behind(sent) if len(sent.records) > 1 else None  # nothing waits behind a single press
+        if batch is not None:
+            self._behind = batch, encode(batch)
 
     def _send_health(self, moment: Moment) -> None:
         windows = list(self._window_health(moment))
@@ -197,8 +216,31 @@ class Uplink:
         """Whether the centre still believes that something waits here; it must not have to wait half a minute."""
         return self._told_backlog > 0 and self._outbox.backlog().records == 0
 
-    def _receipted(self, payload: bytes) -> None:
-        receipt = decode(payload, Receipt)
+    def _take_receipts(self) -> None:
+        receipts, self._receipts = self._receipts, []
+        for payload in receipts:
+            try:
+                receipt = decode(payload, Receipt)
+            except BadMessage as bad:
+                _note_bad(topic(self._agent, "receipt"), bad)
+                continue
+            answered = self._send_behind(receipt)
+            self._receipted(receipt, answered)
+
+    def _send_behind(self, receipt: Receipt) -> bool:
+        """Whether this is the receipt of exactly the batch on its way, and what follows it is on its way now.
+
+        Before anything is deleted: what the batch says to be the oldest here still is here.
+        """
+        sent = self._on_its_way
+        if self._sent_ms is None or sent is None or self._behind is None or not self._ready:
+            return False
+        if (sent.epoch, sent.first + len(sent.records) - 1, sent.head) != (receipt.epoch, receipt.upto, receipt.head):
+            return False
+        self._send(*self._behind, self._now())
+        return True
+
+    def _receipted(self, receipt: Receipt, answered: bool) -> None:
         try:
             settled = self._outbox.settle(receipt)
         except OutboxFull:
@@ -217,7 +259,7 @@ class Uplink:
             self._hold_until_ms = self._now().mono_ms + _LOOK_AGAIN_MS
         elif settled is Settled.DELETED:
             self._alarm = ""
-        if settled is not Settled.STALE:
+        if settled is not Settled.STALE and not answered:
             self._sent_ms = None
 
     # ---- the connection
@@ -341,9 +383,9 @@ class Uplink:
                 # Whoever just came back may have lost what was on its way.
                 self._sent_ms = None
             else:
-                self._receipted(bytes(message.payload))
+                self._receipts.append(bytes(message.payload))
         except BadMessage as bad:
-            log.warning("看不懂的消息 / message not understood: topic=%s %s", message.topic, bad.reason)
+            _note_bad(message.topic, bad)
 
     def _sleep_again(self) -> None:
         try:
@@ -351,6 +393,10 @@ class Uplink:
                 pass
         except BlockingIOError:
             pass  # empty
+
+
+def _note_bad(name: str, bad: BadMessage) -> None:
+    log.warning("看不懂的消息 / message not understood: topic=%s %s", name, bad.reason)
 
 
 def _of_set_aside(name: str) -> str:

@@ -37,7 +37,6 @@ LIBRARIES = {
         "minimalmodbus": ("modbus.py",),
         "paho": ("uplink.py",),
         "serial": ("link.py",),
-        "sqlite_utils": ("outbox/__init__.py",),
         "waitress": ("door.py",),
         "werkzeug": ("door.py",),
     },

@@ -152,9 +152,7 @@ class Intake:
         if closings:
             # Older presses before newer ones: the first press wins, however late its closing came.
             self._meaning.cure(db, closings, now_ms)
-        for seq, press in presses:
-            closing = closings.get(press.invitation or "")
-            self._meaning.understand(db, agent, epoch_id, seq, press, closing, now_ms)
+        self._meaning.understand(db, agent, epoch_id, presses, closings, now_ms)
         _count_devices(db, agent, (press for _, press in presses))
 
     def cure(self, now_ms: int) -> int:

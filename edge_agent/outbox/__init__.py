@@ -17,8 +17,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import sqlite_utils
-
 from protocols import chain
 from protocols.messages import (
     BATCH_BYTES_MAX,
@@ -126,8 +124,8 @@ class Outbox:
         self._lock = self._writer.lock
         self._invitations, self._seen = self._writer.invitations, self._writer.seen
         self._rescue = Rescue(self._writer, agent)
-        self._head_at = (0, b"")
-        """The hash of a record that was last asked for, by its number."""
+        self._heads_at: dict[int, bytes] = {}
+        """The hashes of the records that were last asked for, by their numbers."""
         if not look_only:
             # The newest first: it says which of the older ones it had taken over.
             for damaged in reversed(self.damaged_files()):
@@ -334,24 +332,38 @@ class Outbox:
 
         sqlite3.DatabaseError if they are not what was written.
         """
+        return self._batch(None)
+
+    def due_behind(self, batch: Batch) -> Batch | None:
+        """What will be due once `batch`, the one on its way, is receipted; None as long as that is less than a whole
+        batch may hold. sqlite3.DatabaseError if it is not what was written."""
+        return self._batch(batch)
+
+    def _batch(self, behind: Batch | None) -> Batch | None:
         # Read beside the writer: a press must not wait while a thousand records are unpacked.
         with self._out:
             with look.one_view(self._reader):
                 done, tip = rows.receipted(self._reader), rows.tip(self._reader)
+                before = done
+                if behind is not None:
+                    before = rows.Receipted(behind.first + len(behind.records) - 1, bytes.fromhex(behind.head))
+                    if before.seq + RECORDS_MAX > tip.seq:
+                        return None
                 found = self._reader.execute(
-                    f"{look.RECORDS} WHERE seq > ? ORDER BY seq LIMIT ?", (done.seq, RECORDS_MAX)
+                    f"{look.RECORDS} WHERE seq > ? ORDER BY seq LIMIT ?", (before.seq, RECORDS_MAX)
                 ).fetchall()
-            if done.seq == tip.seq:
+            if before.seq == tip.seq:
                 return None
-            first = done.seq + 1
+            first = before.seq + 1
             # The collector would take what was changed for what was written: it has to be known here.
             bodies = _fitting(self._bodies(found, first))
             last = first + len(bodies) - 1
-            head = chain.heads(done.head, bodies)[-1] if bodies else b""
+            head = chain.heads(before.head, bodies)[-1] if bodies else b""
             if not bodies or (last == tip.seq and head != tip.head):
                 raise self._broken(first)
-            self._head_at = (last, head)
-        return batch_of(self.epoch, first, done.head, head, bodies, oldest=first)
+            # Of two at most: the one on its way, and the one behind it.
+            self._heads_at = {before.seq: before.head, last: head}
+        return batch_of(self.epoch, first, before.head, head, bodies, oldest=done.seq + 1)
 
     def _bodies(self, found: Iterable[Any], first: int) -> Iterator[bytes]:
         """What these rows hold, from record `first` on without a hole; sqlite3.DatabaseError if it is not all there."""
@@ -371,13 +383,13 @@ class Outbox:
             return None
         if seq == tip.seq:
             return tip.head
-        if self._head_at[0] != seq:
+        if seq not in self._heads_at:
             found = self._db.execute(f"{look.RECORDS} WHERE seq > ? AND seq <= ? ORDER BY seq", (done.seq, seq))
             head = done.head
             for body in self._bodies(found, done.seq + 1):
                 head = chain.link(head, body)
-            self._head_at = (seq, head)
-        return self._head_at[1]
+            self._heads_at = {seq: head}
+        return self._heads_at[seq]
 
     def settle(self, receipt: Receipt) -> Settled:
         """Let go of what the collector holds, if it holds exactly what we wrote."""
@@ -397,19 +409,22 @@ class Outbox:
             ).fetchall()
             rows.put_receipted(self._db, rows.Receipted(receipt.upto, head))
             rows.put_tip(self._db, tip._replace(waiting=added(tip.waiting, dict(gone)), done=receipt.upto))
+            # The receipt of a press is one commit: the next press waits for no second one.
+            more = self._delete_some(receipt.upto)
         # What is receipted is nobody's any more, whether it is still there or not: a press waits for a few at most.
-        while self._delete_some(receipt.upto):
-            pass
+        while more:
+            with self._writer.transaction():
+                more = self._delete_some(receipt.upto)
         return Settled.DELETED
 
     def _delete_some(self, upto: int) -> bool:
-        with self._writer.transaction():
-            first = self._value("SELECT min(seq) FROM record")
-            if first is None or first > upto:
-                return False
-            last = min(upto, first + _DELETED_AT_ONCE - 1)
-            self._db.execute("DELETE FROM record WHERE seq <= ?", (last,))
-            return bool(last < upto)
+        """Within a transaction; whether there are more to delete."""
+        first = self._value("SELECT min(seq) FROM record")
+        if first is None or first > upto:
+            return False
+        last = min(upto, first + _DELETED_AT_ONCE - 1)
+        self._db.execute("DELETE FROM record WHERE seq <= ?", (last,))
+        return bool(last < upto)
 
     def backlog(self) -> Backlog:
         """How much is not receipted."""
@@ -454,8 +469,7 @@ class Outbox:
         with self._lock:
             done = rows.receipted(self._db)
             head = done.head
-            database = sqlite_utils.Database(self._db)
-            for row in database.query(f"{look.RECORDS} WHERE seq > ? ORDER BY seq", (done.seq,)):
+            for row in self._db.execute(f"{look.RECORDS} WHERE seq > ? ORDER BY seq", (done.seq,)):
                 [body] = self._bodies([row], row["seq"])
                 head = chain.link(head, body)
                 yield {

@@ -7,7 +7,9 @@ anything is concluded from a row or written over it: sqlite3.DatabaseError if it
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -22,6 +24,17 @@ _LOOKED_AT = 10_000  # a window's services of a month: a device may hold a press
 _KEPT_MS = 30 * 86_400_000  # how long an ended invitation can still be asked for
 _TRIM = 10  # of the oldest at each opening: a look at all of them would hold up a hall's presses
 _STAY = 1_000  # a week of a window
+
+
+def new_id(now_ms: int) -> str:
+    """An id for an invitation opened now: a UUID of version 7 (RFC 9562).
+
+    Those of one hour stand together in every index. Random ones fall all over it, and a ledger that takes in a month of
+    a hall rewrites one page of each index for each record.
+    """
+    moment = max(now_ms, 0) % 2**48
+    number = moment << 80 | 7 << 76 | secrets.randbits(12) << 64 | 2 << 62 | secrets.randbits(62)
+    return str(uuid.UUID(int=number))
 
 
 class Kept(NamedTuple):

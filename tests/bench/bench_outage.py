@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from edge_agent.outbox import Outbox
+from edge_agent.outbox.invitations import new_id
 from protocols.messages import Receipt
 from protocols.ratings import Invitation, Moment, Press, PressId
 from tests.bench import limits, parts
@@ -182,7 +183,7 @@ def _inside() -> Iterator[None]:
 
 def _serve(box: Outbox, number: int, moment: Moment) -> None:
     window = str(1 + number % 3)
-    box.open_invitation(Invitation(str(uuid.uuid4()), window, moment, 30, f"{number:016d}", clerk="0042"))
+    box.open_invitation(Invitation(new_id(moment.wall_ms), window, moment, 30, f"{number:016d}", clerk="0042"))
     pressed = moment._replace(wall_ms=moment.wall_ms + 500, mono_ms=moment.mono_ms + 500)
     device = f"D{int(window):04d}"
     raw = f"$PRESS,{device},7,{number},1,35*D9F7".encode()
@@ -192,11 +193,12 @@ def _serve(box: Outbox, number: int, moment: Moment) -> None:
 BENCHES = (
     Bench(
         name="outage",
-        how="一个月没有消息服务器: 存档中一百万条记录 (--records 可改少), 每次服务一次按键一次终结。代理启动, 每秒"
-        f" 25 次按键 ({PRESSES} 次以上); 然后 mosquitto 恢复, 真实汇聚器收完, 核对账本条数; 再单独循环 due/settle;"
-        " 再翻转版本号的一位, 边工作边抢救。\n\n"
+        how="一个月没有消息服务器: 存档中一百万条记录 (--records 可改少), 每次服务一次按键一次终结,"
+        f" 邀请 id 由接口给出。代理启动, 每秒 25 次按键 ({PRESSES} 次以上); 然后 mosquitto 恢复, 真实汇聚器收完, 核对"
+        "账本条数; 再单独循环 due/settle; 再翻转版本号的一位, 边工作边抢救。\n\n"
         "A month without a broker: a million records in one outbox (fewer with --records), a press and a closing for"
-        f" each service. The agent starts; 25 presses a second, {PRESSES} at least; then mosquitto comes back, the real"
+        f" each service, invitations with ids of the door's own. The agent starts; 25 presses a second, {PRESSES} at"
+        " least; then mosquitto comes back, the real"
         " collector takes everything, and the ledger must hold every record. Then due and settle alone in a loop; then"
         " one wrong bit in the file's version, and the records are taken over while presses go on.",
         bounded_by="fdatasync 与一个核 and one core: 解包、链、删除 unpacking, chain, deleting; 汇聚器一个核 the"

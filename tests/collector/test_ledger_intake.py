@@ -400,6 +400,27 @@ def test_one_service_of_a_case_is_rated_once(ledger):
     assert ["rated", "repeat", "rated"] == ledger.fates()
 
 
+def test_in_one_batch_too_a_service_is_rated_once(ledger):
+    """What one batch makes is in no table yet when its next press comes. Red if only invitations are compared."""
+    agent = Agent()
+    services = enumerate([("i1", 1), ("i2", 1), ("i3", 2)], 1)
+    records = [
+        (press(number, each), closing(each, "C1", service_number=service)) for number, (each, service) in services
+    ]
+    ledger.take(agent, agent.write(*(record for pair in records for record in pair)))
+
+    assert ["rated", "repeat", "rated"] == ledger.fates()
+
+
+def test_a_number_below_the_highest_is_looked_up(ledger):
+    """A panel's store may come out of order. Red if the last number of a batch is taken for its highest."""
+    agent = Agent()
+    ledger.take(agent, agent.write(*rated(5), *rated(3), press(5, "i5"), *rated(4)))
+    ledger.take(agent, agent.write(press(4, "i4"), press(2)))
+
+    assert ["rated", "rated", "duplicate", "rated", "duplicate", "unsolicited"] == ledger.fates()
+
+
 def test_a_device_that_lost_its_counters_goes_on_rating(ledger):
     """The same press id in another invitation is another press."""
     agent, at_ms = Agent(), NOW_MS + 30_000

@@ -4,6 +4,7 @@ import http.client
 import json
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -17,9 +18,10 @@ from edge_agent.config import WindowSettings
 from edge_agent.door import BODY_MAX, STREAMS_MAX, create_app, serve
 from edge_agent.lines import lines_of
 from edge_agent.outbox import Outbox, OutboxFull
+from edge_agent.outbox.invitations import new_id
 from edge_agent.page import Page
 
-from .hall import an_id, closings, held, invitation, keep, press, presses, until
+from .hall import T0_MS, an_id, closings, held, invitation, keep, press, presses, until
 
 TOKEN = "a-token-of-the-hall"
 WINDOWS = {"3": 30, "4": 45}
@@ -176,6 +178,25 @@ def test_a_caller_may_leave_the_id_to_us(door, box):
     assert 201 == answer.status
     assert 9_000 == answer.body["deadline_ms"] - answer.body["opened_ms"]
     assert answer.body["id"] == box.open_id("4")
+
+
+def test_our_ids_stand_in_the_order_of_their_time():
+    """A UUID of version 7, whatever the clock says; two of one moment differ. Red with ids of version 4."""
+    ids = [uuid.UUID(new_id(at_ms)) for at_ms in (-5, 0, 1, T0_MS - 1, T0_MS, 2**48 - 1)]
+
+    assert [uuid.RFC_4122] * 6 == [each.variant for each in ids]
+    assert [7] * 6 == [each.version for each in ids]
+    assert sorted(map(str, ids[1:])) == [str(each) for each in ids[1:]]
+    assert T0_MS == ids[4].int >> 80
+    assert new_id(T0_MS) != new_id(T0_MS)
+
+
+def test_the_door_makes_them_of_its_own_time(door, box):
+    """Those that it is not given."""
+    before_ms = clock.now().wall_ms
+    answer = door.ask("POST", PATH, {"window": "4"})
+
+    assert before_ms <= uuid.UUID(answer.body["id"]).int >> 80 <= clock.now().wall_ms
 
 
 def test_the_same_request_again_opens_nothing(door, box):

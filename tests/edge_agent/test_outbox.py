@@ -604,6 +604,31 @@ def test_a_batch_of_long_records_stays_within_its_bytes(box):
     assert 300 == drain(box)
 
 
+def test_what_follows_the_batch_on_its_way_is_known_before_its_receipt(box):
+    """It continues the chain, and says that the records before it still are here. Red if oldest is its own first."""
+    keep(box, at(0), *(press(number) for number in range(2 * RECORDS_MAX)))
+    first = box.due()
+    behind = box.due_behind(first)
+
+    assert (RECORDS_MAX + 1, RECORDS_MAX, first.head, 1) == (
+        behind.first,
+        len(behind.records),
+        behind.prev,
+        behind.oldest,
+    )
+    assert Settled.DELETED == box.settle(receipt_for(first))
+    assert (behind.first, behind.head, behind.records) == (box.due().first, box.due().head, box.due().records)
+    assert Settled.DELETED == box.settle(receipt_for(behind))
+    assert box.due() is None
+
+
+def test_less_than_a_whole_batch_waits_for_what_may_come(box):
+    """A press of the meantime goes with it, and not in a round of its own."""
+    keep(box, at(0), *(press(number) for number in range(2 * RECORDS_MAX - 1)))
+
+    assert box.due_behind(box.due()) is None
+
+
 def test_only_what_the_ledger_really_holds_is_let_go(box):
     """A head that is not ours, a number that we never wrote: nothing is deleted. Red if the head is not compared."""
     keep(box, at(0), press(1), press(2))
@@ -614,6 +639,19 @@ def test_only_what_the_ledger_really_holds_is_let_go(box):
     assert Settled.MISMATCH == box.settle(Receipt(box.epoch, 3, batch.head))
     assert 2 == len(held(box))
     assert Settled.DELETED == box.settle(receipt_for(batch))
+
+
+@pytest.mark.parametrize(("records", "commits"), [(1, 1), (1000, 4)])
+def test_a_receipt_holds_up_the_next_press_for_one_short_commit_at_a_time(box, records, commits):
+    """Noted with the first deletions; many records go in several. Red if noting and deleting are a commit each."""
+    keep(box, at(0), *(press(number) for number in range(records)))
+    said: list[str] = []
+    receipt = receipt_for(box.due())
+    box._db.set_trace_callback(said.append)
+    box.settle(receipt)
+
+    assert commits == said.count("COMMIT")
+    assert [] == held(box)
 
 
 def test_an_old_receipt_and_one_of_another_epoch_change_nothing(box):

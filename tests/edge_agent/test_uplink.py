@@ -128,6 +128,26 @@ def test_a_large_backlog_drains(broker, box):
 
     assert [1000] * 12 == [len(batch.records) for batch in ledger.batches]
     assert box.tip() == (ledger.upto, ledger.head)
+    # Made ready while the one before was on its way, and sent before that was deleted. Red without `_make_ready`.
+    assert any(batch.oldest < batch.first for batch in ledger.batches)
+
+
+def test_the_next_batch_leaves_for_the_receipt_of_the_one_before_alone(broker, box):
+    """Not for one of a part, nor of nothing. Red if `_send_behind` does not compare."""
+    keep(box, at(0), *(press(number) for number in range(3_000)))
+    first = box.due()
+    with Ledger(broker, answering=False) as ledger, running(broker, box) as uplink:
+        assert until(lambda: uplink._behind is not None)
+        ledger.receipt(Receipt(box.epoch, 0, first.prev))
+        ledger.receipt(receipt_for(first, 10))
+        assert until(lambda: len(ledger.batches) > 1)
+
+        assert [1, 11] == [batch.first for batch in ledger.batches]
+        assert until(lambda: uplink._behind is not None)
+        ledger.receipt(receipt_for(ledger.batches[1]))
+        assert until(lambda: len(ledger.batches) > 2)
+
+    assert [(1, 1), (11, 11), (1011, 11)] == [(batch.first, batch.oldest) for batch in ledger.batches]
 
 
 def test_one_batch_is_on_its_way_at_a_time(broker, box):

@@ -218,7 +218,7 @@ MUTATIONS = (
     Mutation(
         "one service, one rating",
         "collector/ledger/meaning.py",
-        "if _rated_already(db, meaning):",
+        "if made.is_rated(meaning) or _rated_already(db, meaning):",
         "if False:",
     ),
     Mutation(
