@@ -149,12 +149,21 @@ class _Log:
     def __str__(self) -> str:
         if self.cut:
             return "日志损坏, 其后的提交读不出 / its log is damaged, what follows cannot be read"
-        pairs = enumerate(zip(self.lies, self.right, strict=False))
-        at = next((at for at, (one, other) in pairs if one != other), None)
+        at = _first_difference(self.lies, self.right)
         said = [] if at is None else [f"日志第 {at} 字节一位翻转 / a bit of byte {at} of its log"]
         if self.undone:
             said.append("撤回出自损坏页的最后一次提交 / the last commit was made of a damaged page and is undone")
         return "; ".join(said)
+
+
+def _first_difference(one: bytes, other: bytes) -> int | None:
+    """Where two logs differ first, as far as both go: a log may be megabytes, and is compared a page at a time."""
+    end = min(len(one), len(other))
+    for first in range(0, end, PAGE):
+        mine, theirs = one[first : min(first + PAGE, end)], other[first : min(first + PAGE, end)]
+        if mine != theirs:
+            return first + next(at for at in range(len(mine)) if mine[at] != theirs[at])
+    return None
 
 
 def _made_of_damage(path: Path, sums: Sums, right: bytes, known: int, newest: dict[int, int]) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+import shutil
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -77,8 +78,10 @@ def build(path: Path, taken: list[Taken]) -> list[Head]:
     ]
 
 
-@pytest.fixture(params=[1, 2, 3], ids=lambda seed: f"seed{seed}")
-def before(request, tmp_path) -> Before:
+@pytest.fixture(scope="module", params=[1, 2, 3], ids=lambda seed: f"seed{seed}")
+def built(request, tmp_path_factory) -> Before:
+    """Once for all attacks: each has a copy."""
+    path = tmp_path_factory.mktemp("built") / "ledger.db"
     chance = random.Random(request.param)
     epochs = {name: f"00000000-0000-4000-8000-00000000000{at}" for at, name in enumerate(DEVICES)}
     taken = []
@@ -86,11 +89,20 @@ def before(request, tmp_path) -> Before:
         name = list(DEVICES)[number % 2]
         records = rated(number, device=DEVICES[name], button=chance.choice([1, 2, 3]))
         taken.append(Taken(name, epochs[name], tuple(map(encode_record, records)), NOW_MS + number * 1000))
-    heads = build(tmp_path / "ledger.db", taken)
-    ledger = Ledger(tmp_path / "ledger.db", directory())
+    heads = build(path, taken)
+    ledger = Ledger(path, directory())
     checkpoint = checkpoints.taken(ledger.store, NOW_MS + 100_000)
     ledger.store.close()
-    return Before(tmp_path / "ledger.db", taken, heads, checkpoint, chance)
+    return Before(path, taken, heads, checkpoint, chance)
+
+
+@pytest.fixture
+def before(built, tmp_path) -> Before:
+    for each in built.path.parent.glob("ledger.db*"):
+        shutil.copyfile(each, tmp_path / each.name)
+    chance = random.Random()
+    chance.setstate(built.chance.getstate())
+    return replace(built, path=tmp_path / "ledger.db", chance=chance)
 
 
 # ---- what an attacker does

@@ -28,7 +28,7 @@ from firmware_sim.panel import PressMade, PressThanked, Rebooted
 from firmware_sim.panels import shelf
 from firmware_sim.panels.bus import Bus
 from protocols import profiles
-from protocols.messages import PressRecord, decode_record
+from protocols.messages import PressRecord, Receipt, decode_record
 from protocols.profiles.events import Pressed
 from protocols.profiles.profile import Profile, profile_of
 from protocols.ratings import Invitation, Moment
@@ -296,6 +296,8 @@ class Morning:
         reasons = Counter(
             self._reason(service, records) for service in self.services if service.meant and not service.booked
         )
+        # What was looked at is let go, as if receipted: the next run in this outbox need not read it again.
+        self.box.settle(Receipt(self.box.epoch, *self.box.tip()))
         return Result(self.services, records, reasons, mistakes)
 
     def _may_be(self, service: Service) -> list[PressMade]:

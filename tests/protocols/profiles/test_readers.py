@@ -23,8 +23,8 @@ from protocols.profiles.vocabulary import Shape
 
 READ_AS_BYTES = [name for name in profiles.SHIPPED if profiles.shipped(name).shape.form != "registers"]
 HELD_MAX = 4 * 1024 * 1024  # bytes; what is remembered of 1,024 frames of the longest kind is the most
-HOSTILE = 20 * 1024 * 1024
-UNIQUE = 2 * 1024 * 1024  # more than a hundred thousand frames, of which a thousand are remembered
+HOSTILE = 2 * HELD_MAX  # who keeps every byte has twice what may be kept
+UNIQUE = 1024 * 1024  # more than sixty thousand frames, of which a thousand are remembered
 
 
 def made(form: str, **more: Any) -> Profile:
@@ -305,6 +305,9 @@ def near(profile: Profile) -> st.SearchStrategy[bytes]:
     return st.lists(parts, max_size=12).map(b"".join)
 
 
+NEAR = {name: st.lists(near(profile), max_size=6) for name, profile in PROFILES.items()}
+
+
 @pytest.mark.parametrize("name", PROFILES)
 @given(data=st.data())
 def test_no_bytes_break_a_reader_in_any_chopping(name, data):
@@ -312,7 +315,7 @@ def test_no_bytes_break_a_reader_in_any_chopping(name, data):
     profile = PROFILES[name]
     reader = profile.reader()
     now_ms = 0
-    for raw in data.draw(st.lists(near(profile), max_size=6)):
+    for raw in data.draw(NEAR[name]):
         now_ms += data.draw(st.sampled_from([0, 1, 30, 60, 300, 100_000, -50]))
         if data.draw(st.booleans()):
             reader.sent(raw, now_ms)
