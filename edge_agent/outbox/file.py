@@ -165,15 +165,16 @@ def damage(path: Path, agent: str) -> str:
         return str(error)
 
 
-def lacks(path: Path) -> str:
-    """Why nothing can be written where this file is: FULL or READ_ONLY; empty if there is room."""
+def lacks(path: Path, least: int = _ROOM) -> str:
+    """Why nothing can be written where this file is: FULL (less than `least` bytes left) or READ_ONLY; empty if there
+    is room."""
     try:
         there = os.statvfs(path.parent)
     except (AttributeError, OSError):  # Windows has no such call; or the folder itself is not there
         return ""
     if there.f_flag & os.ST_RDONLY:
         return READ_ONLY
-    return FULL if there.f_bavail * there.f_frsize < _ROOM else ""
+    return FULL if there.f_bavail * there.f_frsize < least else ""
 
 
 def is_long(path: Path) -> bool:

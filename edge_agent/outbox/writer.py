@@ -16,11 +16,13 @@ from typing import NamedTuple, NoReturn
 from protocols import chain
 
 from . import rows
+from .file import lacks
 from .invitations import Invitations
 from .seen import Seen
 
 log = logging.getLogger(__name__)
 
+_A_PRESS = 65_536  # bytes; a press with its closing takes a third of that in the log
 DAY_MS = 86_400_000
 
 
@@ -83,8 +85,9 @@ class Writer:
                 if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
                     self._no_room(error)
                 raise
-            # A transaction that wrote nothing does not show that there is room again.
-            if self.full and self.db.total_changes != before:
+            # A transaction that wrote nothing does not show that there is room again; nor does one that just fitted
+            # into what the log had left, when the next one may not.
+            if self.full and self.db.total_changes != before and not lacks(self.path, _A_PRESS):
                 log.warning("存储又有空间, 照常收按键 / there is room again, presses are accepted: %s", self.path)
                 self.full = False
 
