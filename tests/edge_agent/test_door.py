@@ -20,7 +20,7 @@ from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.page import Answer as Told
 from edge_agent.page import Page
 
-from .hall import an_id, closings, held, invitation, keep, press, presses, until
+from .hall import PATIENCE_S, an_id, closings, held, invitation, keep, press, presses, until
 
 TOKEN = "a-token-of-the-hall"
 WINDOWS = {"3": 30, "4": 45}
@@ -97,8 +97,9 @@ class Stream:
         return self.told()["state"]
 
     def told(self) -> dict[str, Any]:
-        """All of the next event."""
-        while line := self.response.readline():
+        """All of the next event; one that does not come is no reason to wait for ever."""
+        until_s = time.monotonic() + PATIENCE_S
+        while (line := self.response.readline()) and time.monotonic() < until_s:
             if line.startswith(b"data: "):
                 return json.loads(line[6:])
         return {"state": "end"}
