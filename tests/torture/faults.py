@@ -105,7 +105,7 @@ def full(world: World, rng: Random) -> Iterator[float]:
         pass  # read-only just now
     yield rng.uniform(0.5, 5)
     ended_ms = _now_ms()
-    ballast.unlink(missing_ok=True)
+    _thrown_away(ballast)
     if began_ms and shutil.disk_usage(ballast.parent).free:
         world.full_spans.append((name, began_ms, ended_ms))
 
@@ -227,6 +227,17 @@ def _write_until_full(file, piece: bytes) -> None:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
+
+
+def _thrown_away(ballast: Path) -> None:
+    try:
+        ballast.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        # Whoever makes room on a disk that has become read-only meanwhile puts that right first.
+        subprocess.run(["mount", "-o", "remount,rw", str(ballast.parent)], check=False, capture_output=True)
+        ballast.unlink(missing_ok=True)
 
 
 def _destroyed(world: World, agent: str, copy: Path | None) -> None:
