@@ -21,7 +21,7 @@ from .directory import Directory
 from .forwarder import Forwarder
 from .inbox import Broker, Inbox
 from .ledger.delivery import Delivery
-from .ledger.file import LedgerDamaged, is_damage, suspect
+from .ledger.file import READ_ONLY, LedgerDamaged, is_damage, lacks, suspect
 from .ledger.intake import Intake
 from .ledger.overview import Overview
 from .ledger.store import Store
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 0.05  # 20 MB a second at most: a disk has better things to do, and 10 GB are gone through in ten minutes
 _LOOK_AGAIN_S = 6 * 3600.0  # what turned round meanwhile has been read by few
+_ROOM_AGAIN_S = 1.0  # somebody has to make room first
 _END_S = 1.5  # a service manager, and a person, want to see it end
 
 
@@ -41,9 +42,10 @@ def now_ms() -> int:
 def run(settings: Settings, directory: Directory, folder: Path) -> None:
     """Run the collector until SIGTERM or SIGINT. Files in the settings are relative to `folder`."""
     path = folder / settings.ledger.path
+    shut = _room_awaited(settings, folder, path)
     try:
         store = Store(path, sole=not settings.broker.share, now_ms=now_ms())
-        _run(store, settings, directory, folder)
+        _run(store, settings, directory, folder, shut)
     except Exception as error:
         if not is_damage(error):
             raise
@@ -52,7 +54,34 @@ def run(settings: Settings, directory: Directory, folder: Path) -> None:
         raise LedgerDamaged(str(error)) from error
 
 
-def _run(store: Store, settings: Settings, directory: Directory, folder: Path) -> None:
+class _Shut:
+    """The pages of a collector that cannot have its ledger yet: they say so to whoever looks."""
+
+    def __init__(self, web_settings: WebSettings, folder: Path, why: str):
+        self.front = web.Front(web.create_shut(why))
+        self.server = _bound(web_settings, folder, self.front)
+        self.thread = threading.Thread(target=self.server.run, name="web", daemon=True)
+        self.thread.start()
+
+
+def _room_awaited(settings: Settings, folder: Path, path: Path) -> _Shut | None:
+    """Return when there is room for a ledger to grow; the pages that had to say until then that there is none.
+
+    Agents keep what they have meanwhile: nobody is there to give receipts.
+    """
+    shut, said = None, ""
+    while why := lacks(path):
+        if why != said:
+            words = "存储%s, 不收也不给回执, 有空间后自动继续 / storage %s, nothing is taken or receipted: %s"
+            log.error(words, *(("只读", "is read-only") if why == READ_ONLY else ("已满", "is full")), path)
+            said = why
+        if shut is None and settings.web is not None:
+            shut = _Shut(settings.web, folder, why)
+        time.sleep(_ROOM_AGAIN_S)
+    return shut
+
+
+def _run(store: Store, settings: Settings, directory: Directory, folder: Path, shut: _Shut | None = None) -> None:
     intake = Intake(store, directory)
     cured = intake.cure(now_ms())
     if cured:
@@ -86,9 +115,15 @@ def _run(store: Store, settings: Settings, directory: Directory, folder: Path) -
         enders.append(daily.stop)
         threads.append(loop("checkpoint", daily.work))
     if settings.web is not None:
-        server = _web(settings.web, store, intake, directory, folder, province, daily)
+        app = _web(settings.web, store, intake, directory, folder, province, daily)
+        if shut is not None:
+            shut.front.app = app
+            server, serving = shut.server, shut.thread.join
+        else:
+            server = _bound(settings.web, folder, app)
+            serving = server.run
         enders.append(server.close)
-        threads.append(loop("web", server.run))
+        threads.append(loop("web", serving))
     if settings.province is not None and province is not None:
         forwarder = Forwarder(Delivery(store), province, settings.province.timeout_s, now_ms)
         store.listen(forwarder.wake)
@@ -142,7 +177,7 @@ def _web(
     daily: Daily | None,
 ) -> Any:
     token = secret(web_settings.token, web_settings.token_file, folder)
-    app = web.create_app(
+    return web.create_app(
         Overview(store),
         intake,
         directory,
@@ -151,6 +186,10 @@ def _web(
         case_lacks=province.case_lacks if province is not None else lambda _case: (),
         checkpoint=daily.state if daily is not None else lambda: None,
     )
+
+
+def _bound(web_settings: WebSettings, folder: Path, app: Any) -> Any:
+    """A server for this application, not yet running."""
     server = web.serve(app, web_settings.host, web_settings.port)
     if web_settings.port_file:
         _write_whole(folder / web_settings.port_file, str(server.effective_port))

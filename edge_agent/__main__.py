@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from protocols.errors import BadSettings
 
@@ -20,7 +21,7 @@ from . import clock
 from .config import DoorSettings, Settings, UplinkSettings, secret, tls_context
 from .lines import Line, lines_of
 from .outbox import Outbox
-from .outbox.file import OutboxForked, OutboxMismatch, is_damage
+from .outbox.file import READ_ONLY, OutboxForked, OutboxMismatch, is_damage, lacks
 from .page import Page
 from .uplink import Broker, Uplink
 
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 _STOPPED = "代理已停止 / agent stopped: %s"
 _TURN_S = 0.0005  # Python's threads change this often: a press takes twenty turns, and must not wait for each while a
 # month's backlog is sent or looked through
+_ROOM_AGAIN_S = 1.0  # somebody has to make room first
 _STOP_S = 1.8  # from the signal to the end; a supervisor and a person wait two seconds gladly
 
 
@@ -37,7 +39,7 @@ def run(settings: Settings, folder: Path) -> None:
     started = clock.now()
     sys.setswitchinterval(_TURN_S)
     broker = _broker(settings.uplink, folder)
-    outbox = _outbox(settings, folder, started.wall_ms)
+    outbox, front = _awaited(settings, folder)
     lines = lines_of(settings.windows, folder, outbox, started)
     windows = [window for line in lines for window in line.windows]
     line_of = {window.id: line for line in lines for window in line.windows}
@@ -103,7 +105,11 @@ def run(settings: Settings, folder: Path) -> None:
     threads = [loop(line.name, carrier(line)) for line in lines]
     # The door is not waited for at the end: whoever listens to a stream there may do so for minutes.
     pages = {line.windows[0].id: line.link for line in lines if isinstance(line.link, Page)}
-    doors = [loop("door", _door(settings, settings.door, folder, outbox, pages))] if settings.door is not None else []
+    doors = (
+        [loop("door", _door(settings, settings.door, folder, outbox, pages, front))]
+        if settings.door is not None
+        else []
+    )
     later = loop("after start", after_start)
     threading.Thread(target=end_all_the_same, name="end", daemon=True).start()
     for thread in [*threads, *doors, later]:
@@ -128,6 +134,40 @@ def run(settings: Settings, folder: Path) -> None:
     log.info(_STOPPED, settings.agent)
 
 
+class NoRoom(Exception):
+    """The outbox cannot be opened for want of room, or because its disk is read-only."""
+
+
+class _Shut:
+    """The door of an agent that cannot have its outbox yet: it says so to whoever asks."""
+
+    def __init__(self, settings: Settings, door: DoorSettings, folder: Path, why: str):
+        module = importlib.import_module(".door", __package__)
+        token = secret("door.token", door.token, door.token_file, folder)
+        self.front = module.Front(module.create_shut(token, why))
+        server = _bound(module, door, folder, self.front)
+        self.thread = threading.Thread(target=server.run, name="door", daemon=True)
+        self.thread.start()
+
+
+def _awaited(settings: Settings, folder: Path) -> tuple[Outbox, _Shut | None]:
+    """The outbox, when there is room for it; and the door that had to say until then that nothing is accepted."""
+    shut, said = None, ""
+    while True:
+        try:
+            return _outbox(settings, folder, clock.now().wall_ms), shut
+        except NoRoom as lack:
+            why = str(lack)
+        if why != said:
+            zh, en = ("只读", "is read-only") if why == READ_ONLY else ("已满", "is full")
+            path = folder / settings.outbox.path
+            log.error("存储%s, 按键不收, 有空间后自动继续 / storage %s, nothing is accepted: %s", zh, en, path)
+            said = why
+        if shut is None and settings.door is not None:
+            shut = _Shut(settings, settings.door, folder, why)
+        threading.Event().wait(_ROOM_AGAIN_S)
+
+
 def _outbox(settings: Settings, folder: Path, now_ms: int) -> Outbox:
     path = folder / settings.outbox.path
     try:
@@ -135,11 +175,19 @@ def _outbox(settings: Settings, folder: Path, now_ms: int) -> Outbox:
     except OutboxMismatch as error:
         raise BadSettings([f"outbox.path: {error}"]) from error
     except (sqlite3.OperationalError, OSError) as error:
+        why = lacks(path)
+        if why:
+            raise NoRoom(why) from error
         raise BadSettings([f"outbox.path: {path}: 打不开或写不了 / cannot be opened or written: {error}"]) from error
 
 
 def _door(
-    settings: Settings, door: DoorSettings, folder: Path, outbox: Outbox, pages: dict[str, Page]
+    settings: Settings,
+    door: DoorSettings,
+    folder: Path,
+    outbox: Outbox,
+    pages: dict[str, Page],
+    shut: _Shut | None,
 ) -> Callable[[], None]:
     """The door's loop; its port is bound when this returns."""
     # Flask costs an agent without a door ten megabytes and a tenth of a second, so it is loaded here.
@@ -148,6 +196,15 @@ def _door(
     seconds = {each.id: each.invite_s for each in settings.windows}
     presses = {window: page.press for window, page in pages.items()}
     app = module.create_app(outbox, seconds, token, clock.now, presses)
+    if shut is not None:
+        shut.front.app = app
+        return shut.thread.join
+    run: Callable[[], None] = _bound(module, door, folder, app).run
+    return run
+
+
+def _bound(module: Any, door: DoorSettings, folder: Path, app: Any) -> Any:
+    """A server for this application at the door's address, not yet running."""
     try:
         server, port = module.serve(app, door.host, door.port)
     except (OSError, ValueError) as error:
@@ -155,8 +212,7 @@ def _door(
     if door.port_file:
         _write_port(folder / door.port_file, port)
     log.info("本机接口 / door: http://%s:%s", door.host, port)
-    run: Callable[[], None] = server.run
-    return run
+    return server
 
 
 def _why_shut(door: DoorSettings, error: Exception) -> str:

@@ -24,7 +24,9 @@ from protocols.messages import Count
 from protocols.ratings import Invitation, Moment
 
 from .outbox import Outbox, OutboxFull, WindowBusy
+from .outbox.file import FULL, READ_ONLY
 from .outbox.invitations import new_id
+from .page import Answer
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -73,6 +75,20 @@ class Json(DefaultJSONProvider):
     sort_keys = False
 
 
+NOT_YET = "not_yet"
+"""What `error.code` says, for programs, beside FULL and READ_ONLY: these stay as they are."""
+_WHY = {FULL: ("存储已满", "storage is full"), READ_ONLY: ("存储只读", "storage is read-only")}
+_WHAT = {
+    "press": ("本次评价没有收下, 请稍后再按", "this rating was not accepted, please press again later"),
+    "call": (
+        "邀请未打开也未结束, 请稍后再试",
+        "no invitation was opened or ended, please try again later",
+    ),
+}
+_NO_ROOM = 507
+_ROOM_S = 5  # after so long it is worth another try: somebody has to make room first
+
+
 class Wrong(Exception):
     """A request that is answered with an error: HTTP status, the field, and words for a person."""
 
@@ -87,13 +103,11 @@ def create_app(
     windows: dict[str, int],
     token: str,
     now: Callable[[], Moment],
-    pages: Mapping[str, Callable[[bytes], bool]] = MappingProxyType({}),
+    pages: Mapping[str, Callable[[bytes], Answer]] = MappingProxyType({}),
 ) -> Flask:
     """The door's application. `windows` gives each window's usual seconds for an invitation; `pages` takes the presses
-    of windows whose device is a page, and says whether they are on disk."""
-    app = Flask(__name__)
-    app.json = Json(app)
-    app.config["MAX_CONTENT_LENGTH"] = BODY_MAX
+    of windows whose device is a page, and says what became of them."""
+    app = _app(token)
     changed = threading.Condition()
     streams = threading.Semaphore(STREAMS_MAX)
 
@@ -103,28 +117,9 @@ def create_app(
 
     outbox.listen(tell)
 
-    @app.before_request
-    def known() -> None:
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), token.encode()):
-            raise Wrong(
-                401, "Authorization", "令牌不对, 应为 Bearer <door.token> / wrong token, expected Bearer <door.token>"
-            )
-
-    @app.errorhandler(Wrong)
-    def wrong(error: Wrong) -> tuple[dict[str, Any], int]:
-        return error.body, error.status
-
-    @app.errorhandler(HTTPException)
-    def http(error: HTTPException) -> tuple[dict[str, Any], int]:
-        words = {404: "没有这个地址", 405: "此地址不支持该方法", 413: f"请求过长, 至多 {BODY_MAX} 字节"}
-        code = error.code or 500
-        return {"error": {"field": "", "message": f"{words.get(code, '请求有误')} / {error.name}"}}, code
-
     @app.errorhandler(OutboxFull)
-    def full(_error: OutboxFull) -> tuple[dict[str, Any], int]:
-        words = "磁盘已满, 邀请未打开也未结束 / disk full, no invitation was opened or ended"
-        return {"error": {"field": "", "message": words}}, 507
+    def full(_error: OutboxFull) -> tuple[dict[str, Any], int, dict[str, str]]:
+        return _told(_no_room(FULL, "call"))
 
     @app.post("/v1/invitations")
     def invite() -> tuple[dict[str, Any], int]:
@@ -150,18 +145,18 @@ def create_app(
             ) from busy
         if _what(opened) != _what(invitation):
             raise Wrong(409, "id", f"{ask.id} 已用于另一事项 / is the id of another invitation already")
-        return _shown(opened), 201 if opened is invitation else 200
+        return _shown(opened, outbox), 201 if opened is invitation else 200
 
     @app.get("/v1/invitations/<invitation>")
     def look(invitation: str) -> dict[str, Any]:
-        return _shown(_found(outbox.invitation(invitation)))
+        return _shown(_found(outbox.invitation(invitation)), outbox)
 
     @app.delete("/v1/invitations/<invitation>")
     def end(invitation: str) -> dict[str, Any]:
         outcome = request.args.get("outcome", "withdrawn")
         if outcome not in ("withdrawn", "declined"):
             raise Wrong(400, "outcome", "应为 withdrawn 或 declined / expected withdrawn or declined")
-        return _shown(_found(outbox.close_invitation(invitation, outcome, now())))  # type: ignore[arg-type]
+        return _shown(_found(outbox.close_invitation(invitation, outcome, now())), outbox)  # type: ignore[arg-type]
 
     @app.get("/v1/invitations/<invitation>/events")
     def follow(invitation: str) -> Response:
@@ -182,14 +177,78 @@ def create_app(
             raise Wrong(404, "window", f"窗口 {window!r} 的评价器不是页面 / its device is no page; pages: {known}")
         body = request.get_data()
         pressed = _decoded(body, _pressed)
-        if not pages[window](body):
-            raise Wrong(503, "", "尚未存盘, 请重发同一次按键 / not on disk yet, send the same press again")
-        return {"kept": True, "boot": pressed.boot, "count": pressed.count}
+        match pages[window](body):
+            case Answer.REFUSED:
+                raise _no_room(FULL, "press")
+            case Answer.NOT_YET:
+                words = "尚未存盘, 请重发同一次按键 / not on disk yet, send the same press again"
+                raise Wrong(503, "", words, code=NOT_YET)
+            case Answer.KEPT:
+                return {"kept": True, "boot": pressed.boot, "count": pressed.count}
 
     return app
 
 
-def serve(app: Flask, host: str, port: int) -> tuple[Any, int]:
+def create_shut(token: str, why: str) -> Flask:
+    """What answers as long as there is no outbox for want of room: that nothing is accepted. `why`: FULL or
+    READ_ONLY."""
+    app = _app(token)
+
+    @app.route("/", defaults={"path": ""}, methods=["GET", "POST", "PUT", "DELETE"])
+    @app.route("/<path:path>", methods=["GET", "POST", "PUT", "DELETE"])
+    def shut(path: str) -> dict[str, Any]:
+        raise _no_room(why, "press" if path.endswith("/presses") else "call")
+
+    return app
+
+
+class Front:
+    """The one application that a server has from its start to its end; `app` is what answers behind it just now."""
+
+    def __init__(self, app: Flask):
+        self.app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        return self.app(environ, start_response)
+
+
+def _app(token: str) -> Flask:
+    """With what every answer of the door has: the token asked for, mistakes told as JSON."""
+    app = Flask(__name__)
+    app.json = Json(app)
+    app.config["MAX_CONTENT_LENGTH"] = BODY_MAX
+
+    @app.before_request
+    def known() -> None:
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode(), token.encode()):
+            raise Wrong(
+                401, "Authorization", "令牌不对, 应为 Bearer <door.token> / wrong token, expected Bearer <door.token>"
+            )
+
+    @app.errorhandler(Wrong)
+    def wrong(error: Wrong) -> tuple[dict[str, Any], int, dict[str, str]]:
+        return _told(error)
+
+    @app.errorhandler(HTTPException)
+    def http(error: HTTPException) -> tuple[dict[str, Any], int]:
+        words = {404: "没有这个地址", 405: "此地址不支持该方法", 413: f"请求过长, 至多 {BODY_MAX} 字节"}
+        code = error.code or 500
+        return {"error": {"field": "", "message": f"{words.get(code, '请求有误')} / {error.name}"}}, code
+
+    return app
+
+
+def _told(error: Wrong) -> tuple[dict[str, Any], int, dict[str, str]]:
+    return error.body, error.status, {"Retry-After": str(_ROOM_S)} if error.status == _NO_ROOM else {}
+
+
+def _no_room(why: str, what: str) -> Wrong:
+    words = f"{_WHY[why][0]}, {_WHAT[what][0]} / {_WHY[why][1]}, {_WHAT[what][1]}"
+    return Wrong(_NO_ROOM, "", words, code=why)
+
+
+def serve(app: Flask | Front, host: str, port: int) -> tuple[Any, int]:
     """A server for this application, bound and not yet running (`.run()`, `.close()`), and its port."""
     # Waitress takes a whole body before the application sees its length: a little more than BODY_MAX, not a gigabyte.
     server = create_server(app, host=host, port=port, threads=THREADS, ident=None, max_request_body_size=4 * BODY_MAX)
@@ -234,7 +293,7 @@ def _what(invitation: Invitation) -> tuple[str, str | None, int]:
     return invitation.window, invitation.case_no, invitation.service_number
 
 
-def _shown(invitation: Invitation) -> dict[str, Any]:
+def _shown(invitation: Invitation, outbox: Outbox) -> dict[str, Any]:
     return {
         "id": invitation.id,
         "window": invitation.window,
@@ -244,6 +303,7 @@ def _shown(invitation: Invitation) -> dict[str, Any]:
         "opened_ms": invitation.opened.wall_ms,
         "deadline_ms": invitation.deadline_ms,
         "closed_ms": invitation.closed_ms,
+        "storage": FULL if outbox.full else "ok",
     }
 
 
@@ -251,19 +311,20 @@ def _states(
     outbox: Outbox, invitation: str, changed: threading.Condition, dumps: Callable[[Any], str]
 ) -> Iterator[str]:
     """Its state now and at each change, as server-sent events, until it has ended."""
-    shown = None
+    shown: dict[str, Any] = {}
     while True:
         with changed:
             found = outbox.invitation(invitation)
-            if found is not None and found.state == shown:
+            if found is not None and _shown(found, outbox) == shown:
                 changed.wait(_KEEP_ALIVE_S)
                 found = outbox.invitation(invitation)
         if found is None:
             return
-        if found.state == shown:
+        now = _shown(found, outbox)
+        if now == shown:
             yield ": \n\n"
             continue
-        shown = found.state
-        yield f"event: state\ndata: {dumps(_shown(found))}\n\n"
-        if shown != "open":
+        shown = now
+        yield f"event: state\ndata: {dumps(shown)}\n\n"
+        if found.state != "open":
             return

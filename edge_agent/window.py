@@ -52,7 +52,7 @@ class Taken(NamedTuple):
     thanked: tuple[Pressed, ...]
     """On disk: their device may say thank you."""
     refused: tuple[Pressed, ...]
-    """Not on disk: their device may not."""
+    """Not on disk, for want of room: their device may say so, and may not say thank you."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,7 @@ class Window:
         # Nobody listened before the start: a press that is repeated until it is answered may be of any age.
         self._deaf_since_ms: int | None = moment.mono_ms - _UNKNOWN_MS
         self._plugged_ms = moment.mono_ms
+        self._to_be_asked_again = False
         self._kept = 0
         self._unread = 0
         self._disturbed_ms: int | None = None
@@ -162,9 +163,16 @@ class Window:
             made = [(pressed, self._number(pressed, waited_ms, moment)) for pressed in presses]
             self.heard(moment)
         fresh = [press for _, press in made if press is not None]
-        if fresh and not self._keep(fresh, known, moment):
-            self._numbers.forget([pressed for pressed, press in made if press is not None])
-            return Taken((), tuple(pressed for pressed, press in made if press is not None))
+        try:
+            kept = not fresh or self._keep(fresh, known, moment)
+        except OutboxFull:
+            said = tuple(pressed for pressed, press in made if press is not None)
+            self._numbers.forget(said)
+            # A device that asks once and does not repeat itself has closed by now: it is to ask again.
+            self._to_be_asked_again = not self.profile.shape.press.repeats
+            return Taken((), said)
+        if not kept:
+            return Taken((), ())
         # The lines above have put them on the disk: only now may the device say thank you.
         return Taken(tuple(pressed for pressed, press in made if press is not None or self._again(pressed)), ())
 
@@ -187,6 +195,10 @@ class Window:
         if not self._down and moment.mono_ms - self._plugged_ms > self.profile.shape.press.same_ms:
             # What is repeated until it is answered has been heard by now.
             self._deaf_since_ms = None
+        if self._outbox.full:
+            self._outbox.look_for_room(moment)
+        if self._to_be_asked_again and not self._outbox.full:
+            self._invited, self._to_be_asked_again = None, False
         try:
             self._outbox.expire(self.id, "device_failed" if self._failed(moment) else "expired", moment)
         except OutboxFull:
@@ -205,10 +217,7 @@ class Window:
     # ---- what the device says
 
     def _keep(self, presses: list[Press], known: str | None, moment: Moment) -> bool:
-        try:
-            fresh = self._outbox.keep(self.id, (self.profile.id, self.profile.version), presses, moment, known)
-        except OutboxFull:
-            return False
+        fresh = self._outbox.keep(self.id, (self.profile.id, self.profile.version), presses, moment, known)
         if fresh is None:
             # An invitation opened or ended since the last read: before or after the press? The repeat will tell.
             return False
@@ -373,7 +382,7 @@ class Window:
         if state == "cable_out":
             return self._down
         if state == "refusing":
-            return "磁盘已满 / disk full"
+            return "存储已满, 按键未收下 / storage is full, presses are not accepted"
         if self._stranger:
             return f"另一台设备 / another device: {self._stranger}"
         return _UNREADABLE if self._unread >= _UNREAD_MAX else ""

@@ -30,7 +30,7 @@ from firmware_sim.line import (
     serve,
     steady_clock,
 )
-from firmware_sim.panel import PressMade, PressNotAccepted, PressThanked, Rebooted
+from firmware_sim.panel import PressMade, PressNotAccepted, PressRefused, PressThanked, Rebooted
 from firmware_sim.panels.base import Panel
 from firmware_sim.panels.shelf import KINDS, make, make_line, make_unknown
 
@@ -233,6 +233,8 @@ def words_of(event: Change) -> str:
             return f"{_at(device)}按键 {button}, 第 {count} 次 ({asked}) / button {button}, its press {count}"
         case PressThanked(press):
             return f"{_at(press.device)}按键 {press.button}, 第 {press.count} 次: 已致谢 / press {press.count} thanked"
+        case PressRefused(press):
+            return f"{_at(press.device)}主机存储已满, 未收下第 {press.count} 次 / not accepted, will be repeated"
         case PressNotAccepted(device, button):
             return f"{_at(device)}按键 {button} 未接受: 没有邀请, 或还有按键未交出 / button {button} not accepted"
         case Rebooted(device, boot, _, lost):

@@ -25,6 +25,8 @@ from firmware_sim.panel import HousePanel
 from firmware_sim.scenario import PressAt, Service, Stray, Truth, busy_morning
 
 _ASK_AGAIN_S = 0.2
+_CASE_AGAIN_S = 5.0
+_NO_ROOM = 507
 _CALL_S = 3.0
 _HANDED_OVER_S = (
     30.0  # a panel repeats until it is heard; an agent that stays away for longer ends the wait, not the truth
@@ -60,8 +62,9 @@ class Office:
         self._hall = hall
         self._stop = stop
 
-    def invite(self, window: str, service: Service) -> str | None:
-        """Open the invitation; its id, or None when the morning was called off before anybody answered."""
+    def invite(self, window: str, service: Service, no_room: Callable[[], None]) -> str | None:
+        """Open the invitation; its id, or None when the morning was called off before anybody answered. `no_room` is
+        called each time that the agent says it has none."""
         body = {
             "id": str(uuid.uuid4()),
             "window": window.split("/")[1],
@@ -71,7 +74,7 @@ class Office:
             "clerk": "0042",
             "replace": True,
         }
-        done = self._until_answered("POST", window, "/v1/invitations", body)
+        done = self._until_answered("POST", window, "/v1/invitations", body, no_room)
         return body["id"] if done else None  # type: ignore[return-value]
 
     def withdraw(self, window: str, invitation: str) -> bool:
@@ -81,7 +84,8 @@ class Office:
     def deliver(self, service: Service) -> bool:
         """Hand the case's details over."""
         case = {**service.case_details, "case_no": service.case_no, "service_number": service.service_number}
-        return self._again(lambda: self._call("POST", self._hall.collector, "/api/v1/cases", case))
+        # Hundreds of cases wait for a collector that is away: asking for each five times a second would drown it.
+        return self._again(lambda: self._call("POST", self._hall.collector, "/api/v1/cases", case), _CASE_AGAIN_S)
 
     def ready(self) -> bool:
         """Wait until every door and the collector answer."""
@@ -91,19 +95,34 @@ class Office:
     def _answers(self, port_file: str, path: str, status: int) -> bool:
         return self._again(lambda: self._call("GET", port_file, path, None, (status,)))
 
-    def _until_answered(self, method: str, window: str, path: str, body: dict[str, Any] | None) -> bool:
+    def _until_answered(
+        self,
+        method: str,
+        window: str,
+        path: str,
+        body: dict[str, Any] | None,
+        no_room: Callable[[], None] = lambda: None,
+    ) -> bool:
         door = self._hall.doors[window.split("/")[0]]
-        return self._again(lambda: self._call(method, door, path, body))
+        return self._again(lambda: self._call(method, door, path, body, no_room=no_room))
 
-    def _again(self, call: Callable[[], bool]) -> bool:
+    def _again(self, call: Callable[[], bool], longest_s: float = _ASK_AGAIN_S) -> bool:
+        wait_s = _ASK_AGAIN_S
         while not self._stop.is_set():
             if call():
                 return True
-            self._stop.wait(_ASK_AGAIN_S)
+            self._stop.wait(wait_s)
+            wait_s = min(2 * wait_s, longest_s)
         return False
 
     def _call(
-        self, method: str, port_file: str, path: str, body: dict[str, Any] | None, good: Iterable[int] = (200, 201)
+        self,
+        method: str,
+        port_file: str,
+        path: str,
+        body: dict[str, Any] | None,
+        good: Iterable[int] = (200, 201),
+        no_room: Callable[[], None] = lambda: None,
     ) -> bool:
         token = self._hall.collector_token if port_file == self._hall.collector else self._hall.door_token
         try:
@@ -117,9 +136,24 @@ class Office:
             )
         except (OSError, ValueError, requests.RequestException):
             return False  # not started yet, killed, or starting again
+        if answer.status_code == _NO_ROOM:
+            no_room()
         if answer.status_code >= 400 and answer.status_code not in tuple(good) and answer.status_code < 500:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
         return answer.status_code in tuple(good)
+
+
+class Once:
+    """A citizen who presses though nobody could be asked to: once is enough to see what the panel says."""
+
+    def __init__(self, press: Callable[[], None]):
+        self._press = press
+        self._pressed = False
+
+    def __call__(self) -> None:
+        if not self._pressed:
+            self._pressed = True
+            self._press()
 
 
 class Morning:
@@ -187,7 +221,8 @@ class Morning:
         asked_ms = self._now()
         late = threading.Thread(target=self._deliver_later, args=(service,))
         late.start()
-        invitation = self._office.invite(window, service)
+        impatient = Once(lambda: self._commands.press(window, service.presses[0].button if service.presses else 1))
+        invitation = self._office.invite(window, service, impatient)
         opened_ms = self._now()
         if invitation is None:
             # Nobody answered before the morning was called off. It may be open all the same, so the truth knows of it.

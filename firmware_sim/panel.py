@@ -52,6 +52,14 @@ class PressNotAccepted:
 
 
 @dataclass(frozen=True)
+class PressRefused:
+    """The host has no room for that press, and the citizen was told so; it is repeated until there is some."""
+
+    press: PressMade
+    at_ms: int
+
+
+@dataclass(frozen=True)
 class Rebooted:
     """The panel started anew; the presses it had not yet been able to hand over are gone, never thanked."""
 
@@ -61,13 +69,14 @@ class Rebooted:
     lost: tuple[PressMade, ...]
 
 
-Event = PressMade | PressThanked | PressNotAccepted | Rebooted
+Event = PressMade | PressThanked | PressNotAccepted | PressRefused | Rebooted
 
 
 @dataclass
 class _Kept:
     press: PressMade
     sent_ms: int | None = None
+    refused: bool = False
 
 
 class HousePanel:
@@ -184,6 +193,8 @@ class HousePanel:
         """What the citizen reads. "Thank you" stands there only after an acknowledgement."""
         if now_ms - self._full_ms < self._patience_ms:
             return "未接受 / Not accepted"
+        if self._queue and self._queue[0].refused:
+            return "尚未收下，请稍候 / Not accepted yet, please wait"
         if self.inviting(now_ms):
             return "请评价 / Please rate"
         if self._queue and now_ms - self._queue[0].press.at_ms >= self._patience_ms:
@@ -252,6 +263,8 @@ class HousePanel:
                 return False
             case "ACK", [_, boot, count] if _numbers(boot, count):
                 self._acknowledged(int(boot), int(count), now_ms)
+            case "NAK", [_, boot, count] if _numbers(boot, count):
+                self._not_accepted(int(boot), int(count), now_ms)
             case "INVITE", [_, seconds] if _numbers(seconds):
                 self._invited_until_ms = now_ms + int(seconds) * 1000
             case "WITHDRAW", [_]:
@@ -275,6 +288,12 @@ class HousePanel:
                 self._thanked_ms = now_ms
                 self._events.append(PressThanked(kept.press, now_ms))
                 return
+
+    def _not_accepted(self, boot: int, count: int, now_ms: int) -> None:
+        for kept in self._queue:
+            if (kept.press.boot, kept.press.count) == (boot, count) and not kept.refused:
+                kept.refused = True
+                self._events.append(PressRefused(kept.press, now_ms))
 
 
 def frame(name: str, *fields: str | int) -> bytes:

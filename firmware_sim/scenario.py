@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
-from firmware_sim.panel import PressMade, PressThanked
+from firmware_sim.panel import PressMade, PressRefused, PressThanked
 
 # The simulated panels are labelled from the left, best first; which level a button means is the directory's matter.
 BUTTONS = (1, 2, 3, 4, 5)
@@ -374,6 +374,8 @@ class Truth:
                 row = {"what": "pressed", "window": window, **vars(event)}
             case PressThanked(press, at_ms):
                 row = {"what": "thanked", "window": window, **vars(press), "thanked_ms": at_ms}
+            case PressRefused(press, at_ms):
+                row = {"what": "refused", "window": window, **vars(press), "refused_ms": at_ms}
             case _:
                 # Reboots, refused keys and pulled cables explain a run; they do not change what must come of it.
                 row = {"what": type(event).__name__.lower(), "window": window, "at_ms": getattr(event, "at_ms", None)}

@@ -64,6 +64,15 @@ class Ack:
 
 
 @dataclass(frozen=True)
+class Nak:
+    """That press is not on our disk, which has no room: keep it, go on repeating it, and say so to the citizen."""
+
+    device: str
+    boot: int
+    count: int
+
+
+@dataclass(frozen=True)
 class Invite:
     """Ask the citizen to rate, for `seconds`."""
 
@@ -108,7 +117,7 @@ class Query:
     device: str
 
 
-Frame = Pressed | Beat | Ack | Invite | Withdraw | Welcome | Clerk | Volume | Query
+Frame = Pressed | Beat | Ack | Nak | Invite | Withdraw | Welcome | Clerk | Volume | Query
 
 
 @dataclass(frozen=True)
@@ -127,6 +136,7 @@ _KINDS: dict[str, type[Frame]] = {
     "PRESS": Pressed,
     "BEAT": Beat,
     "ACK": Ack,
+    "NAK": Nak,
     "INVITE": Invite,
     "WITHDRAW": Withdraw,
     "WELCOME": Welcome,

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import msgspec
 
+from collector.ledger import file as ledger_file
 from collector.reconcile import reconcile
 from collector.reconcile.balance import balance
-from edge_agent.door import Ask, Pressed
+from edge_agent.door import NOT_YET, Ask, Pressed
+from edge_agent.outbox import file as outbox_file
 from protocols.dialects.txnbody import TxnBody, TxnBodySettings
 from protocols.ratings import Case, Request
 from tests.collector.agents import NOW_MS
@@ -51,6 +53,14 @@ def test_the_example_press_is_one():
 
     assert f'# id = "6"\n# device = "{pressed.device}"\n# profile = "screen"' in screen
     assert {field.name for field in msgspec.structs.fields(Pressed)} == named("### `POST /v1/windows/<window>/presses`")
+
+
+def test_every_code_is_listed_and_both_doors_have_the_same():
+    """A program is written against them. Red if one is renamed."""
+    codes = {NOT_YET, outbox_file.FULL, outbox_file.READ_ONLY}
+
+    assert codes == set(re.findall(r"^\| 50\d \| `(\w+)` \|", API, flags=re.MULTILINE))
+    assert {ledger_file.FULL, ledger_file.READ_ONLY} < codes
 
 
 def test_a_page_is_told_which_clock_to_use():

@@ -7,6 +7,8 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+FULL, READ_ONLY = "storage_full", "storage_read_only"
+_ROOM = 4_000_000  # bytes: a batch of a megabyte is several in the log, and a start that soon ends again helps nobody
 APPLICATION = 0x68637031  # "hcp1": tells a ledger from any other SQLite file
 _JOIN_S = 10.0  # as long as another one looks into the file, a new one waits
 
@@ -45,6 +47,17 @@ def suspect_of(path: Path) -> Path:
 
 
 # ---- whose it is
+
+
+def lacks(path: Path) -> str:
+    """Why nothing can be written where this file is: FULL or READ_ONLY; empty if there is room."""
+    try:
+        there = os.statvfs(path.parent)
+    except (AttributeError, OSError):  # Windows has no such call; or the folder itself is not there
+        return ""
+    if there.f_flag & os.ST_RDONLY:
+        return READ_ONLY
+    return FULL if there.f_bavail * there.f_frsize < _ROOM else ""
 
 
 def own(path: Path) -> sqlite3.Connection | None:

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import hmac
 import re
+import sqlite3
 import threading
 import typing
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from waitress.server import create_server
 from protocols.ratings import Case
 
 from ..directory import Directory
+from ..ledger.file import FULL, READ_ONLY
 from ..ledger.intake import Intake
 from ..ledger.overview import Overview
 from ..ledger.tally import day_number, day_of, day_text, time_text
@@ -40,6 +42,13 @@ _WELL = ("ready", "inviting")
 # done here, before there are any.
 msgspec.json.Decoder(Case)
 _FIELDS = {field.name for field in dataclasses.fields(Case)}
+
+
+_WHY = {
+    FULL: ("中心存储已满", "the centre's storage is full"),
+    READ_ONLY: ("中心存储只读", "the centre's storage is read-only"),
+}
+_NO_ROOM = 507
 
 
 class Wrong(Exception):
@@ -78,6 +87,12 @@ def create_app(
     @app.errorhandler(Wrong)
     def wrong(error: Wrong) -> tuple[dict[str, Any], int]:
         return error.body, error.status
+
+    @app.errorhandler(sqlite3.OperationalError)
+    def no_room(error: sqlite3.OperationalError) -> tuple[dict[str, Any], int]:
+        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            raise error
+        return _no_room(FULL), _NO_ROOM
 
     @app.errorhandler(404)
     def nothing(_error: Exception) -> tuple[dict[str, Any], int]:
@@ -186,7 +201,53 @@ def create_app(
     return app
 
 
-def serve(app: Flask, host: str, port: int) -> Any:
+def create_shut(why: str) -> Flask:
+    """What answers as long as the ledger has no room: that nothing is taken, and nothing lost. `why`: FULL or
+    READ_ONLY."""
+    app = Flask(__name__)
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    zh, en = _WHY[why]
+
+    @app.get("/board")
+    def board() -> str:
+        return (
+            f'<p class="alarm" role="alert">{zh}, 暂不收任何评价, 各代理照常保留, 有空间后自动继续'
+            f' <small lang="en">{en}: nothing is taken, the agents keep everything</small></p>'
+        )
+
+    @app.get("/")
+    def page() -> str:
+        return render_template("index.html", board=board())
+
+    @app.route("/<path:_path>", methods=["GET", "POST"])
+    def shut(_path: str) -> tuple[dict[str, Any], int, dict[str, str]]:
+        return _no_room(why), _NO_ROOM, {"Retry-After": "5"}
+
+    return app
+
+
+class Front:
+    """The one application that a server has from its start to its end; `app` is what answers behind it just now."""
+
+    def __init__(self, app: Flask):
+        self.app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        return self.app(environ, start_response)
+
+
+def _no_room(why: str) -> dict[str, Any]:
+    zh, en = _WHY[why]
+    return {
+        "error": {
+            "code": why,
+            "field": "",
+            "message": f"{zh}, 没有收下, 请稍后再送 / {en}, not taken, send it again later",
+        }
+    }
+
+
+def serve(app: Flask | Front, host: str, port: int) -> Any:
     """A server for this application, bound and not yet running: `.run()`, `.close()`, `.effective_port`.
 
     OSError names the address if it cannot be had.

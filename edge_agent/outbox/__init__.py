@@ -58,6 +58,7 @@ _LOOKED_AT_ONCE = (
     64  # rows: half a millisecond's work, and then the same ten times over for whatever else there is to do
 )
 _LOOK_PAUSE_S = 0.005
+_LOOK_FOR_ROOM_MS = 1000  # a clerk who has made room sees it at once; one small write a second wears no disk out
 _LOOKS_SAID = 2_000  # looks: a line in the log for each hundred thousand rows
 _HEAD = ("day", "epoch", "seq", "head")
 _NOTED_MAX = 10  # presses of one read that get a line each; more is a device that gives back what it had stored
@@ -113,7 +114,12 @@ class Outbox:
         self._owned = outbox_file.own(path) if sole else None
         self._long = False
         """Whether it was too long to be looked through when it was opened."""
-        self._db = outbox_file.open_to_look(path, agent) if look_only else self._opened(now_ms)
+        try:
+            self._db = outbox_file.open_to_look(path, agent) if look_only else self._opened(now_ms)
+        except BaseException:
+            if self._owned is not None:
+                self._owned.close()
+            raise
         self._reader = outbox_file.open_beside(path)
         self._out = threading.Lock()  # for the reader, and what was read with it
         pages = max_megabytes * 1_000_000 // self._value("PRAGMA page_size")
@@ -121,6 +127,9 @@ class Outbox:
         self._db.execute(f"PRAGMA max_page_count = {pages}")
         self.epoch: str = self._value("SELECT epoch FROM epoch")
         self._writer = Writer(self._db, path, self.epoch)
+        self._writer.on_room = lambda: self._tell("")
+        self._looked_ms = 0
+        """When it was last tried whether there is room again."""
         self._lock = self._writer.lock
         self._invitations, self._seen = self._writer.invitations, self._writer.seen
         self._rescue = Rescue(self._writer, agent)
@@ -143,6 +152,12 @@ class Outbox:
     def full(self) -> bool:
         """Whether the last attempt to write something down failed for want of room."""
         return self._writer.full
+
+    def look_for_room(self, moment: Moment) -> None:
+        """See whether `full` still holds; to be called now and then, also when nobody presses."""
+        if not 0 <= moment.mono_ms - self._looked_ms < _LOOK_FOR_ROOM_MS:
+            self._looked_ms = moment.mono_ms
+            self._writer.look_for_room()
 
     def after_start(self, stop: threading.Event) -> None:
         """What a start does not wait for, in small pieces beside the work, until it is done or `stop`: the rest of long
@@ -193,7 +208,8 @@ class Outbox:
         return max((int(stamp) for stamp in stamps if stamp.isdecimal()), default=0)
 
     def listen(self, listener: Callable[[str], None]) -> None:
-        """Call `listener(window)` after each change on disk. It must not block."""
+        """Call `listener(window)` after each change on disk, and with no window when `full` changes. It must not
+        block."""
         self._listeners.append(listener)
 
     # ---- presses

@@ -18,6 +18,8 @@ from . import look, rows, upgrade
 from .log import log_of, stays_cut
 
 FORM = 3
+FULL, READ_ONLY = "storage_full", "storage_read_only"
+_ROOM = 1_000_000  # bytes; with less left, a start that failed failed for want of room
 _MARK = 0x48520000  # with the form it is noted as application_id, beside user_version: one wrong bit in either shows
 _TABLES = {"epoch", "tip", "receipted", "record"}  # of every form
 # Half a second's work: of a longer file a look would keep a hall waiting at start, and is made beside the work.
@@ -161,6 +163,18 @@ def damage(path: Path, agent: str) -> str:
         if not is_damage(error) and getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR:
             raise
         return str(error)
+
+
+def lacks(path: Path, least: int = _ROOM) -> str:
+    """Why nothing can be written where this file is: FULL (less than `least` bytes left) or READ_ONLY; empty if there
+    is room."""
+    try:
+        there = os.statvfs(path.parent)
+    except (AttributeError, OSError):  # Windows has no such call; or the folder itself is not there
+        return ""
+    if there.f_flag & os.ST_RDONLY:
+        return READ_ONLY
+    return FULL if there.f_bavail * there.f_frsize < least else ""
 
 
 def is_long(path: Path) -> bool:

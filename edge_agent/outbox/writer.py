@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +16,13 @@ from typing import NamedTuple, NoReturn
 from protocols import chain
 
 from . import rows
+from .file import lacks
 from .invitations import Invitations
 from .seen import Seen
 
 log = logging.getLogger(__name__)
 
+_A_PRESS = 65_536  # bytes; a press with its closing takes a third of that in the log
 DAY_MS = 86_400_000
 
 
@@ -45,6 +47,8 @@ class Writer:
         self.epoch = epoch
         self.full = False
         """Whether the last attempt to write something down failed for want of room."""
+        self.on_room: Callable[[], None] = lambda: None
+        """Called when `full` has changed, by nobody who holds the lock."""
         self.lock = threading.RLock()
         self.invitations = Invitations(db, self._name)
         self.seen = Seen(db, self._name)
@@ -54,6 +58,16 @@ class Writer:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing of what is written inside; on the disk at the end. OutboxFull if there is no room."""
+        before = self.full
+        try:
+            with self._locked_transaction():
+                yield
+        finally:
+            if self.full != before:
+                self.on_room()
+
+    @contextmanager
+    def _locked_transaction(self) -> Iterator[None]:
         with self.lock:
             before = self.db.total_changes
             try:
@@ -71,8 +85,23 @@ class Writer:
                 if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
                     self._no_room(error)
                 raise
-            # A transaction that wrote nothing does not show that there is room again.
-            self.full = self.full and self.db.total_changes == before
+            # A transaction that wrote nothing does not show that there is room again; nor does one that just fitted
+            # into what the log had left, when the next one may not.
+            if self.full and self.db.total_changes != before and not lacks(self.path, _A_PRESS):
+                log.warning("存储又有空间, 照常收按键 / there is room again, presses are accepted: %s", self.path)
+                self.full = False
+
+    def look_for_room(self) -> None:
+        """Whether there is room again shows when something is written: what is there, once more."""
+        with self.lock:
+            pages, most = (self.db.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "max_page_count"))
+        if pages >= most:
+            return  # its own bound: there is room when something has been deleted, which is written then
+        try:
+            with self.transaction():
+                rows.put_tip(self.db, self.tip())
+        except OutboxFull:
+            pass  # not yet
 
     def tip(self) -> rows.Tip:
         """Within a transaction: the last record of the chain."""
@@ -131,7 +160,7 @@ class Writer:
 
     def _no_room(self, error: sqlite3.OperationalError) -> NoReturn:
         if not self.full:
-            log.error("磁盘已满, 不再确认按键 / disk full, presses are not accepted: %s", self.path)
+            log.error("存储已满, 按键不再收下 / storage is full, presses are not accepted: %s", self.path)
         self.full = True
         raise OutboxFull(str(self.path)) from error
 

@@ -35,6 +35,10 @@ _HOUSE_SAYS: dict[CommandName, type[house.Invite | house.Withdraw | house.Welcom
 }
 
 
+REFUSED = b'{"kept":false}'
+"""What our own page is told of a press that could not be kept."""
+
+
 @dataclass(frozen=True)
 class Profile:
     """A checked profile."""
@@ -137,6 +141,10 @@ class Profile:
 
     def nak(self, pressed: Pressed) -> bytes:
         """What tells the device that this press could not be kept; empty if it has no word for that."""
+        if pressed.boot is not None and pressed.count is not None:
+            if self.shape.form == "screen":
+                return REFUSED
+            return house.encode(house.Nak(pressed.device, pressed.boot, pressed.count))
         return self._frames.nak(pressed) if self._frames is not None and self.shape.form == "frame" else b""
 
     def knows(self, name: CommandName) -> bool:

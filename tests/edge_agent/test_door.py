@@ -15,13 +15,14 @@ import pytest
 
 from edge_agent import clock
 from edge_agent.config import WindowSettings
-from edge_agent.door import BODY_MAX, STREAMS_MAX, create_app, serve
+from edge_agent.door import BODY_MAX, STREAMS_MAX, create_app, create_shut, serve
 from edge_agent.lines import lines_of
 from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.outbox.invitations import new_id
+from edge_agent.page import Answer as Told
 from edge_agent.page import Page
 
-from .hall import T0_MS, an_id, closings, held, invitation, keep, press, presses, until
+from .hall import PATIENCE_S, T0_MS, an_id, closings, held, invitation, keep, press, presses, until
 
 TOKEN = "a-token-of-the-hall"
 WINDOWS = {"3": 30, "4": 45}
@@ -43,6 +44,10 @@ class Answer:
     @property
     def field(self) -> str:
         return self.body["error"]["field"]
+
+    @property
+    def code(self) -> str:
+        return self.body["error"]["code"]
 
     @property
     def message(self) -> str:
@@ -91,22 +96,27 @@ class Stream:
 
     def state(self) -> str:
         """The next state that it tells, or `end`."""
-        while line := self.response.readline():
+        return self.told()["state"]
+
+    def told(self) -> dict[str, Any]:
+        """All of the next event; one that does not come is no reason to wait for ever."""
+        until_s = time.monotonic() + PATIENCE_S
+        while (line := self.response.readline()) and time.monotonic() < until_s:
             if line.startswith(b"data: "):
-                return json.loads(line[6:])["state"]
-        return "end"
+                return json.loads(line[6:])
+        return {"state": "end"}
 
 
 @dataclass
 class Screen:
     """Window 4's page as far as the door knows it: a disk that takes presses, or does not."""
 
-    keeps: bool = True
+    answer: Told = Told.KEPT
     said: list[bytes] = field(default_factory=list)
 
-    def __call__(self, body: bytes) -> bool:
+    def __call__(self, body: bytes) -> Told:
         self.said.append(body)
-        return self.keeps
+        return self.answer
 
 
 @pytest.fixture
@@ -329,8 +339,12 @@ def test_a_full_disk_opens_nothing_and_says_so(door, box, monkeypatch):
     monkeypatch.setattr(box, "open_invitation", no_room)
     answer = door.open(1)
 
-    assert 507 == answer.status
-    assert "磁盘已满" in answer.message
+    words = (
+        "存储已满, 邀请未打开也未结束, 请稍后再试"
+        " / storage is full, no invitation was opened or ended, please try again later"
+    )
+    assert (507, "storage_full", words) == (answer.status, answer.code, answer.message)
+    assert "5" == answer.headers["Retry-After"]
 
 
 # ---- looking and ending
@@ -388,7 +402,7 @@ def test_no_answer_ever_tells_the_level(door, box):
         keep(box, clock.now(), press(4_711, button=5, boot=815))
         assert "answered" == stream.state()
     said += [door.ask("GET", f"{PATH}/{an_id(1)}"), door.ask("DELETE", f"{PATH}/{an_id(1)}"), door.open(1)]
-    allowed = {"id", "window", "state", "case_no", "service_number", "opened_ms", "deadline_ms", "closed_ms"}
+    allowed = {"id", "window", "state", "case_no", "service_number", "opened_ms", "deadline_ms", "closed_ms", "storage"}
 
     assert all(allowed == set(answer.body) for answer in said)
     assert not any(word in answer.raw for answer in said for word in (b"button", b"level", b"4711", b"815"))
@@ -477,14 +491,48 @@ def test_a_page_is_told_that_its_press_is_on_disk(door, screen):
 
 def test_a_press_that_is_not_on_disk_is_to_be_sent_again(door, screen):
     """503 in words, and the same press again is taken. Red if the page is thanked whatever the window says."""
-    screen.keeps = False
+    screen.answer = Told.NOT_YET
     refused = door.ask("POST", PRESSES, PRESSED)
-    screen.keeps = True
+    screen.answer = Told.KEPT
     again = door.ask("POST", PRESSES, PRESSED)
 
-    assert (503, 200) == (refused.status, again.status)
+    assert (503, "not_yet", 200) == (refused.status, refused.code, again.status)
     assert "请重发同一次按键 / not on disk yet, send the same press again" in refused.message
     assert screen.said[0] == screen.said[1]
+
+
+def test_a_press_that_there_is_no_room_for_is_told_in_words(door, screen):
+    """507 with a code that stays, and never a thanks. Red if it is a 503, which a page repeats in silence."""
+    screen.answer = Told.REFUSED
+    answer = door.ask("POST", PRESSES, PRESSED)
+
+    words = (
+        "存储已满, 本次评价没有收下, 请稍后再按"
+        " / storage is full, this rating was not accepted, please press again later"
+    )
+    assert (507, "storage_full", words) == (answer.status, answer.code, answer.message)
+    assert "5" == answer.headers["Retry-After"]
+    assert "kept" not in answer.body
+
+
+@pytest.mark.parametrize("why", [("storage_full", "存储已满"), ("storage_read_only", "存储只读")])
+def test_a_door_without_an_outbox_says_why_whatever_it_is_asked(why):
+    """Before there is room for one; the token is asked for all the same."""
+    code, words = why
+    server, port = serve(create_shut(TOKEN, code), "127.0.0.1", 0)
+    for caller in running(server, port):
+        answers = [
+            caller.ask("POST", PRESSES, PRESSED),
+            caller.open(1),
+            caller.ask("GET", f"{PATH}/{an_id(1)}/events"),
+            caller.ask("DELETE", f"{PATH}/{an_id(1)}"),
+            caller.ask("GET", "/"),
+        ]
+        assert 401 == caller.ask("POST", PRESSES, PRESSED, token="wrong").status
+
+    assert {(507, code)} == {(answer.status, answer.code) for answer in answers}
+    assert f"{words}, 本次评价没有收下, 请稍后再按" == answers[0].message.partition(" / ")[0]
+    assert f"{words}, 邀请未打开也未结束, 请稍后再试" == answers[1].message.partition(" / ")[0]
 
 
 @pytest.mark.parametrize("window", ["3", "9", "%F0%9F%98%80"])

@@ -10,7 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import pytest
 
 from edge_agent import page as pages
-from edge_agent.page import Page
+from edge_agent.page import Answer, Page
+from protocols.profiles.profile import REFUSED
 
 from .hall import PATIENCE_S
 
@@ -45,7 +46,7 @@ def next_body(page: Page) -> bytes:
     raise AssertionError("no page spoke")
 
 
-def told(answer: Future[bool]) -> bool:
+def told(answer: Future[Answer]) -> Answer:
     return answer.result(PATIENCE_S)
 
 
@@ -56,7 +57,7 @@ def test_a_press_that_the_window_answers_is_kept(page, threads):
     assert not answer.done()
     page.write(b"kept")
 
-    assert (A, True) == (body, told(answer))
+    assert (A, Answer.KEPT) == (body, told(answer))
 
 
 def test_a_press_that_the_window_leaves_unanswered_is_not_kept(page, threads):
@@ -66,13 +67,25 @@ def test_a_press_that_the_window_leaves_unanswered_is_not_kept(page, threads):
     began_s = time.monotonic()
     page.read(wait_ms=0)
 
-    assert not told(answer)
+    assert Answer.NOT_YET is told(answer)
     assert time.monotonic() - began_s < 1
+
+
+def test_a_press_that_there_is_no_room_for_is_refused(page, threads):
+    """At once, and not for the one after it. Red if any word of the window is taken for the thanks."""
+    answer = threads.submit(page.press, A)
+    next_body(page)
+    page.write(REFUSED)
+    after = threads.submit(page.press, B)
+    next_body(page)
+    page.write(b"kept")
+
+    assert (Answer.REFUSED, Answer.KEPT) == (told(answer), told(after))
 
 
 def test_a_press_that_nobody_reads_is_not_kept(page, hasty):
     """The window is busy with a slow disk: the citizen is offered to try again. Red without the time-out."""
-    assert not page.press(A)
+    assert Answer.NOT_YET is page.press(A)
 
 
 def test_a_press_that_was_given_up_is_not_read_later(page, hasty):
@@ -86,10 +99,10 @@ def test_an_answer_that_comes_too_late_thanks_nobody(page, threads, hasty):
     """The page has gone; the next one starts with nothing said. Red if an answer is kept for whoever comes."""
     answer = threads.submit(page.press, A)
     next_body(page)
-    assert not told(answer)
+    assert Answer.NOT_YET is told(answer)
     page.write(b"kept")
 
-    assert not page.press(B)
+    assert Answer.NOT_YET is page.press(B)
 
 
 def test_an_answer_that_comes_too_late_is_not_for_the_next_press(page, threads, monkeypatch):
@@ -97,7 +110,7 @@ def test_an_answer_that_comes_too_late_is_not_for_the_next_press(page, threads, 
     monkeypatch.setattr(pages, "_ANSWER_S", 0.05)
     given_up = threads.submit(page.press, A)
     next_body(page)
-    assert not told(given_up)
+    assert Answer.NOT_YET is told(given_up)
     monkeypatch.setattr(pages, "_ANSWER_S", PATIENCE_S)
     answer = threads.submit(page.press, B)
     wait_for(page, lambda: page._outstanding)
@@ -106,7 +119,7 @@ def test_an_answer_that_comes_too_late_is_not_for_the_next_press(page, threads, 
     body = page.read(wait_ms=0)
     page.write(b"kept")
 
-    assert (set(), B, True) == (too_early, body, told(answer))
+    assert (set(), B, Answer.KEPT) == (too_early, body, told(answer))
 
 
 def test_two_pages_at_once_get_an_answer_each(page, threads):
@@ -122,7 +135,9 @@ def test_two_pages_at_once_get_an_answer_each(page, threads):
     page.read(wait_ms=0)
 
     assert bodies == sorted(seen)
-    assert {body: int(body) % 2 == 1 for body in bodies} == {body: told(answer) for body, answer in answers.items()}
+    assert {body: int(body) % 2 == 1 for body in bodies} == {
+        body: told(answer) is Answer.KEPT for body, answer in answers.items()
+    }
 
 
 def test_a_window_that_waits_is_woken(page):

@@ -117,11 +117,12 @@ def test_nothing_is_thanked_for_while_it_is_unclear_which_invitation_was_open(wi
 
 
 def test_a_full_outbox_is_not_thanked_for(window, box, monkeypatch):
-    """No ack, and the window says that it refuses; when there is room again, both end. Red if the state stays."""
+    """The device is told so, and the window says that it refuses; when there is room again, both end. Red if the state
+    stays, and if nothing is said."""
     fill(box)
 
-    assert b"" == window.feed(pressed(1), at(100))
-    assert ("refusing", "磁盘已满 / disk full") == shown(window, at(200))
+    assert frame("NAK", DEVICE, 1, 1) == window.feed(pressed(1), at(100))
+    assert ("refusing", "存储已满, 按键未收下 / storage is full, presses are not accepted") == shown(window, at(200))
     drain(box)
     assert "ready" == shown(window, at(300))[0]
     assert ack(1) == window.feed(pressed(1, age_ms=400), at(500))

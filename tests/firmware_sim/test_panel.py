@@ -9,6 +9,7 @@ from firmware_sim.panel import (
     HousePanel,
     PressMade,
     PressNotAccepted,
+    PressRefused,
     PressThanked,
     Rebooted,
     crc16,
@@ -205,6 +206,22 @@ def test_a_late_acknowledgement_is_welcome():
 
     assert "尚未送达，请稍候 / Not accepted yet, please wait" == waiting
     assert "谢谢您的评价 / Thank you" == patient.display(60_000)
+
+
+def test_a_press_that_the_host_has_no_room_for_is_said_so_at_once():
+    """Not after its patience, told once, and repeated until it is taken. Red if only the silence is shown."""
+    full = panel()
+    full.press(1, 1_000)
+    full.poll(1_000)
+    full.feed(frame("NAK", "D0001", 12, 1) * 2 + frame("NAK", "D0001", 12, 2), 1_050)
+    words, repeated = full.display(1_050), full.poll(1_400)
+    full.feed(ACK_FIRST, 1_450)
+    made = PressMade("D0001", 12, 1, 1, 1_000, False)
+
+    assert "尚未收下，请稍候 / Not accepted yet, please wait" == words
+    assert frame("PRESS", "D0001", 12, 1, 1, 400) == repeated
+    assert [made, PressRefused(made, 1_050), PressThanked(made, 1_450)] == full.take_events()
+    assert "谢谢您的评价 / Thank you" == full.display(1_450)
 
 
 def test_the_same_acknowledgement_twice_thanks_once():

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from .judge import WhileFull
 from .rounds import Played, Round, played
 
 _BAR = 24
@@ -28,6 +29,12 @@ def main() -> int:
     )
     parser.add_argument("--minutes", type=float, default=5, help="多久 / for how long")
     parser.add_argument("--kills", type=int, default=0, help="直到这么多次 kill -9 / until so many kills instead")
+    parser.add_argument(
+        "--full",
+        type=int,
+        default=0,
+        help="直到代理和汇聚器各满盘这么多次 / until so many cycles of a full disk of each",
+    )
     parser.add_argument("--seed", type=int, default=1, help="第一轮的种子 / of the first round")
     parser.add_argument("--seconds", type=int, default=45, help="一轮多长 / of one round")
     parser.add_argument("--every", type=float, default=0.4, help="平均几秒一次 kill -9 / seconds between kills")
@@ -77,6 +84,7 @@ class _Sums:
         self._began_s = time.monotonic()
         self.rounds = self.broken = self.kills = self.pressed = 0
         self._faults: Counter[str] = Counter()
+        self._full = WhileFull()
 
     def add(self, done: Played) -> None:
         self.rounds += 1
@@ -84,6 +92,7 @@ class _Sums:
         self.kills += done.kills
         self.pressed += done.pressed
         self._faults += Counter(done.faults)
+        self._full += done.while_full
 
     def enough(self) -> bool:
         return self.rounds > 0 and self._share(0) >= 1
@@ -102,6 +111,8 @@ class _Sums:
     def _share(self, part: float) -> float:
         if self._options.rounds:
             return (self.rounds + part) / self._options.rounds
+        if self._options.full:
+            return min(self._full.agents, self._full.collector) / self._options.full
         if self._options.kills:
             return self.kills / self._options.kills
         return (time.monotonic() - self._began_s) / (self._options.minutes * 60)
@@ -110,7 +121,7 @@ class _Sums:
         spent = ", ".join(f"{name} {count}" for name, count in sorted(self._faults.items()))
         return (
             f"{self.rounds} 轮 rounds, {(time.monotonic() - self._began_s) / 60:.1f} min, 按键 pressed {self.pressed},"
-            f" kill -9 {self.kills} ({spent}); 违约的轮次 / rounds that broke the promise: {self.broken}"
+            f" kill -9 {self.kills} ({spent}); {self._full}; 违约的轮次 / rounds that broke the promise: {self.broken}"
         )
 
 

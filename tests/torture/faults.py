@@ -23,6 +23,7 @@ from .wire import Unruly
 from .world import AGENTS, Program, World, calm, reading
 
 Fault = Callable[[World, Random], Iterator[float]]
+_A_DISK_FULL = 1 << 16  # bytes that there was room for until then
 _YEAR_S = 365 * 86_400.0
 _FORGOTTEN_MS = 20_000  # an invitation lasts eight seconds, and its press may be kept a little later
 
@@ -92,16 +93,21 @@ def unruly(world: World, rng: Random) -> Iterator[float]:
 
 
 def full(world: World, rng: Random) -> Iterator[float]:
-    """A disk is full, and has room again."""
-    ballast = world.store_of(rng.choice((*AGENTS, "collector"))).parent / f"ballast-{rng.random()}"
+    """A disk is full, and has room again. One that was full already, by another fault, is no cycle of its own."""
+    name = rng.choices((*AGENTS, "collector"), (1, 1, 1, 2))[0]
+    ballast, began_ms = world.store_of(name).parent / f"ballast-{rng.random()}", 0
     try:
         with ballast.open("wb", buffering=0) as file:
             for step in (1 << 16, 1 << 12, 1):
                 _write_until_full(file, bytes(step))
+        began_ms = _now_ms() if ballast.stat().st_size >= _A_DISK_FULL else 0
     except OSError:
         pass  # read-only just now
     yield rng.uniform(0.5, 5)
-    ballast.unlink(missing_ok=True)
+    ended_ms = _now_ms()
+    _thrown_away(ballast)
+    if began_ms and shutil.disk_usage(ballast.parent).free:
+        world.full_spans.append((name, began_ms, ended_ms))
 
 
 def read_only(world: World, rng: Random) -> Iterator[float]:
@@ -221,6 +227,17 @@ def _write_until_full(file, piece: bytes) -> None:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
+
+
+def _thrown_away(ballast: Path) -> None:
+    try:
+        ballast.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        # Whoever makes room on a disk that has become read-only meanwhile puts that right first.
+        subprocess.run(["mount", "-o", "remount,rw", str(ballast.parent)], check=False, capture_output=True)
+        ballast.unlink(missing_ok=True)
 
 
 def _destroyed(world: World, agent: str, copy: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections import Counter
@@ -28,12 +29,36 @@ _EXPECTED = re.compile(
 
 
 @dataclass(frozen=True)
+class WhileFull:
+    """Cycles of a full disk that had room again, and what was pressed at those agents while theirs was full."""
+
+    agents: int = 0
+    collector: int = 0
+    pressed: int = 0
+    refused: int = 0
+    """Presses whose citizen was told that they are not accepted."""
+    thanked: int = 0
+    """Presses thanked for within such a time: what the disk still took. All of them are in the ledger, as all are."""
+
+    def __add__(self, other: WhileFull) -> WhileFull:
+        return WhileFull(*(getattr(self, name) + getattr(other, name) for name in vars(self)))
+
+    def __str__(self) -> str:
+        return (
+            f"满盘又腾空 / full and free again: 代理 agents {self.agents}, 汇聚器 collector {self.collector};"
+            f" 代理满盘时 / while an agent's was full: 按键 pressed {self.pressed}, 告知未收下 told not accepted"
+            f" {self.refused}, 致谢 thanked {self.thanked}"
+        )
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What happened, and every mistake in words."""
 
     pressed: int
     thanked: int
     at_province: int
+    while_full: WhileFull
     destroyed: int
     """Presses that were in a file that somebody destroyed, and arrived nowhere."""
     mistakes: list[str]
@@ -41,7 +66,8 @@ class Verdict:
 
 def judged(world: World) -> Verdict:
     """Of a world that is down, with its disks still there."""
-    truth = Truth.read(whole_lines(world.folder / "truth.jsonl"))
+    lines = list(whole_lines(world.folder / "truth.jsonl"))
+    truth = Truth.read(lines)
     ledger = world.store_of("collector")
     times = _times_in(ledger)
     held, here = at_province(world.folder / "province.jsonl"), in_ledger(ledger)
@@ -58,7 +84,21 @@ def judged(world: World) -> Verdict:
     ]
     mistakes += [f"verify: {found}" for found in audit.verify(ledger).findings]
     mistakes += _unexplained(world, ledger, len(missing))
-    return Verdict(len(pressed), len(thanked), sum(map(len, held.values())), len(missing), mistakes)
+    at_the_province = sum(map(len, held.values()))
+    return Verdict(len(pressed), len(thanked), at_the_province, _while_full(world, lines), len(missing), mistakes)
+
+
+def _while_full(world: World, lines: list[str]) -> WhileFull:
+    whose = Counter(name for name, _, _ in world.full_spans)
+    told: Counter[str] = Counter()
+    for row in map(json.loads, lines):
+        at_ms = {"pressed": "at_ms", "refused": "refused_ms", "thanked": "thanked_ms"}.get(row["what"])
+        if at_ms and any(
+            row["window"].split("/")[0] == name and begin <= row[at_ms] <= end for name, begin, end in world.full_spans
+        ):
+            told[row["what"]] += 1
+    agents = sum(count for name, count in whose.items() if name in AGENTS)
+    return WhileFull(agents, whose["collector"], told["pressed"], told["refused"], told["thanked"])
 
 
 def _of_fates(world: World, truth: Truth, held: dict, here: dict) -> list[str]:

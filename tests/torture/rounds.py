@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 
 from .faults import KILLS, ON_A_DISK, OTHERS, Fault
-from .judge import judged
+from .judge import WhileFull, judged
 from .world import World
 
 _TURN_S = 0.02
@@ -32,6 +32,7 @@ class Played:
     thanked: int
     at_province: int
     destroyed: int
+    while_full: WhileFull
     mistakes: list[str]
 
     def __str__(self) -> str:
@@ -39,6 +40,7 @@ class Played:
         return (
             f"[{self.seconds:.0f} s] kill -9 {self.kills} · 按键 pressed {self.pressed}, 致谢 thanked {self.thanked},"
             f" 省 province {self.at_province}, 人为销毁 destroyed {self.destroyed} · {spent} ·"
+            f"{f' {self.while_full} ·' if self.while_full.agents or self.while_full.collector else ''}"
             f" {'违约 BROKEN' if self.mistakes else '守约 kept'}"
         )
 
@@ -131,6 +133,7 @@ def played(one: Round, show: Callable[[float], None] = lambda _: None) -> Played
         verdict.thanked,
         verdict.at_province,
         verdict.destroyed,
+        verdict.while_full,
         verdict.mistakes + stuck,
     )
 

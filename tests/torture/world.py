@@ -125,6 +125,8 @@ class World:
         self.gone = Gone()
         self.ends: Counter[str] = Counter()
         """What programs said when they ended by themselves."""
+        self.full_spans: list[tuple[str, int, int]] = []
+        """Whose disk was full, from when until when (ms); each is one cycle of full and free again."""
         self.disks: list[Path] = []
         self._ports = free_ports(len(AGENTS) * 2 + 2)
         self._disk("centre", _CENTRE_DISK)
