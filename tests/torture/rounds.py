@@ -18,6 +18,7 @@ from .world import World
 _TURN_S = 0.02
 _HEALTHY_AFTER = 0.85  # of a round: then nothing new goes wrong, and whoever is at a window can finish
 _DRAIN_S = 90.0
+_COME_S = 60.0  # the hall opens when every door has answered, which takes its time among faults
 _OTHERS_EVERY = 4.0  # kills for each other fault
 
 
@@ -65,14 +66,17 @@ class Round:
         self._others = _chosen(OTHERS, self.only, without)
 
     def hurt(self, show: Callable[[float], None]) -> None:
-        """Let things go wrong while citizens come."""
+        """Let things go wrong from the start on, and for a round's time after the first citizen has come."""
         began_s, until_s = time.monotonic(), self.seconds * _HEALTHY_AFTER
+        come_s: float | None = None
         plans = [
             self._plan(self._kills, self.every_s, "kills"),
             self._plan(self._others, self.every_s * _OTHERS_EVERY, "others"),
         ]
         coming = [[*next(plan, (0.0, "", None)), plan] for plan in plans]
-        while (spent_s := time.monotonic() - began_s) < until_s:
+        while (spent_s := time.monotonic() - began_s) < until_s + (_COME_S if come_s is None else come_s):
+            if come_s is None and self.world.begun():
+                come_s = min(spent_s, _COME_S)
             for each in coming:
                 while each[2] is not None and each[0] <= spent_s:
                     self._begin(each[1], each[2])

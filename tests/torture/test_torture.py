@@ -8,12 +8,15 @@ import sys
 import threading
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
 from tests.brokers import mosquitto_or_skip
+from tests.disks import Disk
 
 from .clock import set_wrong
+from .faults import full
 from .rounds import Round, played
 from .wire import Net, Unruly, packet_id, packets_of
 
@@ -175,6 +178,29 @@ def test_an_unruly_wire_copies_and_loses_what_it_answered_for(echo: Echo, net: N
 
         assert b"\x40\x02\x00\x07" == end.recv(10)
         assert PING == echo.said(2)
+
+
+def test_a_disk_that_is_full_twice_at_once_is_one_cycle(tmp_path: Path) -> None:
+    """Counted is what was full and had room again. Red if every go at it counts, or one whose disk stays full."""
+    disk = Disk(tmp_path / "disk")
+    try:
+        world = SimpleNamespace(store_of=lambda _: disk.path / "outbox.db", full_spans=[])
+        one, other = full(world, Random(1)), full(world, Random(2))
+        next(one)
+        next(other)
+        before = list(world.full_spans)
+        list(one)
+        list(other)
+        third = full(world, Random(3))
+        next(third)
+        disk.fill()
+        during = len(world.full_spans)
+        list(third)
+    finally:
+        disk.unmount()
+
+    assert ([], 1, 2) == (before, during, len(world.full_spans))
+    assert all(begin <= end for _, begin, end in world.full_spans)
 
 
 def test_a_round_is_planned_by_its_seed_alone(tmp_path: Path) -> None:

@@ -196,6 +196,10 @@ class World:
 
     # ---- when it is over
 
+    def begun(self) -> bool:
+        """Whether the first citizen has come."""
+        return (self.folder / "truth.jsonl").exists()
+
     def over(self) -> bool:
         """Whether everybody has gone home."""
         return not self.programs["morning"].running
