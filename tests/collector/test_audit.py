@@ -291,6 +291,7 @@ def test_a_gap_of_before_the_ledgers_own_chain_is_no_change(tmp_path):
     assert audit.verify(tmp_path / "ledger.db").findings
 
 
+@pytest.mark.alone
 def test_it_reads_beside_a_collector_that_is_writing(tmp_path):
     """One moment of the ledger: never a finding, and the writer never waits for long."""
     ledger, agent, _ = grown(tmp_path / "ledger.db")

@@ -349,6 +349,7 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
         yield started
 
 
+@pytest.mark.alone
 @pytest.mark.mosquitto
 def test_from_an_agents_message_to_the_province_and_the_page(folder, broker):
     """The whole collector: batch in, receipt out, case by HTTP, rating at the province, page and counts.
@@ -403,6 +404,7 @@ def summary(port: int) -> dict:
     return found
 
 
+@pytest.mark.alone
 @pytest.mark.mosquitto
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_within_two_seconds_while_the_province_stalls(folder, broker, signum):

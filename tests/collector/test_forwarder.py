@@ -61,6 +61,7 @@ def test_bad_ratings_arrive_first(ledger):
     assert ["C4", "C5", "C1", "C2", "C3"] == [row["projectNo"] for row in there.ratings()]
 
 
+@pytest.mark.alone
 def test_what_is_waiting_is_sent_as_soon_as_its_case_comes(ledger):
     """The forwarder is woken, it does not look by the clock. Red if nobody listens to the store (then it takes 1 s)."""
     ledger.rate(1, with_case=False)
@@ -237,6 +238,7 @@ def test_whatever_is_no_answer_only_costs_time(ledger, answer):
     assert {"unavailable"} == {row["verdict"] for row in ledger.store.rows("SELECT verdict FROM attempt")}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("part", ["head", "body"])
 def test_an_answer_that_drips_is_cut_at_the_deadline(ledger, part):
     """Each byte comes in time, and the whole never. Red if only single reads have a time limit."""
@@ -465,6 +467,7 @@ def test_no_two_workers_have_the_same_rating(ledger):
     assert 40 == there.state()["calls"] == ledger.count("attempt")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("speaks", ["nothing", "half a head", "half a body"])
 def test_it_stops_at_once_while_the_province_stalls(ledger, speaks):
     """Long before the time-out; the rating stays due. `forwarding` fails if a worker needs more than two seconds.
@@ -494,6 +497,7 @@ def test_it_stops_at_once_while_the_province_stalls(ledger, speaks):
     assert {"due"} == set(ledger.states().values())
 
 
+@pytest.mark.alone
 def test_it_stops_at_once_while_the_province_is_away(ledger):
     ledger.rate(*range(1, 9))
     with (

@@ -411,6 +411,7 @@ def test_no_answer_ever_tells_the_level(door, box):
 # ---- following
 
 
+@pytest.mark.alone
 def test_a_stream_tells_the_states_and_ends(door, box):
     """Open at once, the end as soon as it is on the disk, and then the stream is over."""
     door.open(1)

@@ -272,6 +272,7 @@ def test_it_says_whether_events_waited(desk, opened):
     assert (True, False) == (waited, keypad.waited)
 
 
+@pytest.mark.alone
 def test_silence_ends_and_a_wake_ends_it_at_once(desk, opened):
     """Half a second without a key; none when woken."""
     desk.plug("1", 3)
@@ -292,6 +293,7 @@ def test_what_is_written_goes_nowhere(desk, opened):
     opened("hid:04d9:1203").write(b"thanks")
 
 
+@pytest.mark.alone
 def test_a_keypad_that_comes_back_in_another_socket_under_another_number_is_carried_on(desk):
     """Twenty times, each within two seconds. Red if the node is looked up once only."""
     window = Notes()

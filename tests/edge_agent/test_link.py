@@ -81,6 +81,7 @@ def test_a_line_server_that_hangs_up_is_called_again(tmp_path):
     assert ["plugged", "plugged"] == [told for told in window.told if told == "plugged"][:2]
 
 
+@pytest.mark.alone
 def test_waking_ends_a_read_at_once(panel):
     """The door has opened an invitation: the device must not wait for the next look at the clock."""
     window = Notes()
@@ -108,6 +109,7 @@ def test_waking_a_link_that_is_not_open_is_nothing(panel):
         link.read()
 
 
+@pytest.mark.alone
 def test_a_read_of_a_silent_line_comes_back_empty(line):
     """So that the window can look at its clock."""
     link = Link(port_of(line), BAUD)
@@ -139,6 +141,7 @@ def test_a_device_that_takes_no_bytes_does_not_hold_us_up():
     os.close(slave)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("plugged", [True, False])
 def test_carrying_stops_promptly(panel, plugged):
     """In the middle of a read, and in the pause before the next try."""

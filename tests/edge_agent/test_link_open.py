@@ -29,6 +29,7 @@ def ch340(device: Path, socket: str) -> PortFacts:
     return PortFacts(str(device), 0x1A86, 0x7523, location=socket)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("port", ["usb:1-1.3", "usb:1a86:7523"])
 def test_an_adapter_that_comes_back_under_another_name_is_carried_on_within_two_seconds(tmp_path, port):
     """ttyUSB0 becomes ttyUSB1. Red if the name is looked up only once."""

@@ -76,6 +76,7 @@ def panel(tmp_path: Path) -> Iterator[Panel]:
     panel.close()
 
 
+@pytest.mark.alone
 @pytest.mark.mosquitto
 def test_a_press_goes_through_a_whole_agent(file, panel, broker, tmp_path):
     """Panel, pty, outbox, mosquitto, receipt; the door opens and follows; SIGTERM ends it in two seconds with 0."""
@@ -185,6 +186,7 @@ def test_a_press_is_thanked_for_without_any_broker(file, panel, tmp_path):
     assert [4] == [record.button for record in presses(Outbox(tmp_path / "outbox.db", AGENT, 0, look_only=True))]
 
 
+@pytest.mark.alone
 def test_a_broker_behind_a_black_hole_does_not_hold_up_the_end(file, panel, tmp_path):
     """Nobody answers its packets: connecting takes seconds, ending must not. Red if the end waits for every loop."""
     with socket.socket() as deaf:

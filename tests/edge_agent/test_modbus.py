@@ -156,6 +156,7 @@ def test_every_change_is_seen_and_every_sameness(panel, line):
 # ---- what a line can do
 
 
+@pytest.mark.alone
 def test_an_address_that_is_not_there_says_nothing(line):
     """Within the time-out, and the next panel is asked as if nothing had been."""
     poll = ModbusPoll(line, READ_HOLDING, 0)
@@ -167,6 +168,7 @@ def test_an_address_that_is_not_there_says_nothing(line):
     assert isinstance(poll.poll(1), Reading)
 
 
+@pytest.mark.alone
 def test_a_panel_that_refuses_is_heard_at_once(line):
     """Without waiting for the bytes that an exception does not have. Red if the whole answer is waited for."""
     poll = ModbusPoll(line, READ_HOLDING, 40, wait_ms=1000)

@@ -60,6 +60,7 @@ def test_a_press_that_the_window_answers_is_kept(page, threads):
     assert (A, Answer.KEPT) == (body, told(answer))
 
 
+@pytest.mark.alone
 def test_a_press_that_the_window_leaves_unanswered_is_not_kept(page, threads):
     """It reads on without a word: the page hears so at once, and not after its patience. Red if read() says nothing."""
     answer = threads.submit(page.press, A)
@@ -140,6 +141,7 @@ def test_two_pages_at_once_get_an_answer_each(page, threads):
     }
 
 
+@pytest.mark.alone
 def test_a_window_that_waits_is_woken(page):
     """For an invitation or the end of the program: at once, with nothing read. Red if only a press ends the wait."""
     reads: list[tuple[bytes, float]] = []
@@ -168,6 +170,7 @@ def test_being_woken_once_ends_one_wait(page):
     assert time.monotonic() - began_s >= 0.045
 
 
+@pytest.mark.alone
 def test_a_window_looks_at_its_clock_though_no_page_speaks(page):
     """No read lasts longer than that of a serial line, whatever it is asked for."""
     began_s = time.monotonic()

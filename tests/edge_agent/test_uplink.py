@@ -105,6 +105,7 @@ def an_uplink(broker: Mosquitto | NoBroker, box: Outbox, **options: object) -> U
 # ---- records and receipts
 
 
+@pytest.mark.alone
 def test_a_press_travels_and_its_receipt_lets_it_go(broker, box):
     """At once, without waiting for a tick: far below a second from press to receipt."""
     with Ledger(broker) as ledger, running(broker, box):
@@ -302,6 +303,7 @@ def test_a_damaged_outbox_ends_the_loop(broker, box):
 # ---- the broker goes and comes
 
 
+@pytest.mark.alone
 def test_a_broker_that_was_killed_is_found_again_within_two_seconds(broker, box):
     """What was pressed meanwhile goes then. Red if the back-off grows beyond that."""
     with Ledger(broker) as ledger, running(broker, box, receipt_wait_ms=SOON_MS) as uplink:
@@ -358,6 +360,7 @@ def test_two_agents_of_one_id_do_not_storm(broker, box, opened, tmp_path, caplog
     assert any("do two agents have this id?" in record.getMessage() for record in caplog.records)
 
 
+@pytest.mark.alone
 def test_agents_that_go_on_pushing_each_other_out_go_on_saying_so(broker, box, opened, tmp_path, caplog, monkeypatch):
     """Now and then, for as long as it lasts. Red if it is said once for ever, or at every push."""
     monkeypatch.setattr("edge_agent.uplink._REPEAT_MS", 1_500)
@@ -393,6 +396,7 @@ def test_a_broker_that_hangs_up_before_it_answers_may_want_tls(box, caplog, poli
     assert [] == takeovers(caplog)
 
 
+@pytest.mark.alone
 def test_a_broker_that_says_nothing_does_not_stop_the_end(box):
     """It took the connection and is silent: the loop still ends within two seconds when it is told to."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -405,6 +409,7 @@ def test_a_broker_that_says_nothing_does_not_stop_the_end(box):
     assert time.monotonic() - started < 2
 
 
+@pytest.mark.alone
 def test_a_wake_up_does_not_hurry_the_next_attempt(box):
     """A busy hall without a broker must not hammer it. Red if the pause ends with a wake-up."""
     with running(NoBroker(a_free_port()), box) as uplink:

@@ -206,6 +206,7 @@ def test_the_host_and_the_house_panel_meet_here_too():
     assert [] == heard(line, 1_000)
 
 
+@pytest.mark.alone
 def test_thousands_of_runs_take_seconds():
     """300 short runs in less than three seconds on any machine; a campaign has tens of thousands."""
     faults = Faults.parse("group1,group2,group3,group4,group5,group6")

@@ -322,6 +322,7 @@ def test_a_killed_agent_is_let_in_again_at_once(broker):
                 back.hears("hcp/v1/agent-a/receipt", within_s=2)
 
 
+@pytest.mark.alone
 def test_a_frozen_agent_does_not_hold_its_place(broker):
     """Nor does what is waiting for it: 20 MB that nobody reads."""
     will = ("hcp/v1/agent-a/status", "offline")
@@ -422,6 +423,7 @@ def test_it_says_one_line_and_nothing_else(embedded):
     assert f"消息服务器 broker: mqtt://127.0.0.1:{embedded.port} (amqtt)\n" == embedded.said()
 
 
+@pytest.mark.alone
 def test_it_ends_at_once_when_told_to(embedded):
     """Even when a client has stopped reading, and while it is busy."""
     with (

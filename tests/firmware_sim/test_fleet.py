@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from firmware_sim.fleet import Agent, Fleet, NotLetIn, command, directory
 from protocols.messages import Receipt
-from tests.brokers import ROOT, Mosquitto, mosquitto_or_skip
+from tests.brokers import ROOT, Mosquitto, Peer, mosquitto_or_skip
 
 AGENTS = {f"agent-{n}": f"word-{n}" for n in range(1, 6)}
 USERS = {"collector": "province-1", **AGENTS}
@@ -34,6 +34,9 @@ def ledger(tmp_path, broker):
     command = [sys.executable, "-m", "collector", "run", "--config", str(tmp_path / "collector.toml")]
     with (tmp_path / "collector.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, stderr=log)
+    with Peer(broker, "agent-1") as agent:
+        agent.subscribe("hcp/v1/collector/status")
+        agent.hears("hcp/v1/collector/status", within_s=20)
     yield tmp_path / "ledger.db"
     process.terminate()
     process.wait(10)
@@ -57,6 +60,7 @@ def test_every_press_of_the_fleet_is_one_rating_in_the_ledger(broker, ledger, tm
     assert [figures["records"]] == asked(ledger, "SELECT count(*) FROM record")
 
 
+@pytest.mark.alone
 def test_a_broker_that_is_killed_costs_the_fleet_no_record(broker, ledger):
     """Red if what was on its way is not due again at once when the connection is back (4 s, and not after 5)."""
     fleet = Fleet(AGENTS, rate=50, seconds=2, host="127.0.0.1", port=broker.port)
@@ -85,6 +89,7 @@ def test_agents_without_a_collector_end_without_their_last_receipt(broker):
     assert 0 == figures.receipted
 
 
+@pytest.mark.alone
 def test_a_wrong_password_ends_the_fleet_at_once(broker):
     """Red if agents that are not let in are waited for."""
     started = time.monotonic()

@@ -155,6 +155,7 @@ def test_a_link_left_by_a_killed_simulator_is_taken_over(tmp_path):
         assert os.path.lexists(later.link)
 
 
+@pytest.mark.alone
 def test_nothing_blocks_if_nobody_reads_a_pty(tmp_path):
     """What the kernel does not take is lost and counted; a host that opens it finds nothing old."""
     with pty(tmp_path) as line:
@@ -335,6 +336,7 @@ def test_a_press_passes_a_real_pty_and_is_thanked_on_the_ack(tmp_path):
         assert hall.heard(PressMade) == [thanked.press for thanked in hall.heard(PressThanked)]
 
 
+@pytest.mark.alone
 def test_a_press_is_on_the_line_within_milliseconds(tmp_path):
     """The median of thirty: a thread that sleeps 20 ms between looks would turn this red."""
     with (
@@ -448,6 +450,7 @@ def test_many_panels_share_a_thread(tmp_path):
         assert 30 == len([event for _, event in hall.told if isinstance(event, PressThanked)])
 
 
+@pytest.mark.alone
 def test_an_idle_hall_costs_no_work(tmp_path):
     """Turns red if the thread spins while nobody reads and nothing happens."""
     with Hall([station(PtyLine(tmp_path / f"panel{n}"), f"A{n}") for n in range(10)]):
