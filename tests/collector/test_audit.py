@@ -221,6 +221,31 @@ def test_a_changed_meaning_is_found(whole, what):
     assert audit.verify(whole[0].path).findings
 
 
+# What no record says: where the window is, by the directory of that moment, and when the rating was made.
+TOLD = {"hall": "'another'", "number": "'99'", "channel": "'window_screen'", "made_ms": "made_ms + 1", "sum": "x'00'"}
+
+
+@pytest.mark.parametrize("column", TOLD)
+def test_what_only_a_ratings_own_sum_says_is_checked_too(whole, column):
+    """Red without the sum: no record knows these."""
+    forge(whole[0].path, f"UPDATE rating SET {column} = {TOLD[column]} WHERE id = (SELECT max(id) FROM rating)")
+    found = audit.verify(whole[0].path).findings
+
+    assert ["评价与其校验值不符 / a rating differs from its sum"] == [finding.what for finding in found]
+
+
+def test_bytes_where_text_belongs_are_found_beside_all_others(whole):
+    """What cannot be read with others at once is looked at one by one. Red if those are then taken for well."""
+    forge(
+        whole[0].path,
+        "UPDATE rating SET hall = x'ff00' WHERE id = (SELECT max(id) FROM rating)",
+        "UPDATE rating SET number = '99' WHERE id = (SELECT min(id) FROM rating)",
+    )
+    found = audit.verify(whole[0].path).findings
+
+    assert ["评价与其校验值不符 / a rating differs from its sum"] * 2 == [finding.what for finding in found]
+
+
 def test_a_rating_made_to_vanish_is_found_however_thoroughly(whole):
     """The worst rating of all, removed with its press: nothing became of its record."""
     forge(
