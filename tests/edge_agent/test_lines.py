@@ -12,7 +12,7 @@ from edge_agent import clock, door
 from edge_agent.config import WindowSettings
 from edge_agent.lines import Line, lines_of
 from edge_agent.outbox import Outbox
-from edge_agent.page import Page
+from edge_agent.page import Answer, Page
 from firmware_sim.carriers import DoorLine, UdpLine
 from firmware_sim.line import Commands, PtyLine, Station, TcpLine, serve, steady_clock
 from firmware_sim.panels import shelf
@@ -162,9 +162,9 @@ def test_a_page_is_answered_when_its_press_is_on_the_disk(box, tmp_path):
     with carried(lines):
         invitation = invited(box)
         body = b'{"device":"S1","boot":7,"count":1,"button":4,"age_ms":0}'
-        assert until(lambda: page.press(body))
-        assert page.press(body)
-        assert not page.press(b'{"device":"S1"}')
+        assert until(lambda: page.press(body) is Answer.KEPT)
+        assert Answer.KEPT is page.press(body)
+        assert Answer.NOT_YET is page.press(b'{"device":"S1"}')
 
     assert [(7, 1, 4, invitation)] == [
         (record.boot, record.count, record.button, record.invitation) for record in presses(box)
