@@ -26,6 +26,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 ROOT = Path(__file__).parent.parent
 DEPLOYED = ROOT / "deploy" / "mosquitto"
+PATIENCE_S = 15  # for a busy machine, on which a program takes its time to start; what is expected comes at once
 USERS = {"collector": "province-1", "agent-a": "hall-a-1", "agent-b": "hall-b-1"}
 
 
@@ -254,7 +255,7 @@ class Peer:
                 self._client.ack(message.mid, message.qos)
             self._client.manual_ack_set(False)
 
-    def connect(self, host: str = "127.0.0.1", within_s: float = 5) -> str:
+    def connect(self, host: str = "127.0.0.1", within_s: float = PATIENCE_S) -> str:
         """What the broker answered, in paho's words."""
         self._client.connect(host, self.broker.port, keepalive=60)
         self._client.loop_start()
@@ -269,13 +270,13 @@ class Peer:
         for name in ("on_connect", "on_disconnect", "on_subscribe", "on_message"):
             setattr(self._client, name, None)
 
-    def subscribe(self, *filters: str, within_s: float = 5) -> list[int]:
+    def subscribe(self, *filters: str, within_s: float = PATIENCE_S) -> list[int]:
         """What was granted for each filter, at QoS 1; 128 is a refusal."""
         _, mid = self._client.subscribe([(each, 1) for each in filters])
         self._wait_for(lambda: mid in self._granted, within_s, "SUBACK")
         return self._granted[mid]
 
-    def publish(self, topic: str, payload: bytes = b"x", retain: bool = False, within_s: float = 5) -> None:
+    def publish(self, topic: str, payload: bytes = b"x", retain: bool = False, within_s: float = PATIENCE_S) -> None:
         """Acknowledged by the broker when this returns, which says nothing about anybody having got it."""
         self.send(topic, payload, retain).wait_for_publish(within_s)
 
@@ -283,7 +284,7 @@ class Peer:
         """On its way when this returns."""
         return self._client.publish(topic, payload, qos=1, retain=retain)
 
-    def hears(self, topic: str, payload: bytes | None = None, within_s: float = 5) -> mqtt.MQTTMessage:
+    def hears(self, topic: str, payload: bytes | None = None, within_s: float = PATIENCE_S) -> mqtt.MQTTMessage:
         """Waits for a message on this topic, and with this payload if given."""
         self._wait_for(lambda: self._heard(topic, payload), within_s, f"{payload!r:.60} on {topic}")
         return self._heard(topic, payload)[0]

@@ -83,8 +83,8 @@ def forwarding(
                 loop.result(2)
 
 
-def eventually(claim: Callable[[], object], within_s: float = 8) -> None:
-    """Wait until `claim()` holds."""
+def eventually(claim: Callable[[], object], within_s: float = 15) -> None:
+    """Wait until `claim()` holds: at once, but for a busy machine on which a program takes its time to start."""
     last_s = time.monotonic() + within_s
     while not claim():
         assert time.monotonic() < last_s, f"never came true within {within_s} s"

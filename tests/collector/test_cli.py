@@ -80,7 +80,7 @@ def running(folder: Path, **environment: str) -> Iterator[subprocess.Popen]:
 def ended(folder: Path) -> tuple[int, str]:
     """Exit code and words of a collector that cannot run."""
     with running(folder) as process:
-        code = process.wait(10)
+        code = process.wait(30)
     return code, process.said()
 
 

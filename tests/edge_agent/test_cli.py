@@ -329,7 +329,7 @@ def told_at_a_terminal(file: Path) -> str:
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )
     try:
-        return process.communicate(timeout=5)[1].decode()
+        return process.communicate(timeout=30)[1].decode()
     finally:
         process.kill()
         process.communicate()

@@ -786,7 +786,7 @@ def test_the_process_makes_its_keys_keeps_its_journal_and_stops_cleanly(tmp_path
         envelope = {"txnBodyCom": call, "txnCommCom": {}}
         assert "success" in session.post(url + path, json=envelope, headers=HEADERS, timeout=5).text
     process.send_signal(stop)
-    _, complaints = process.communicate(timeout=10)
+    _, complaints = process.communicate(timeout=30)
     rows = [json.loads(row) for row in (tmp_path / "truth.jsonl").read_text(encoding="utf-8").splitlines()]
 
     assert line.startswith(f"省平台模拟器 province: {url} ")
@@ -823,7 +823,7 @@ def test_keys_are_made_once_and_read_ever_after(tmp_path):
 def test_a_wish_that_cannot_be_read_ends_the_process_with_the_names(tmp_path):
     """Whoever mistypes a misbehaviour sees which there are."""
     process = started(tmp_path, "--misbehave", "lazy:0.5")
-    _, complaints = process.communicate(timeout=10)
+    _, complaints = process.communicate(timeout=30)
 
     assert 2 == process.returncode
     assert "timeout_after" in complaints
