@@ -10,7 +10,9 @@ import time
 import pytest
 import tenacity
 
-from firmware_sim.province import CASE_PATH, RATING_PATH, Misbehaviour, Province, Rules, misbehaviour, serving
+from firmware_sim.demands import Rules
+from firmware_sim.misbehaviour import Misbehaviour, misbehaviour
+from firmware_sim.province import CASE_PATH, RATING_PATH, Province, serving
 from tests.collector.agents import NOW_MS
 from tests.collector.ledgers import PERSON, case
 from tests.collector.provinces import ACCEPTED, KEYS, eventually, forwarding, refusing, says, stubbed

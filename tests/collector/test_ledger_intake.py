@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from collector.ledger import audit
 from collector.ledger.file import LedgerMismatch
-from collector.ledger.store import VERSION, Store
+from collector.ledger.schema import VERSION
+from collector.ledger.store import Store
 from protocols import chain
 from protocols.messages import AgentStatus, Batch, Health, Receipt, SalvageRecord, WindowHealth, encode_record
 from protocols.ratings import Accepted

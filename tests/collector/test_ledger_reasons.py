@@ -9,7 +9,8 @@ import pytest
 
 from collector.ledger import audit
 from collector.ledger.file import LedgerMismatch
-from collector.ledger.store import VERSION, Store
+from collector.ledger.schema import VERSION
+from collector.ledger.store import Store
 from protocols.ratings import Level
 from tests.collector.agents import NOW_MS, Agent, closing, rated
 from tests.collector.ledgers import Ledger, case, directory_of, unguard, window

@@ -26,10 +26,12 @@ from collector.ledger.store import Store
 from collector.reconcile.balance import balance
 from edge_agent.outbox import Outbox, Settled
 from firmware_sim import sm2
+from firmware_sim.demands import Rules
 from firmware_sim.faults import Faults, finger
 from firmware_sim.line import Line, Station
+from firmware_sim.misbehaviour import misbehaviour
 from firmware_sim.panel import HousePanel
-from firmware_sim.province import CASE_PATH, RATING_PATH, Keys, Province, Rules, misbehaviour
+from firmware_sim.province import CASE_PATH, RATING_PATH, Keys, Province
 from firmware_sim.scenario import Service, Stray, Truth, busy_morning
 from protocols.dialects.txnbody import TxnBody, TxnBodySettings
 from protocols.messages import Batch, Health, Receipt, decode, encode

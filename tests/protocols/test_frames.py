@@ -420,8 +420,8 @@ def test_endless_garbage_takes_no_room_and_costs_no_frame(garbage):
 @pytest.mark.parametrize("garbage", [b"$", b"*", b"$PRESS,", b"$PRESS," + b"7" * 200])
 def test_twenty_megabytes_at_once_are_read_in_linear_time(garbage):
     """Half a second each; red if the search for a frame's end had no limit."""
-    started = time.perf_counter()
+    started = time.process_time()
     decoder = garbage_fed(garbage, 20_000_000, 20_000_000)
 
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert PRESS in frames(decoder.feed(PRESS_LINE))
