@@ -147,8 +147,10 @@ def _unnamed(world: World, ledger: Path) -> list[str]:
 
 
 def _unexplained(world: World, ledger: Path, missing: int) -> list[str]:
-    """An operator sees every difference explained. Where an agent's file and the ledger were both replaced nobody is
-    left who knows why something is missing: then it has to be seen that it is, and no more than that."""
+    """An operator sees every difference explained. Where an agent's file was replaced by an older one with records that
+    had never left it, or the ledger was replaced too, nobody is left who knows why something is missing: only its device
+    still says that it was thanked for. Then it has to be seen that it is missing, and no more than that: each of
+    `missing` is known to have been destroyed."""
     places = directory.read((world.folder / "directory.toml").read_bytes(), "directory.toml")
     store = Store(ledger)
     try:
@@ -157,7 +159,7 @@ def _unexplained(world: World, ledger: Path, missing: int) -> list[str]:
             found = balance(overview.days, places, time.time_ns() // 1_000_000)
     finally:
         store.close()
-    if found["unexplained"] <= (missing if _destroyed_agents(world) and world.gone.records else 0):
+    if found["unexplained"] <= (missing if _destroyed_agents(world) else 0):
         return []
     return [f"unexplained: 对账有 {found['unexplained']} 处说不清 / differences that reconcile cannot explain"]
 

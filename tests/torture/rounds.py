@@ -18,7 +18,7 @@ from .world import World
 _TURN_S = 0.02
 _HEALTHY_AFTER = 0.85  # of a round: then nothing new goes wrong, and whoever is at a window can finish
 _DRAIN_S = 90.0
-_COME_S = 60.0  # the hall opens when every door has answered, which takes its time among faults
+_COME_S = 60.0  # until the hall has opened; a busy machine takes its time
 _OTHERS_EVERY = 4.0  # kills for each other fault
 
 
@@ -66,17 +66,17 @@ class Round:
         self._others = _chosen(OTHERS, self.only, without)
 
     def hurt(self, show: Callable[[float], None]) -> None:
-        """Let things go wrong from the start on, and for a round's time after the first citizen has come."""
+        """Let things go wrong for a round's time, from the first citizen on."""
+        # The hall opens when every door has answered, and among faults that is hardly ever: whoever came after them
+        # would find everything whole, and the round would prove nothing.
+        self._opened(show)
         began_s, until_s = time.monotonic(), self.seconds * _HEALTHY_AFTER
-        come_s: float | None = None
         plans = [
             self._plan(self._kills, self.every_s, "kills"),
             self._plan(self._others, self.every_s * _OTHERS_EVERY, "others"),
         ]
         coming = [[*next(plan, (0.0, "", None)), plan] for plan in plans]
-        while (spent_s := time.monotonic() - began_s) < until_s + (_COME_S if come_s is None else come_s):
-            if come_s is None and self.world.begun():
-                come_s = min(spent_s, _COME_S)
+        while (spent_s := time.monotonic() - began_s) < until_s:
             for each in coming:
                 while each[2] is not None and each[0] <= spent_s:
                     self._begin(each[1], each[2])
@@ -84,6 +84,15 @@ class Round:
             self._go_on(time.monotonic())
             self.world.look()
             show(spent_s / self.seconds)
+            time.sleep(_TURN_S)
+
+    def _opened(self, show: Callable[[float], None]) -> None:
+        until_s = time.monotonic() + _COME_S
+        while not self.world.begun():
+            if time.monotonic() > until_s:
+                raise RuntimeError(f"nobody came within {_COME_S:.0f} s, though nothing was wrong yet")
+            self.world.look()
+            show(0.0)
             time.sleep(_TURN_S)
 
     def heal(self) -> None:
