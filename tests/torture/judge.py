@@ -147,10 +147,12 @@ def _unnamed(world: World, ledger: Path) -> list[str]:
 
 
 def _unexplained(world: World, ledger: Path, missing: int) -> list[str]:
-    """An operator sees every difference explained. Where an agent's file was replaced by an older one with records that
-    had never left it, or the ledger was replaced too, nobody is left who knows why something is missing: only its device
-    still says that it was thanked for. Then it has to be seen that it is missing, and no more than that: each of
-    `missing` is known to have been destroyed."""
+    """An operator sees every difference explained.
+
+    Where an agent's file was replaced by an older one with records that had never left it, or the ledger was replaced
+    too, nobody is left who knows why something is missing: only its device still says that it was thanked for. Then it
+    has to be seen that it is missing, and no more than that; each of `missing` is known to have been destroyed.
+    """
     places = directory.read((world.folder / "directory.toml").read_bytes(), "directory.toml")
     store = Store(ledger)
     try:
