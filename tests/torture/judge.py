@@ -7,6 +7,7 @@ import re
 import time
 from collections import Counter
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from collector import directory
@@ -14,7 +15,7 @@ from collector.ledger import audit
 from collector.ledger.overview import Overview
 from collector.ledger.store import Store
 from collector.reconcile.balance import balance
-from firmware_sim.scenario import Fate, Truth
+from firmware_sim.scenario import Fate, Pressed, Truth
 from firmware_sim.verdict import at_province, in_ledger, of_fate, whole_lines
 
 from .world import AGENTS, PressKey, World, reading
@@ -118,10 +119,16 @@ def _may_be_forgotten(world: World, fate: Fate) -> bool:
     return any(
         _key(press) in world.gone.presses
         or any(
-            who in ("", agent) and begin <= press.at_ms <= end + _SEEN_OUT_MS for who, begin, end in world.gone.spans
+            who in ("", agent) and press.at_ms <= end + _SEEN_OUT_MS and (begin <= press.at_ms or _came(press) >= end)
+            for who, begin, end in world.gone.spans
         )
         for press in fate.presses
     )
+
+
+def _came(press: Pressed) -> float:
+    """When it was kept: an agent that is down for long keeps it when nobody knows any more who had been asked."""
+    return inf if press.thanked_ms is None else press.thanked_ms
 
 
 def _unnamed(world: World, ledger: Path) -> list[str]:
