@@ -23,7 +23,7 @@ from werkzeug.exceptions import HTTPException
 from protocols.messages import Count
 from protocols.ratings import Invitation, Moment
 
-from .outbox import Outbox, OutboxFull, WindowBusy
+from .outbox import Outbox, OutboxClosed, OutboxFull, WindowBusy
 from .outbox.file import FULL, READ_ONLY
 from .outbox.invitations import new_id
 from .page import Answer
@@ -75,7 +75,7 @@ class Json(DefaultJSONProvider):
     sort_keys = False
 
 
-NOT_YET = "not_yet"
+NOT_YET, STOPPING = "not_yet", "stopping"
 """What `error.code` says, for programs, beside FULL and READ_ONLY: these stay as they are."""
 _WHY = {FULL: ("存储已满", "storage is full"), READ_ONLY: ("存储只读", "storage is read-only")}
 _WHAT = {
@@ -85,16 +85,17 @@ _WHAT = {
         "no invitation was opened or ended, please try again later",
     ),
 }
-_NO_ROOM = 507
-_ROOM_S = 5  # after so long it is worth another try: somebody has to make room first
+_AGAIN_S = 5  # after so long it is worth another try: somebody has to make room first, or to start the agent again
 
 
 class Wrong(Exception):
-    """A request that is answered with an error: HTTP status, the field, and words for a person."""
+    """A request that is answered with an error: HTTP status, the field, and words for a person. `later`: after a while
+    it is worth another try."""
 
-    def __init__(self, status: int, field: str, message: str, **more: Any):
+    def __init__(self, status: int, field: str, message: str, later: bool = False, **more: Any):
         super().__init__(message)
         self.status = status
+        self.later = later
         self.body = {"error": {"field": field, "message": message, **more}}
 
 
@@ -120,6 +121,11 @@ def create_app(
     @app.errorhandler(OutboxFull)
     def full(_error: OutboxFull) -> tuple[dict[str, Any], int, dict[str, str]]:
         return _told(_no_room(FULL, "call"))
+
+    @app.errorhandler(OutboxClosed)
+    def closed(_error: OutboxClosed) -> tuple[dict[str, Any], int, dict[str, str]]:
+        words = "代理正在停止, 请稍后再试 / the agent is stopping, please try again in a moment"
+        return _told(Wrong(503, "", words, later=True, code=STOPPING))
 
     @app.post("/v1/invitations")
     def invite() -> tuple[dict[str, Any], int]:
@@ -163,7 +169,7 @@ def create_app(
         _found(outbox.invitation(invitation))
         if not streams.acquire(blocking=False):
             response = Response(status=503)
-            response.headers["Retry-After"] = "5"
+            response.headers["Retry-After"] = str(_AGAIN_S)
             return response
         response = Response(_states(outbox, invitation, changed, app.json.dumps), mimetype="text/event-stream")
         response.headers["Cache-Control"] = "no-store"
@@ -240,12 +246,12 @@ def _app(token: str) -> Flask:
 
 
 def _told(error: Wrong) -> tuple[dict[str, Any], int, dict[str, str]]:
-    return error.body, error.status, {"Retry-After": str(_ROOM_S)} if error.status == _NO_ROOM else {}
+    return error.body, error.status, {"Retry-After": str(_AGAIN_S)} if error.later else {}
 
 
 def _no_room(why: str, what: str) -> Wrong:
     words = f"{_WHY[why][0]}, {_WHAT[what][0]} / {_WHY[why][1]}, {_WHAT[what][1]}"
-    return Wrong(_NO_ROOM, "", words, code=why)
+    return Wrong(507, "", words, later=True, code=why)
 
 
 def serve(app: Flask | Front, host: str, port: int) -> tuple[Any, int]:
@@ -313,11 +319,14 @@ def _states(
     """Its state now and at each change, as server-sent events, until it has ended."""
     shown: dict[str, Any] = {}
     while True:
-        with changed:
-            found = outbox.invitation(invitation)
-            if found is not None and _shown(found, outbox) == shown:
-                changed.wait(_KEEP_ALIVE_S)
+        try:
+            with changed:
                 found = outbox.invitation(invitation)
+                if found is not None and _shown(found, outbox) == shown:
+                    changed.wait(_KEEP_ALIVE_S)
+                    found = outbox.invitation(invitation)
+        except OutboxClosed:
+            return
         if found is None:
             return
         now = _shown(found, outbox)

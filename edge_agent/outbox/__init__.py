@@ -38,13 +38,14 @@ from . import file as outbox_file
 from . import look, rows
 from .invitations import GRACE_MS
 from .rescue import Rescue
-from .writer import New, OutboxFull, Writer, added, day_of
+from .writer import New, OutboxClosed, OutboxFull, Writer, added, day_of
 
 __all__ = [
     "ANY_INVITATION",
     "GRACE_MS",
     "Backlog",
     "Outbox",
+    "OutboxClosed",
     "OutboxFull",
     "Settled",
     "WindowBusy",
@@ -177,23 +178,25 @@ class Outbox:
         log.info("存档完好 / the outbox is whole: %s", self.path)
 
     def close(self) -> None:
-        """Let go of the file."""
-        with self._lock, self._out:
+        """Let go of the file. A door's thread may ask all the same, and is told OutboxClosed."""
+        self._lock.shut()
+        with self._out:
             self._reader.close()
-            self._db.close()
-            if self._owned is not None:
-                self._owned.close()
+        self._db.close()
+        if self._owned is not None:
+            self._owned.close()
 
     def condemn(self, now_ms: int, why: str = "damaged") -> None:
         """Let go of a file that turned out to be damaged, or forked, while it was used, and set it aside whole.
 
         The next start begins a new epoch with all that waits in it.
         """
-        with self._lock, self._out:
+        self._lock.shut()
+        with self._out:
             self._reader.close()
-            self._db.close()
-            # Still ours: the next agent finds the place empty.
-            self.set_aside = outbox_file.put_aside(self.path, now_ms, why)
+        self._db.close()
+        # Still ours: the next agent finds the place empty.
+        self.set_aside = outbox_file.put_aside(self.path, now_ms, why)
         self.close()
         log.error("存档不能再用 (%s), 已原样移至 / outbox set aside whole: %s", why, self.set_aside)
 

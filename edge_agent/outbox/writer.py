@@ -30,6 +30,32 @@ class OutboxFull(Exception):
     """The disk, or the room given to the outbox, is full: nothing was kept and nothing may be acknowledged."""
 
 
+class OutboxClosed(Exception):
+    """The agent is ending: whoever still asks gets no answer from this outbox any more."""
+
+
+class Lock:
+    """Held by one thread at a time, which may enter again; OutboxClosed for all who come once it was shut."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._shut = False
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        if self._shut:
+            self._lock.release()
+            raise OutboxClosed
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def shut(self) -> None:
+        """Wait for whoever is inside, and let nobody in any more."""
+        with self._lock:
+            self._shut = True
+
+
 class New(NamedTuple):
     """A record as it goes into its table."""
 
@@ -49,7 +75,7 @@ class Writer:
         """Whether the last attempt to write something down failed for want of room."""
         self.on_room: Callable[[], None] = lambda: None
         """Called when `full` has changed, by nobody who holds the lock."""
-        self.lock = threading.RLock()
+        self.lock = Lock()
         self.invitations = Invitations(db, self._name)
         self.seen = Seen(db, self._name)
         self._names: dict[str, int] = {}

@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -11,7 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.outbox import ANY_INVITATION, GRACE_MS, Outbox, OutboxFull, Settled, WindowBusy, invitations
+from edge_agent.outbox import (
+    ANY_INVITATION,
+    GRACE_MS,
+    Outbox,
+    OutboxClosed,
+    OutboxFull,
+    Settled,
+    WindowBusy,
+    invitations,
+)
 from protocols import chain
 from protocols.messages import BATCH_BYTES_MAX, RECORDS_MAX, Receipt, encode
 from protocols.ratings import Moment, Press
@@ -872,3 +882,27 @@ def test_records_of_one_press_keep_its_facts(box):
         record.synced,
     )
     assert ("house", 1, b"$PRESS".hex()) == (record.profile, record.profile_version, record.raw)
+
+
+@pytest.mark.parametrize("ending", ["closed", "condemned"])
+def test_whoever_still_asks_at_the_end_is_told(box, ending):
+    """What was begun is finished on the disk, and all others hear OutboxClosed. Red where they meet a closed
+    database."""
+    told: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            while True:
+                box.open_invitation(invitation(1, at(0)))
+                box.open_at(WINDOW, at(0))
+        except (OutboxClosed, sqlite3.Error) as error:
+            told.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    box.close() if ending == "closed" else box.condemn(T0_MS)
+    for thread in threads:
+        thread.join(10)
+
+    assert [OutboxClosed] * 4 == [type(each) for each in told]
