@@ -37,6 +37,7 @@ from protocols.ratings import Invitation, Moment, Outcome, Press, PressId
 from . import file as outbox_file
 from . import look, rows
 from .invitations import GRACE_MS
+from .latest import Latest
 from .rescue import Rescue
 from .writer import New, OutboxClosed, OutboxFull, Writer, added, day_of
 
@@ -136,10 +137,34 @@ class Outbox:
         self._rescue = Rescue(self._writer, agent)
         self._heads_at: dict[int, bytes] = {}
         """The hashes of the records that were last asked for, by their numbers."""
+        self._latest = Latest(path) if sole else None
+        if self._latest is not None:
+            self._if_older(self._latest, now_ms)
         if not look_only:
             # The newest first: it says which of the older ones it had taken over.
             for damaged in reversed(self.damaged_files()):
                 self._rescue.begin(damaged, now_ms)
+
+    def _if_older(self, latest: Latest, now_ms: int) -> None:
+        """What an older copy in the place of the file takes for open was answered since, as like as not, and another
+        citizen stands there: no press may answer it any more. Its numbers are the collector's matter."""
+        noted, tip, opened = latest.read(), self.tip()[0], self._invitations.all_open()
+        begun = tip or opened  # a file that is not has taken the place of one that was set aside
+        if noted is not None and begun and (noted[0] != self.epoch or noted[1] > tip):
+            words = (
+                "存档被旧副本替换, 其中未结束的邀请作废 / the outbox is an older copy, what is open in it is withdrawn"
+            )
+            log.error("%s: %s (%s < %s)", words, self.path, tip, noted[1])
+            try:
+                with self._writer.transaction():
+                    # As of when they were opened: also a press that was made before this start is none of theirs.
+                    ended = [self._invitations.end(kept, "withdrawn", kept.invitation.opened) for kept in opened]
+                    if ended:
+                        self._append(ended, now_ms)
+            except OutboxFull:
+                return  # and the next start finds it so again
+        latest.put(self.epoch, self.tip()[0])
+        self._writer.on_kept = lambda seq: latest.put(self.epoch, seq)
 
     def _opened(self, now_ms: int) -> sqlite3.Connection:
         damage = outbox_file.damage(self.path, self.agent)
@@ -183,6 +208,8 @@ class Outbox:
         with self._out:
             self._reader.close()
         self._db.close()
+        if self._latest is not None:
+            self._latest.close()
         if self._owned is not None:
             self._owned.close()
 

@@ -168,6 +168,10 @@ class Invitations:
             self._open[window] = next(self._rows_of(window, "AND state = 'open'"), None)
         return self._open[window]
 
+    def all_open(self) -> list[Kept]:
+        """Those that are open, of all windows."""
+        return list(self._rows("WHERE state = 'open'"))
+
     def rated(self) -> dict[str, int]:
         """Per window, how many have had a press."""
         return dict(Counter(kept.window for kept in self._rows("WHERE press IS NOT NULL")))

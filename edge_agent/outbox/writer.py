@@ -73,6 +73,9 @@ class Writer:
         self.epoch = epoch
         self.full = False
         """Whether the last attempt to write something down failed for want of room."""
+        self.on_kept: Callable[[int], None] = lambda seq: None
+        """Called with the number of the last record, each time that one is on the disk."""
+        self._appended = 0
         self.on_room: Callable[[], None] = lambda: None
         """Called when `full` has changed, by nobody who holds the lock."""
         self.lock = Lock()
@@ -100,9 +103,12 @@ class Writer:
                 self.db.execute("BEGIN IMMEDIATE")
                 # What was known before may be changed now, and what is read within is undone with the rest if it fails.
                 self._forget()
+                self._appended = 0
                 yield
                 self._forget()
                 self.db.execute("COMMIT")
+                if self._appended:
+                    self.on_kept(self._appended)
             except BaseException as error:
                 self._forget()
                 self._names.clear()
@@ -158,6 +164,7 @@ class Writer:
         last = first + len(records) - 1
         waiting = added(tip.waiting, Counter(each.window for each in records if each.press))
         self._tip = rows.Tip(last, hashes[-1], now_ms, waiting, tip.done)
+        self._appended = last
         rows.put_tip(self.db, self._tip)
         self.seen.trim(first, last)
 
