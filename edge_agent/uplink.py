@@ -148,6 +148,7 @@ class Uplink:
             self._send_due(moment)
             self._send_health(moment)
             self._make_ready()
+        self._outbox.tidy()
 
     def _exchange(self, within_s: float) -> None:
         """Read and write what there is, waiting this long at most, and not when somebody wakes us."""
@@ -296,6 +297,7 @@ class Uplink:
         while not stop.is_set() and (left_ms := until_ms - self._now().mono_ms) > 0:
             if select.select([self._woken], [], [], left_ms / 1000)[0]:
                 self._sleep_again()
+                self._outbox.tidy()
 
     def _say(self, words: str, again: bool = False) -> None:
         # Once per outage, not once per attempt; with `again` once in a while.

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,9 @@ from . import file as outbox_file
 from . import look, rows
 from .invitations import GRACE_MS
 from .latest import Latest
+from .lock import OutboxClosed
 from .rescue import Rescue
-from .writer import New, OutboxClosed, OutboxFull, Writer, added, day_of
+from .writer import New, OutboxFull, Writer, added, day_of
 
 __all__ = [
     "ANY_INVITATION",
@@ -56,6 +58,7 @@ log = logging.getLogger(__name__)
 
 ANY_INVITATION = "*"
 _DELETED_AT_ONCE = 250  # records: a millisecond of the disk, for which a press may have to wait
+_UNPACKED_AT_ONCE = 32  # records: a fifth of a millisecond
 _LOOKED_AT_ONCE = (
     64  # rows: half a millisecond's work, and then the same ten times over for whatever else there is to do
 )
@@ -202,9 +205,15 @@ class Outbox:
                     return
         log.info("存档完好 / the outbox is whole: %s", self.path)
 
+    def tidy(self) -> None:
+        """Work that nobody waits for, to be called whenever there is time; mostly there is none to do.
+        sqlite3.DatabaseError if the file turns out to be damaged."""
+        self._writer.back.now_and_then()
+
     def close(self) -> None:
         """Let go of the file. A door's thread may ask all the same, and is told OutboxClosed."""
         self._lock.shut()
+        self._writer.back.close()
         with self._out:
             self._reader.close()
         self._db.close()
@@ -219,6 +228,7 @@ class Outbox:
         The next start begins a new epoch with all that waits in it.
         """
         self._lock.shut()
+        self._writer.back.close()
         with self._out:
             self._reader.close()
         self._db.close()
@@ -257,7 +267,7 @@ class Outbox:
         A press inside an open invitation answers it. A press that was kept before is not kept again. `known` is the
         invitation that the caller believes to be open; if it is another one, nothing is kept and the answer is None.
         """
-        with self._writer.transaction():
+        with self._lock.urgent(), self._writer.transaction():
             if known != ANY_INVITATION and known != self.open_id(window):
                 return None
             records: list[PressRecord | ClosingRecord] = []
@@ -314,7 +324,7 @@ class Outbox:
         One whose id is known is not opened a second time: the answer is the one that is known, as it is now.
         """
         opened = invitation.opened
-        with self._writer.transaction():
+        with self._lock.urgent(), self._writer.transaction():
             known = self._invitations.get(invitation.id)
             if known is not None:
                 return known.invitation
@@ -332,7 +342,7 @@ class Outbox:
 
     def close_invitation(self, invitation: str, outcome: Outcome, moment: Moment) -> Invitation | None:
         """End this invitation unless it has ended; as it is then, or None if there is no such invitation."""
-        with self._writer.transaction():
+        with self._lock.urgent(), self._writer.transaction():
             kept = self._invitations.get(invitation)
             if kept is not None and kept.state == "open":
                 self._append([self._invitations.end(kept, outcome, moment)], moment.wall_ms)
@@ -402,7 +412,7 @@ class Outbox:
                 return None
             first = before.seq + 1
             # The collector would take what was changed for what was written: it has to be known here.
-            bodies = _fitting(self._bodies(found, first))
+            bodies = _fitting(self._by_and_by(self._bodies(found, first)))
             last = first + len(bodies) - 1
             head = chain.heads(before.head, bodies)[-1] if bodies else b""
             if not bodies or (last == tip.seq and head != tip.head):
@@ -418,6 +428,12 @@ class Outbox:
             if row["seq"] != seq or body is None:
                 raise self._broken(seq)
             yield body
+
+    def _by_and_by(self, bodies: Iterator[bytes]) -> Iterator[bytes]:
+        """Unpacked between the presses."""
+        while some := list(islice(bodies, _UNPACKED_AT_ONCE)):
+            self._lock.stand_back()
+            yield from some
 
     def _broken(self, seq: int) -> sqlite3.DatabaseError:
         return sqlite3.DatabaseError(f"{self.path}: 第 {seq} 条损坏 / record {seq} is damaged")
@@ -441,6 +457,7 @@ class Outbox:
         """Let go of what the collector holds, if it holds exactly what we wrote."""
         if receipt.epoch != self.epoch:
             return Settled.STALE
+        self._lock.stand_back()
         with self._writer.transaction():
             if receipt.upto <= rows.receipted(self._db).seq:
                 return Settled.STALE
@@ -459,8 +476,10 @@ class Outbox:
             more = self._delete_some(receipt.upto)
         # What is receipted is nobody's any more, whether it is still there or not: a press waits for a few at most.
         while more:
+            self._lock.stand_back()
             with self._writer.transaction():
                 more = self._delete_some(receipt.upto)
+        self.tidy()
         return Settled.DELETED
 
     def _delete_some(self, upto: int) -> bool:

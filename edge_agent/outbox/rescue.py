@@ -62,6 +62,7 @@ class Rescue:
         """Take over all that is left of these, in small pieces beside the work."""
 
         def pause() -> None:
+            self._writer.back.now_and_then()
             if stop.wait(_PAUSE_S):
                 raise _Stopped
 

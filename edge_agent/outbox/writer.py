@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,9 @@ from protocols import chain
 from . import rows
 from .file import lacks
 from .invitations import Invitations
+from .lock import Lock
 from .seen import Seen
+from .writeback import WriteBack
 
 log = logging.getLogger(__name__)
 
@@ -28,32 +29,6 @@ DAY_MS = 86_400_000
 
 class OutboxFull(Exception):
     """The disk, or the room given to the outbox, is full: nothing was kept and nothing may be acknowledged."""
-
-
-class OutboxClosed(Exception):
-    """The agent is ending: whoever still asks gets no answer from this outbox any more."""
-
-
-class Lock:
-    """Held by one thread at a time, which may enter again; OutboxClosed for all who come once it was shut."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._shut = False
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        if self._shut:
-            self._lock.release()
-            raise OutboxClosed
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-    def shut(self) -> None:
-        """Wait for whoever is inside, and let nobody in any more."""
-        with self._lock:
-            self._shut = True
 
 
 class New(NamedTuple):
@@ -79,6 +54,7 @@ class Writer:
         self.on_room: Callable[[], None] = lambda: None
         """Called when `full` has changed, by nobody who holds the lock."""
         self.lock = Lock()
+        self.back = WriteBack(path)
         self.invitations = Invitations(db, self._name)
         self.seen = Seen(db, self._name)
         self._names: dict[str, int] = {}
@@ -107,6 +83,7 @@ class Writer:
                 yield
                 self._forget()
                 self.db.execute("COMMIT")
+                self.back.committed()
                 if self._appended:
                     self.on_kept(self._appended)
             except BaseException as error:
