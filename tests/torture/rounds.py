@@ -132,6 +132,8 @@ def played(one: Round, show: Callable[[float], None] = lambda _: None) -> Played
         world.up()
         one.hurt(show)
         one.heal()
+        # A rating that it answers wrongly ten times over is tried once a minute, and may wait longer than a round.
+        world.mend_province()
         left = _delivered(world, show)
     finally:
         one.heal()

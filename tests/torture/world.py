@@ -88,6 +88,11 @@ class Program:
                 self.process.wait(10)
         self.kill()
 
+    def become(self, command: list[str]) -> None:
+        """Run this instead, from now on."""
+        self._command = command
+        self.kill()
+
     def look(self, now_s: float) -> str:
         """Start it again if that is due; its last word if it has just ended by itself."""
         if self.running:
@@ -178,6 +183,10 @@ class World:
         if self.programs[name].kill(away_s):
             self.kills[name] += 1
 
+    def mend_province(self) -> None:
+        """It does its work from now on. What it took stays, and what it refused comes again."""
+        self.programs["province"].become(self._behaving)
+
     # ---- what is where
 
     def store_of(self, name: str) -> Path:
@@ -232,8 +241,8 @@ class World:
         port = next(self._ports)
         options = ["--key-file", "province.json", "--journal", "province.jsonl", "--port", str(port)]
         slow = ["--slow-ms", "800", "--stall-ms", "3000", "--seed", str(self.seed)]
-        command = [sys.executable, "-m", "firmware_sim", "province", *options, *slow, *wrongs]
-        program = self._program("province", command, self.folder)
+        self._behaving = [sys.executable, "-m", "firmware_sim", "province", *options, *slow]
+        program = self._program("province", [*self._behaving, *wrongs], self.folder)
         program.start()
         self._await(lambda: (self.folder / "province.json").exists(), program)
         self.wires["province"] = self.net.wire(port, False, f"{self.seed}/province")
