@@ -148,7 +148,10 @@ class Outbox(Outgoing):
     def after_start(self, stop: threading.Event) -> None:
         """What a start does not wait for, in small pieces beside the work, until it is done or `stop`: the rest of long
         files that were set aside, and the look through a long one. sqlite3.DatabaseError if that finds it damaged."""
-        self._rescue.finish(reversed(self.damaged_files()), stop)
+        try:
+            self._rescue.finish(reversed(self.damaged_files()), stop)
+        except OutboxClosed:
+            return  # the end did not wait for this; the next start goes on
         if not self._long or stop.is_set():
             return
         log.info("存档较长, 边工作边检查 / the outbox is long, looked through beside the work: %s", self.path)

@@ -906,3 +906,14 @@ def test_whoever_still_asks_at_the_end_is_told(box, ending):
         thread.join(10)
 
     assert [OutboxClosed] * 4 == [type(each) for each in told]
+
+
+def test_the_end_does_not_wait_for_what_follows_a_start(box, monkeypatch):
+    """A busy machine ends before the last piece of a salvage is written: no error of the agent's. Red if it is one."""
+
+    def finish(*_: object) -> None:
+        box.close()
+        keep(box, at(0), press(1))
+
+    monkeypatch.setattr(box._rescue, "finish", finish)
+    box.after_start(threading.Event())
