@@ -257,10 +257,12 @@ def _restored(world: World, copy: Path, taken_ms: int) -> None:
     ledger = world.store_of("collector")
     try:
         now, then = _records_in(ledger), _records_in(copy)
+        agents = _agents_in(ledger)
     except sqlite3.Error:
         return
     if _replaced(ledger, copy):
         world.gone.records |= now.keys() - then.keys()
+        world.gone.agents |= agents
         world.gone.presses |= {press for key, press in now.items() if key not in then and press is not None}
         world.gone.spans.append(("", taken_ms - _FORGOTTEN_MS, _now_ms()))
 
@@ -300,6 +302,11 @@ def _records_in(ledger: Path) -> dict[tuple[str, int], tuple[str, int, int] | No
     with reading(ledger) as db:
         rows = db.execute("SELECT epoch, seq, body FROM record JOIN epoch ON epoch.id = epoch_id").fetchall()
     return {(epoch, seq): _press_of(body) for epoch, seq, body in rows}
+
+
+def _agents_in(ledger: Path) -> dict[str, str]:
+    with reading(ledger) as db:
+        return dict(db.execute("SELECT epoch, agent FROM epoch"))
 
 
 def _press_of(body: bytes) -> tuple[str, int, int] | None:

@@ -135,7 +135,6 @@ def _unnamed(world: World, ledger: Path) -> list[str]:
     """What a restored ledger lacks has to be named: as a gap, or it came again."""
     with reading(ledger) as db:
         epochs = dict(db.execute("SELECT epoch, id FROM epoch"))
-        agents = dict(db.execute("SELECT epoch, agent FROM epoch"))
         upto = dict(db.execute("SELECT epoch, upto FROM epoch"))
         held = {(epoch, seq) for epoch, seq in db.execute("SELECT epoch_id, seq FROM record")}
         gaps = db.execute("SELECT epoch_id, after, upto FROM gap").fetchall()
@@ -143,7 +142,8 @@ def _unnamed(world: World, ledger: Path) -> list[str]:
         epoch
         for epoch, seq in world.gone.records
         if (epochs.get(epoch), seq) not in held
-        and agents.get(epoch) not in _destroyed_agents(world)  # which alone could say how far it had been receipted
+        and world.gone.agents[epoch]
+        not in _destroyed_agents(world)  # which alone could say how far it had been receipted
         and not any(number == epochs.get(epoch) and after < seq <= last for number, after, last in gaps)
     )
     return [

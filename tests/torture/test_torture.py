@@ -12,13 +12,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from collector.ledger.store import Store
 from tests.brokers import mosquitto_or_skip
 from tests.disks import Disk
 
+from . import judge
 from .clock import set_wrong
 from .faults import full
 from .rounds import Round, played
 from .wire import Net, Unruly, packet_id, packets_of
+from .world import Gone
 
 YEAR_S = 365 * 86_400
 
@@ -216,3 +219,14 @@ def test_a_round_is_planned_by_its_seed_alone(tmp_path: Path) -> None:
 
     assert plans[0] == plans[1]
     assert Random("5/kills").random() != Random("6/kills").random()
+
+
+@pytest.mark.parametrize(("destroyed", "said"), [("hall-1", []), ("hall-2", ["unnamed"])])
+def test_what_nobody_is_left_to_name_need_not_be_named(tmp_path, destroyed, said):
+    """A ledger from before it had heard of an epoch, whose outbox is gone too. Where the outbox is there, its agent
+    says how far it was receipted, and the gap has to be named."""
+    Store(tmp_path / "ledger.db").close()
+    gone = Gone(records={("epoch-1", 1)}, agents={"epoch-1": "hall-1"}, spans=[(destroyed, 0, 1)])
+
+    found = judge._unnamed(SimpleNamespace(gone=gone), tmp_path / "ledger.db")
+    assert said == [each.partition(":")[0] for each in found]

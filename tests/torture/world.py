@@ -114,6 +114,8 @@ class Gone:
     presses: set[PressKey] = field(default_factory=set)
     records: set[tuple[str, int]] = field(default_factory=set)
     """(epoch, number) that a ledger once had."""
+    agents: dict[str, str] = field(default_factory=dict)
+    """Whose each of these epochs is: the ledger may not know it any more."""
     spans: list[tuple[str, int, int]] = field(default_factory=list)
     """Agent (empty: all), from, until: whoever was asked in that time may have been forgotten."""
 
