@@ -161,6 +161,7 @@ class Outbox(Outgoing):
                     raise sqlite3.DatabaseError(f"{self.path}: {wrong}")
                 if number % _LOOKS_SAID == 0:
                     log.info("存档已检查 %s 行 / rows of the outbox looked through", number * _LOOKED_AT_ONCE)
+                self._lock.stand_back()
                 if stop.wait(_LOOK_PAUSE_S):
                     return
         log.info("存档完好 / the outbox is whole: %s", self.path)

@@ -63,6 +63,7 @@ class Rescue:
 
         def pause() -> None:
             self._writer.back.now_and_then()
+            self._writer.lock.stand_back()
             if stop.wait(_PAUSE_S):
                 raise _Stopped
 
