@@ -113,7 +113,7 @@ MUTATIONS = (
     ),
     Mutation(
         "records go only when they are receipted",
-        "edge_agent/outbox/__init__.py",
+        "edge_agent/outbox/outgoing.py",
         "last = min(upto, first + _DELETED_AT_ONCE - 1)",
         "last = min(upto, first + _DELETED_AT_ONCE - 1) + 2",
     ),
