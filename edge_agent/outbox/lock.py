@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_BREATH_S = 0.000_5
 _STAND_BACK_S = 0.02  # a press takes a few milliseconds; with presses on end the other work goes on all the same
 
 
@@ -21,7 +22,7 @@ class Lock:
         self._shut = False
         self._urgent: set[int] = set()
         """The threads behind which somebody waits."""
-        self._calm = threading.Event()
+        self._calm, self._never = threading.Event(), threading.Event()
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -53,6 +54,11 @@ class Lock:
         """
         if self._urgent:
             self._calm.wait(_STAND_BACK_S)
+
+    def breathe(self) -> None:
+        """For long work that nobody waits for: a thread that never rests lets no other begin at once, not even to say
+        that it is urgent."""
+        self._never.wait(_BREATH_S)
 
     def shut(self) -> None:
         """Wait for whoever is inside, and let nobody in any more."""

@@ -117,6 +117,8 @@ class Outgoing:
         """Unpacked between the presses."""
         while some := list(islice(bodies, _UNPACKED_AT_ONCE)):
             self._lock.stand_back()
+            if len(some) == _UNPACKED_AT_ONCE:
+                self._lock.breathe()
             yield from some
 
     def _broken(self, seq: int) -> sqlite3.DatabaseError:
