@@ -31,8 +31,9 @@ def log_is_cut(log: bytes, known: int = 0) -> bool:
 
     SQLite itself passes in silence over all that follows a frame that is wrong. After a power cut that is right: the
     last commit was half written, and nothing was promised. But every commit is on the disk before the next begins, so
-    more than one commit that follows on a wrong frame is damage; and so is a frame that is wrong by a single bit, for
-    a disk writes sectors. Format: https://www.sqlite.org/walformat.html
+    more than one commit that follows on a wrong frame is damage; and so is a frame that is wrong by a single bit where
+    the rest of its commit is whole, for a disk writes sectors. (Where other frames are missing too the bit says
+    nothing: what lay under a sector that was not written may be an earlier version of the same page.) Format: https://www.sqlite.org/walformat.html
     """
     if len(log) < HEADER or not any(log):
         return False
@@ -41,7 +42,7 @@ def log_is_cut(log: bytes, known: int = 0) -> bool:
     wrong = _Wrong.first(log, known)
     if wrong is None:
         return False
-    if any(wrong.turned()):
+    if any(wrong.whole_with(frame) for frame in wrong.turned()):
         return True
     # What was written behind it goes on from its checksum: as it stands there, or as it would be.
     return any(wrong.commits_behind(start) > 1 for start in (_stated(wrong.frame), wrong.computed))
@@ -181,6 +182,19 @@ class _Wrong:
                 break
             commits += frame[4:8] != b"\0\0\0\0"
         return commits
+
+    def whole_with(self, frame: bytes) -> bool:
+        """Whether the commit that this frame belongs to is all there, with `frame` in its place."""
+        at, checksum = self.at, _stated(frame)
+        while frame[4:8] == b"\0\0\0\0":
+            at += self.size
+            frame = self.log[at : at + self.size]
+            if len(frame) < self.size or _salts(frame) != self.salts:
+                return False
+            checksum = _checksum(_summed(frame), checksum, self.order)
+            if _stated(frame) != checksum:
+                return False
+        return True
 
     def others(self, file: Bytes) -> list[bytes]:
         """The page's other versions, each where a frame has it: the one before, and the one after."""

@@ -64,6 +64,13 @@ MUTATIONS = (
         ("tests/edge_agent/test_outbox_latest.py",),
     ),
     Mutation(
+        "half a commit is no damage, whatever a bit says",
+        "protocols/wal.py",
+        "if any(wrong.whole_with(frame) for frame in wrong.turned()):",
+        "if any(wrong.turned()):",
+        ("tests/protocols/test_wal.py",),
+    ),
+    Mutation(
         "no press pays for writing the log back",
         "edge_agent/outbox/writeback.py",
         "if self._commits < _COMMITS or",
