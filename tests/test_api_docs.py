@@ -12,7 +12,7 @@ import msgspec
 from collector.ledger import file as ledger_file
 from collector.reconcile import reconcile
 from collector.reconcile.balance import balance
-from edge_agent.door import NOT_YET, Ask, Pressed
+from edge_agent.door import NOT_YET, STOPPING, Ask, Pressed
 from edge_agent.outbox import file as outbox_file
 from protocols.dialects.txnbody import TxnBody, TxnBodySettings
 from protocols.ratings import Case, Request
@@ -57,7 +57,7 @@ def test_the_example_press_is_one():
 
 def test_every_code_is_listed_and_both_doors_have_the_same():
     """A program is written against them. Red if one is renamed."""
-    codes = {NOT_YET, outbox_file.FULL, outbox_file.READ_ONLY}
+    codes = {NOT_YET, STOPPING, outbox_file.FULL, outbox_file.READ_ONLY}
 
     assert codes == set(re.findall(r"^\| 50\d \| `(\w+)` \|", API, flags=re.MULTILINE))
     assert {ledger_file.FULL, ledger_file.READ_ONLY} < codes
