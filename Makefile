@@ -21,7 +21,7 @@ KEEP    ?=
 PYTEST_ARGS ?=
 WORKERS ?= 2
 
-.PHONY: demo test bench torture power rot fuzz mutations vm-test vm-power lint format setup mosquitto qemu clean
+.PHONY: demo test bench torture power rot fuzz mutations vm-test vm-power lint format setup mosquitto browser qemu clean
 
 # 一次繁忙的上午, 全部为独立进程 / a busy morning, every part a process of its own
 demo: $(READY)
@@ -30,7 +30,7 @@ demo: $(READY)
 
 # 两个进程并行; 计时的测试随后单独运行 (退出码 5: 没有选中任何测试) / two processes side by side, and those that hold
 # a clock by themselves behind them (5: none was chosen)
-test: $(READY) mosquitto
+test: $(READY) mosquitto browser
 	@$(BIN)/pytest -m "not vm and not alone" -n $(WORKERS) --dist worksteal $(PYTEST_ARGS) || [ $$? = 5 ]
 	@$(BIN)/pytest -m "alone and not vm" $(PYTEST_ARGS) || [ $$? = 5 ]
 
@@ -88,6 +88,14 @@ $(READY): setup.cfg pyproject.toml
 	@$(PYTHON) -m venv $(VENV) || { echo "请先安装 venv / install venv first: sudo apt-get install python3-venv"; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
+
+# 真实的浏览器供页面的测试使用 / the pages' tests use a real browser
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+		echo "安装 chromium / installing chromium …"; \
+		if [ "$$(id -u)" = 0 ]; then SUDO=; else SUDO=sudo; fi; \
+		{ $$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq chromium >/dev/null; } || \
+		echo "装不上 chromium, 需要它的测试将跳过 / chromium could not be installed, its tests will be skipped"; }
 
 # 真实的 mosquitto 供测试使用 / the tests use a real mosquitto
 mosquitto:
