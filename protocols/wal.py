@@ -33,7 +33,8 @@ def log_is_cut(log: bytes, known: int = 0) -> bool:
     last commit was half written, and nothing was promised. But every commit is on the disk before the next begins, so
     more than one commit that follows on a wrong frame is damage; and so is a frame that is wrong by a single bit where
     the rest of its commit is whole, for a disk writes sectors. (Where other frames are missing too the bit says
-    nothing: what lay under a sector that was not written may be an earlier version of the same page.) Format: https://www.sqlite.org/walformat.html
+    nothing: what lay under a sector that was not written may be an earlier version of the same page.)
+    Format: https://www.sqlite.org/walformat.html
     """
     if len(log) < HEADER or not any(log):
         return False

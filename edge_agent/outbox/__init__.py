@@ -112,9 +112,10 @@ class Outbox(Outgoing):
         begun = tip or opened  # a file that is not has taken the place of one that was set aside
         if noted is not None and begun and (noted[0] != self.epoch or noted[1] > tip):
             words = (
-                "存档被旧副本替换, 其中未结束的邀请作废 / the outbox is an older copy, what is open in it is withdrawn"
+                "存档被旧副本替换, 其中未结束的邀请作废, 请为正在评价的办事人重新邀请"
+                " / the outbox is an older copy, what is open in it is withdrawn: invite again whoever is being asked"
             )
-            log.error("%s: %s (%s < %s)", words, self.path, tip, noted[1])
+            log.error("%s: %s (%s/%s, 曾到 was at %s/%s)", words, self.path, self.epoch, tip, *noted)
             try:
                 with self._writer.transaction():
                     # As of when they were opened: also a press that was made before this start is none of theirs.
