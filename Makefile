@@ -89,30 +89,27 @@ $(READY): setup.cfg pyproject.toml
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
+# 从系统的软件源安装 / from the system's packages: $(call apt,包 packages)
+apt = if [ "$$(id -u)" = 0 ]; then SUDO=; else SUDO=sudo; fi; \
+	echo "安装 / installing $(filter-out --%,$(1)) …"; \
+	$$SUDO apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq $(1) >/dev/null
+skipped = || echo "装不上 $(1), 需要它的测试将跳过 / $(1) could not be installed, its tests will be skipped"
+
 # 真实的浏览器供页面的测试使用 / the pages' tests use a real browser
 browser:
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
-		echo "安装 chromium / installing chromium …"; \
-		if [ "$$(id -u)" = 0 ]; then SUDO=; else SUDO=sudo; fi; \
-		{ $$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq chromium >/dev/null; } || \
-		echo "装不上 chromium, 需要它的测试将跳过 / chromium could not be installed, its tests will be skipped"; }
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+		{ $(call apt,chromium); } $(call skipped,chromium)
 
 # 真实的 mosquitto 供测试使用 / the tests use a real mosquitto
 mosquitto:
-	@command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || { \
-		echo "安装 mosquitto / installing mosquitto …"; \
-		if [ "$$(id -u)" = 0 ]; then SUDO=; else SUDO=sudo; fi; \
-		{ $$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq mosquitto >/dev/null; } || \
-		echo "装不上 mosquitto, 需要它的测试将跳过 / mosquitto could not be installed, its tests will be skipped"; }
+	@command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || { $(call apt,mosquitto); } $(call skipped,mosquitto)
 
 # 软件模拟的虚拟机与内核包 / a machine in software, and the lists that its kernel is fetched by
 qemu:
 	@[ -d .vm/kernel ] && command -v qemu-system-x86_64 >/dev/null && [ -x /bin/busybox ] && \
 		[ -x /usr/sbin/mkfs.btrfs ] && [ -x /usr/sbin/mkfs.xfs ] || { \
-		echo "安装 qemu 和 busybox / installing qemu and busybox …"; \
-		if [ "$$(id -u)" = 0 ]; then SUDO=; else SUDO=sudo; fi; \
-		$$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq --no-install-recommends \
-			qemu-system-x86 busybox-static e2fsprogs btrfs-progs xfsprogs >/dev/null; }
+		$(call apt,--no-install-recommends qemu-system-x86 busybox-static e2fsprogs btrfs-progs xfsprogs); }
 
 clean:
 	rm -rf .vm $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-run fuzz-crashes
