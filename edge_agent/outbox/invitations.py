@@ -26,14 +26,14 @@ _TRIM = 10  # of the oldest at each opening: a look at all of them would hold up
 _STAY = 1_000  # a week of a window
 
 
-def new_id(now_ms: int) -> str:
-    """An id for an invitation opened now: a UUID of version 7 (RFC 9562).
+def new_id(now_ms: int, bits: Callable[[int], int] = secrets.randbits) -> str:
+    """An id for an invitation opened now: a UUID of version 7 (RFC 9562); its chance comes from `bits`.
 
     Those of one hour stand together in every index. Random ones fall all over it, and a ledger that takes in a month of
     a hall rewrites one page of each index for each record.
     """
     moment = max(now_ms, 0) % 2**48
-    number = moment << 80 | 7 << 76 | secrets.randbits(12) << 64 | 2 << 62 | secrets.randbits(62)
+    number = moment << 80 | 7 << 76 | bits(12) << 64 | 2 << 62 | bits(62)
     return str(uuid.UUID(int=number))
 
 

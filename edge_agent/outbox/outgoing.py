@@ -165,7 +165,6 @@ class Outgoing:
             self._lock.stand_back()
             with self._writer.transaction():
                 more = self._delete_some(receipt.upto)
-        self.tidy()
         return Settled.DELETED
 
     def _delete_some(self, upto: int) -> bool:

@@ -25,6 +25,7 @@ from collector.ledger import tally
 from collector.ledger.delivery import Delivery
 from collector.ledger.intake import Intake
 from collector.ledger.store import Store
+from edge_agent.outbox.invitations import new_id
 from firmware_sim import fleet
 from protocols import chain
 from protocols.messages import ClosingRecord, PressRecord, batch_of, encode, encode_record
@@ -73,7 +74,7 @@ def stretches(records: int, seed: int) -> Iterator[Stretch]:
         for service in range(50 if number % 100 == 0 else 1):
             at_ms = now_ms + service
             counts[agent] += 1
-            invitation, odd = _new_id(chance, at_ms - 5000), chance.randrange(50)
+            invitation, odd = new_id(at_ms - 5000, chance.getrandbits), chance.randrange(50)
             kept.append(_press(agent, counts[agent], 1 + chance.randrange(5), at_ms, invitation, boot))
             fates.append("rated")
             if odd < 2:
@@ -120,17 +121,8 @@ def _closing(agent: int, at_ms: int, invitation: str, case_no: str, boot: str) -
     )
 
 
-def _new_id(chance: random.Random, at_ms: int) -> str:
-    """As an agent's door makes it."""
-    return _hyphened(at_ms << 80 | 7 << 76 | chance.getrandbits(12) << 64 | 2 << 62 | chance.getrandbits(62))
-
-
 def _uuid(chance: random.Random) -> str:
-    return _hyphened(chance.getrandbits(128))
-
-
-def _hyphened(number: int) -> str:
-    text = f"{number:032x}"
+    text = f"{chance.getrandbits(128):032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 

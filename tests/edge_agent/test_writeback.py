@@ -10,7 +10,7 @@ import pytest
 from edge_agent.outbox import Outbox, writeback
 from edge_agent.outbox.writeback import WriteBack
 
-from .hall import AGENT, T0_MS, at, drain, keep, press, presses
+from .hall import AGENT, T0_MS, at, keep, press, presses, receipt_for
 
 
 def in_the_file_alone(box: Outbox, into) -> int:
@@ -41,18 +41,17 @@ def test_a_little_is_left_in_the_log(box, tmp_path):
     assert 0 == in_the_file_alone(box, tmp_path / "copy.db")
 
 
-def test_draining_keeps_the_log_short(box):
-    """A receipt's own commits are written back too: red if the log grows with what is let go of."""
-    for count in range(1, 3_001):
+def test_the_log_stays_short(box):
+    """Written back before SQLite's own bound of four megabytes: red where a press or a receipt has to do it."""
+    log, longest = box.path.with_name("outbox.db-wal"), 0
+    for count in range(1, 1_001):
         keep(box, at(count * 1_000), press(count))
         if count % 20 == 0:
-            box.tidy()
-    log = box.path.with_name("outbox.db-wal")
-    full = log.stat().st_size
-    drain(box)
+            box.settle(receipt_for(box.due()))
+        box.tidy()
+        longest = max(longest, log.stat().st_size)
 
-    assert full < 2_000_000
-    assert log.stat().st_size < 4_000_000
+    assert longest < 2_000_000
 
 
 def test_no_room_for_it_is_no_trouble(box, monkeypatch):

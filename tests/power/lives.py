@@ -65,6 +65,7 @@ class OutboxLife:
                     box = self._opened()
                 case "night":
                     self.at_ms += 86_400_000
+            box.tidy()  # as the uplink does after each of its turns
             self._remember(box)
             yield
         box.close()
