@@ -347,9 +347,9 @@ def test_a_full_disk_opens_nothing_and_says_so(door, box, monkeypatch):
     assert "5" == answer.headers["Retry-After"]
 
 
-def test_an_agent_that_is_ending_says_so(door, box):
+def test_an_agent_that_is_ending_says_so(door, box, caplog):
     """503 and when to come again, no traceback; a stream that was followed ends. Red where the door meets a closed
-    database."""
+    database, and where the stream ends with an error."""
     door.open(1)
     with door.follow(1) as stream:
         assert "open" == stream.state()
@@ -360,6 +360,7 @@ def test_an_agent_that_is_ending_says_so(door, box):
     words = "代理正在停止, 请稍后再试 / the agent is stopping, please try again in a moment"
     assert (503, "stopping", words) == (answer.status, answer.code, answer.message)
     assert "5" == answer.headers["Retry-After"]
+    assert [] == [record.message for record in caplog.records if record.levelname == "ERROR"]
 
 
 # ---- looking and ending
