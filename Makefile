@@ -96,10 +96,11 @@ apt = if [ "$$(id -u)" = 0 ]; then SUDO=; else SUDO=sudo; fi; \
 	DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq $(1) >/dev/null
 skipped = || echo "装不上 $(1), 需要它的测试将跳过 / $(1) could not be installed, its tests will be skipped"
 
-# 真实的浏览器供页面的测试使用 / the pages' tests use a real browser
+# 真实的浏览器和一种中文字体, 供页面的测试和截图使用 / a real browser and a Chinese font, for the pages' tests and pictures
 browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 		{ $(call apt,chromium); } $(call skipped,chromium)
+	@! command -v fc-list >/dev/null || fc-list :lang=zh | grep -q . || { $(call apt,fonts-wqy-microhei); } || true
 
 # 真实的 mosquitto 供测试使用 / the tests use a real mosquitto
 mosquitto:
