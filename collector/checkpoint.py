@@ -195,7 +195,12 @@ def _written_once(file: Path, content: bytes, mode: int) -> None:
 
 def read_key(file: Path) -> Signer:
     """The private key in this file; BadKey says what is wrong with it."""
-    raw = _key_bytes(file)
+    try:
+        raw = _key_bytes(file)
+    except BadKey as error:
+        raise BadKey(
+            f"{error}; 请恢复, 或另做 / restore it, or make one with collector checkpoint --new-key"
+        ) from error
     try:
         key = load_pem_private_key(raw, None)
     except TypeError:

@@ -278,7 +278,7 @@ def test_a_new_key_is_for_its_owner_alone_and_never_overwrites_one(folder):
         ),
         (lambda folder: shutil.copy(folder / "checkpoint.key.pub", folder / "k"), "no private key in PEM"),
         (lambda folder: (folder / "k").mkdir(), "读不了"),
-        (lambda folder: None, "读不了"),
+        (lambda folder: None, "No such file or directory; 请恢复, 或另做 / restore it, or make one with"),
     ],
 )
 def test_a_key_that_cannot_sign_is_named(folder, make, words):
