@@ -11,6 +11,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import requests
@@ -20,9 +21,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from protocols.dialects import Dialect, without_details
-from protocols.ratings import Accepted, Case, Lacking, Refused, Request, Unavailable, Verdict
+from protocols.ratings import Accepted, Answer, Case, Request, Token, Unavailable, Verdict
 
 from .ledger.delivery import Delivery, Due, What
+from .pace import Pace
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class Forwarder:
         timeout_s: float,
         now_ms: Callable[[], int],
         look_again_s: float = 10.0,
+        pace: Pace | None = None,
     ):
         self._delivery = delivery
         self._dialect = dialect
@@ -63,6 +66,9 @@ class Forwarder:
         self._lines: set[_Line] = set()
         self._silent: set[int] = set()
         self._said: set[str] = set()
+        self._pace = pace or Pace()
+        self._asking = threading.Lock()
+        self._token: Token | None = None
         self._away = False
         self._noted = True  # whether the ledger may say that the province is away, from an earlier run too
 
@@ -98,65 +104,140 @@ class Forwarder:
                 return  # told to stop while the province is away
 
     def _one(self, line: _Line) -> None:
-        due = self._taken()
-        if due is None:
+        dues = self._taken()
+        if not dues:
             return
         try:
-            self._deliver(line, due)
+            self._deliver(line, dues)
         finally:
             with self._turn:
-                del self._held[due.id]
+                for due in dues:
+                    del self._held[due.id]
         if self._away:
             raise ProvinceAway
 
-    # ---- which one
+    # ---- which ones
 
-    def _taken(self) -> Due | None:
+    def _taken(self) -> list[Due]:
         with self._turn:
             if self._stopping.is_set():
-                return None
+                return []
             now_ms = self._now_ms()
-            due = self._chosen(now_ms)
-            if due is not None:
-                self._held[due.id] = due
+            # First the right to call, and then what with: whatever is the most urgent by then.
+            wait_ms = self._pace.wait_ms(now_ms)
+            dues = [] if wait_ms else self._chosen(now_ms)
+            if dues:
+                self._pace.take(now_ms)
+                self._held |= {due.id: due for due in dues}
             else:
-                self._turn.wait(self._pause_s(now_ms))
-            return due
+                self._turn.wait(wait_ms / 1000 if wait_ms else self._pause_s(now_ms))
+            return dues
 
-    def _chosen(self, now_ms: int) -> Due | None:
+    def _chosen(self, now_ms: int) -> list[Due]:
         if self._away:
-            return self._delivery.next_probe(now_ms, self._held)
-        due = self._delivery.next(now_ms, self._held)
+            # One at a time: a province that comes back must not meet all workers at once.
+            probe = None if self._held else self._delivery.next_probe(now_ms, self._held)
+            return [probe] if probe else []
         # The stubborn may each take a whole time-out: they get one worker at most, and never the only one.
-        if (due is None or self._held) and not any(each.stubborn for each in self._held.values()):
-            due = self._delivery.next_stubborn(now_ms, self._held) or due
-        return due
+        stubborn = None
+        dues = self._delivery.batch(now_ms, self._held, self._dialect.together_max)
+        if (not dues or self._held) and not any(each.stubborn for each in self._held.values()):
+            stubborn = self._delivery.next_stubborn(now_ms, self._held)
+        return [stubborn] if stubborn else dues
 
     def _pause_s(self, now_ms: int) -> float:
         next_ms = self._delivery.next_ms(now_ms, self._held)
         return _IDLE_S if next_ms is None else min(_IDLE_S, (next_ms - now_ms) / 1000)
 
-    # ---- one rating
+    # ---- one call
 
-    def _deliver(self, line: _Line, due: Due) -> None:
-        if self._dialect.case_first and not due.case_delivered:
-            verdict = self._told(line, due, "case", self._dialect.case_request(due.case, self._now_ms()))
+    def _deliver(self, line: _Line, dues: list[Due]) -> None:
+        dues = [due for due in dues if not self._parked(due)]
+        if not dues:
+            return
+        if self._dialect.case_first and not dues[0].case_delivered:
+            [verdict] = self._told(line, dues, "case")
             if not isinstance(verdict, Accepted):
                 return
-        self._told(line, due, "rating", self._dialect.rating_request(due.rating, due.case, self._now_ms()))
+            self._wait_for_turn()
+        self._told(line, dues, "rating")
 
-    def _told(self, line: _Line, due: Due, what: What, request: Request | Lacking) -> Verdict | None:
-        if isinstance(request, Lacking):
-            self._delivery.park(due, "lacking", ", ".join(request.fields), self._now_ms())
-            return None
-        attempt = self._delivery.begin(due, what, self._now_ms())
-        answer = line.ask(request)
-        verdict = answer if isinstance(answer, Unavailable) else self._dialect.verdict(*answer)
-        verdict = _cleaned(verdict, due.case)
-        self._delivery.end(due, what, attempt, verdict, self._now_ms())
+    def _parked(self, due: Due) -> bool:
+        held = self._dialect.held(due.rating, due.case)
+        if held is None or (held.waivable and due.as_is):
+            return False
+        self._delivery.park(due, held.reason, held.detail, self._now_ms())
+        return True
+
+    def _told(self, line: _Line, dues: list[Due], what: What) -> list[Verdict]:
+        token = self._token_text(line)
+        said: What = "token" if isinstance(token, Unavailable) else what
+        with self._delivery.together():
+            attempts = [self._delivery.begin(due, said, self._now_ms()) for due in dues]
+        verdicts = [token] * len(dues) if isinstance(token, Unavailable) else self._asked(line, dues, what, token)
+        with self._delivery.together():
+            for due, attempt, verdict in zip(dues, attempts, verdicts, strict=True):
+                self._delivery.end(due, said, attempt, verdict, self._now_ms())
         if not self._stopping.is_set():  # a call that we cut says nothing about the province
-            self._note(due, verdict)
-        return verdict
+            for due, verdict in zip(dues, verdicts, strict=True):
+                self._note(due, verdict)
+        return list(verdicts)
+
+    def _asked(self, line: _Line, dues: list[Due], what: What, token: str) -> list[Verdict]:
+        verdicts = self._called(line, dues, what, token)
+        if isinstance(verdicts[0], Unavailable) and verdicts[0].token_stale:
+            fresh = self._token_text(line)
+            if not isinstance(fresh, Unavailable):
+                verdicts = self._called(line, dues, what, fresh)
+        return [_cleaned(verdict, due.case) for due, verdict in zip(dues, verdicts, strict=True)]
+
+    def _called(self, line: _Line, dues: list[Due], what: What, token: str) -> list[Verdict]:
+        rated = [(due.rating, due.case) for due in dues]
+        now_ms = self._now_ms()
+        request = (
+            self._dialect.case_request(dues[0].case, now_ms, token)
+            if what == "case"
+            else self._dialect.rating_request(rated, now_ms, token)
+        )
+        answer = line.ask(request)
+        verdicts = [answer] * len(dues) if isinstance(answer, Unavailable) else self._dialect.verdicts(answer, rated)
+        self._mind(verdicts[0], token)
+        return list(verdicts)
+
+    def _mind(self, verdict: Verdict, token: str) -> None:
+        """What the province asks of us besides."""
+        if isinstance(verdict, Unavailable):
+            with self._turn:
+                if verdict.wait_s:
+                    self._pace.rest(self._now_ms() + verdict.wait_s * 1000)
+                if verdict.token_stale and self._token is not None and self._token.text == token:
+                    self._token = None
+
+    # ---- the token
+
+    def _token_text(self, line: _Line) -> str | Unavailable:
+        """What has to be shown with a call; empty where nothing has to."""
+        with self._asking:  # one for all workers: some gateways take only the last one that they handed out
+            now_ms = self._now_ms()
+            if self._token is not None and now_ms < self._token.until_ms:
+                return self._token.text
+            request = self._dialect.token_request(now_ms)
+            if request is None:
+                return ""
+            answer = line.ask(request)
+            given = answer if isinstance(answer, Unavailable) else self._dialect.token(answer, now_ms)
+            if isinstance(given, Unavailable):
+                self._mind(given, "")
+                return given
+            self._token = given
+            return given.text
+
+    def _wait_for_turn(self) -> None:
+        """The second call of a rating: it has begun, so it goes on, at the pace that is asked for."""
+        with self._turn:
+            while (wait_ms := self._pace.wait_ms(self._now_ms())) and not self._stopping.is_set():
+                self._turn.wait(wait_ms / 1000)
+            self._pace.take(self._now_ms())
 
     # ---- whether the province is there
 
@@ -207,8 +288,8 @@ class _Line:
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, _Adapter(self._opened))
 
-    def ask(self, request: Request) -> tuple[int, bytes] | Unavailable:
-        """The answer's status and body, or why there is none."""
+    def ask(self, request: Request) -> Answer | Unavailable:
+        """What came back, or why nothing did."""
         if self._ended:
             return Unavailable("正在停止 / stopping")
         self._late = False
@@ -216,7 +297,8 @@ class _Line:
         watch.daemon = True
         watch.start()
         try:
-            with self._session.post(
+            with self._session.request(
+                "GET" if request.body is None else "POST",
                 request.url,
                 data=request.body,
                 headers=request.headers,
@@ -224,9 +306,10 @@ class _Line:
                 allow_redirects=False,
                 stream=True,
             ) as answer:
-                status, body = answer.status_code, _body(answer)
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                said = Answer(answer.status_code, _body(answer), headers)
             # What was cut off can look whole: the end of a head, or an answer of unknown length.
-            return self._too_late() if self._late else (status, body)
+            return self._too_late() if self._late else said
         except (requests.RequestException, OSError) as error:
             if self._late or isinstance(error, requests.Timeout):
                 return self._too_late()
@@ -296,11 +379,4 @@ def _body(answer: requests.Response) -> bytes:
 
 def _cleaned(verdict: Verdict, case: Case) -> Verdict:
     """The same verdict; where it repeats a citizen's details, they are taken out of its words."""
-    words = without_details(verdict.words, case)
-    match verdict:
-        case Accepted():
-            return Accepted(verdict.duplicate, words)
-        case Refused():
-            return Refused(words, verdict.case_unknown)
-        case Unavailable():
-            return Unavailable(words)
+    return replace(verdict, words=without_details(verdict.words, case))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, NamedTuple
 
@@ -123,6 +124,11 @@ class Rating:
     tags: tuple[str, ...] = ()
     text: str = ""
 
+    @property
+    def once(self) -> str:
+        """What may be rated once: an invitation, or, at a walk-in window, a press."""
+        return self.invitation or f"{self.press}@{self.pressed_ms}"
+
 
 UnratableReason = Literal[
     "unsolicited",  # no invitation was open when the button went down
@@ -167,6 +173,7 @@ class Case:
     item_theme: str = ""
     area_code: str = ""
     """行政区划, 6 or 12 digits."""
+    area_name: str = ""
     dept_code: str = ""
     """统一社会信用代码 of the department, 18 characters."""
     dept_name: str = ""
@@ -202,18 +209,59 @@ class Case:
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP call to a province, ready to go."""
+    """One HTTP call to a province, ready to go; without a body it is a GET."""
 
     url: str
     headers: dict[str, str]
-    body: bytes
+    body: bytes | None
 
 
 @dataclass(frozen=True)
-class Lacking:
-    """A record that cannot be put into a province's words: these of its fields are missing, and why it matters."""
+class Answer:
+    """What came back, whatever it is."""
 
-    fields: tuple[str, ...]
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """By their names in lower case."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """What a province hands out for a while, to be shown with every call."""
+
+    text: str
+    until_ms: int
+
+
+ParkReason = Literal[
+    "no_case",  # the press came without a case number
+    "lacking",  # fields of its case are missing, or not in a form that the province takes
+    "item_not_mapped",  # the list of items does not have the hall's code
+    "own_item",  # 自建事项, which this province does not take
+    "bad_without_reason",  # a bad rating with neither tag nor text, which this province refuses
+    "before_service",  # by the clocks it was given before its service
+    "refused",  # the province said no, in its own words
+    "case_refused",  # it said no to the case
+    "case_unknown",  # it does not find the case, however often it was sent
+    "damaged",  # a disk altered the rating, or its details
+    "case_damaged",
+]
+"""Why a rating waits for a person; there are no others."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A rating that a person has to look at before it is sent, and why."""
+
+    reason: ParkReason
+    detail: str = ""
+    """Names of fields, codes, or for how long: never what somebody is called."""
+
+    @property
+    def waivable(self) -> bool:
+        """Whether a person may have it sent as it is: then the province decides."""
+        return self.reason in ("own_item", "bad_without_reason", "before_service")
 
 
 @dataclass(frozen=True)
@@ -223,6 +271,8 @@ class Accepted:
     duplicate: bool = False
     """It says that it had it already."""
     words: str = ""
+    receipt: str = ""
+    """Its number for it, where it gives one."""
 
 
 @dataclass(frozen=True)
@@ -239,6 +289,10 @@ class Unavailable:
     """No answer that says anything about this rating. Nothing may be marked bad for it."""
 
     words: str
+    token_stale: bool = False
+    """The token is not taken any more: ask for another one, and again."""
+    wait_s: int = 0
+    """How long the province asks to be left alone."""
 
 
 Verdict = Accepted | Refused | Unavailable

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
+from typing import Literal
 
 from fastecdsa.curve import Curve  # type: ignore[attr-defined]  # its stubs forget to say that it passes these on
 from fastecdsa.point import Point  # type: ignore[attr-defined]
@@ -24,6 +25,7 @@ _CURVE = Curve("sm2p256v1", _P, _A, _B, _N, _GX, _GY)
 _G = Point(_GX, _GY, _CURVE)
 
 _COORDINATE = 32  # bytes of one coordinate, and of one SM3 digest
+_C1 = 1 + 2 * _COORDINATE
 _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 
 
@@ -125,6 +127,41 @@ def _encrypt_with(secret: int, plaintext: bytes, key: PublicKey) -> Ciphertext |
         c2=_xor(plaintext, mask),
         c3=_sm3(x2 + plaintext + y2),
     )
+
+
+@dataclass(frozen=True)
+class PrivateKey:
+    """What opens texts that were hidden for us."""
+
+    number: int
+
+    @classmethod
+    def from_hex(cls, text: str) -> PrivateKey:
+        """64 hex digits; BadSettings for anything else. What it is, is never said."""
+        digits = text.strip()
+        if len(digits) != 64 or not _HEX_DIGITS.issuperset(digits) or not 0 < int(digits, 16) < _N:
+            raise BadSettings(["SM2 私钥应为 64 位十六进制 / SM2 private key: expected 64 hex digits"])
+        return cls(int(digits, 16))
+
+    def __repr__(self) -> str:
+        return "PrivateKey(…)"
+
+
+def decrypt(text: str, key: PrivateKey, order: Literal["C1C3C2", "C1C2C3"] = "C1C3C2") -> bytes:
+    """What was hidden for the owner of `key`, from hex with or without the leading 04. ValueError for anything else."""
+    raw = bytes.fromhex(text)
+    raw = raw if raw[:1] == b"\x04" else b"\x04" + raw
+    c1, rest = raw[1:_C1], raw[_C1:]
+    c3, c2 = (rest[:32], rest[32:]) if order == "C1C3C2" else (rest[-32:], rest[:-32])
+    x, y = int.from_bytes(c1[:_COORDINATE]), int.from_bytes(c1[_COORDINATE:])
+    if not c2 or len(c1) != 2 * _COORDINATE or not (x < _P and y < _P and _on_curve(x, y)):
+        raise ValueError("no SM2 ciphertext")
+    shared = Point(x, y, _CURVE) * key.number
+    x2, y2 = _coordinate(shared.x), _coordinate(shared.y)
+    plaintext = _xor(c2, _mask(x2 + y2, len(c2)))
+    if _sm3(x2 + plaintext + y2) != c3:
+        raise ValueError("not hidden for this key")
+    return plaintext
 
 
 def _mask(shared: bytes, length: int) -> bytes:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
-from protocols.ratings import Accepted, Case, Level, PressId, Rating, Refused, Unavailable, Verdict
+from protocols.ratings import Accepted, Case, Level, ParkReason, PressId, Rating, Refused, Unavailable, Verdict
 
 from .file import LedgerDamaged
 from .rows import case_holds, rating_holds
 from .store import Store
 from .tally import moved
 
-What = Literal["case", "rating"]
+What = Literal["case", "rating", "token"]
 _BACK_OFF_MS = 400
 _BACK_OFF_MAX_MS = 60_000
 _CASE_UNKNOWN_MAX = 5  # a province that has a case and denies it five times will not learn better by itself
@@ -36,6 +37,8 @@ class Due:
     """The case as the ledger keeps it: what is found out about it holds as long as these are its details."""
     case_delivered: bool
     tries: int
+    as_is: bool = False
+    """Whether a person has said that it is to be sent as it is."""
 
     @property
     def stubborn(self) -> bool:
@@ -49,9 +52,52 @@ class Delivery:
     def __init__(self, store: Store):
         self._store = store
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is written down within is one transaction: on disk when it ends."""
+        with self._store.writing():
+            yield
+
     def next(self, now_ms: int, busy: Collection[int]) -> Due | None:
-        """The rating to send now, bad ones first, that is not among `busy`; None if there is none."""
-        return self._first(f"+tries < {STUBBORN}", "bad DESC, rating.id", now_ms, busy)
+        """The rating to send now, bad ones first, that is not among `busy`; None if there is none.
+
+        Ratings of one case go in the order in which they arrived, one at a time: of a bad one the older ones of its
+        case come first. Only those that had no answer several times are waited for no longer.
+        """
+        found = self.batch(now_ms, busy, 1)
+        return found[0] if found else None
+
+    def batch(self, now_ms: int, busy: Collection[int], most: int) -> list[Due]:
+        """The same, up to `most` of them; one of each case."""
+        found: dict[str, sqlite3.Row] = {}
+        passed: set[str] = set()
+        while len(found) < most:
+            # A few more: of some cases it is another rating's turn, or nobody's yet.
+            rows = self._all(f"+tries < {STUBBORN}", "bad DESC, rating.id", now_ms, busy, [*found, *passed], most + 4)
+            for row in rows:
+                case_no = row["case_no"]
+                if case_no in found or case_no in passed or len(found) == most:
+                    continue
+                turn = self._turn(row, now_ms)
+                if turn is None:
+                    passed.add(case_no)
+                else:
+                    found[case_no] = turn
+            if len(rows) < most + 4:
+                break
+        return [_due(row) for row in found.values()]
+
+    def _turn(self, row: sqlite3.Row, now_ms: int) -> sqlite3.Row | None:
+        """The oldest rating of the same case that is due, if its time has come."""
+        older = self._store.row(
+            f"SELECT id, next_ms, {_NOW} AS now FROM rating WHERE case_no = :case_no AND state = 'due'"
+            f" AND tries < {STUBBORN} ORDER BY id LIMIT 1",
+            {"case_no": row["case_no"], "now_ms": now_ms},
+        )
+        if older is None or older["id"] == row["id"]:
+            return row
+        found = self._all("rating.id = :id", "1", now_ms, (), (), 1, older["id"]) if older["now"] else []
+        return found[0] if found else None
 
     def next_stubborn(self, now_ms: int, busy: Collection[int]) -> Due | None:
         """The same among those that had no answer several times; the one that has waited longest."""
@@ -62,15 +108,31 @@ class Delivery:
         return self._first("1", "tries, bad DESC, rating.id", now_ms, busy)
 
     def _first(self, which: str, order: str, now_ms: int, busy: Collection[int]) -> Due | None:
-        row = self._store.row(
+        rows = self._all(which, order, now_ms, busy, (), 1)
+        return _due(rows[0]) if rows else None
+
+    def _all(
+        self,
+        which: str,
+        order: str,
+        now_ms: int,
+        busy: Collection[int],
+        passed: Collection[str],
+        most: int,
+        only: int = 0,
+    ) -> list[sqlite3.Row]:
+        held = ",".join(map(str, busy))
+        return self._store.rows(
             "SELECT rating.*, service_case.body, service_case.delivered_ms, service_case.sum AS case_sum,"
             " service_case.received_ms AS case_ms FROM rating"
             " JOIN service_case USING (case_no, service_number)"
-            f" WHERE state = 'due' AND {which} AND {_NOW} AND rating.id NOT IN ({','.join(map(str, busy))})"
-            f" ORDER BY {order} LIMIT 1",
-            {"now_ms": now_ms},
+            f" WHERE state = 'due' AND {which} AND {_NOW} AND rating.id NOT IN ({held})"
+            # Two of one case are never on their way at once: the province would have to sort them.
+            f" AND rating.case_no NOT IN (SELECT case_no FROM rating WHERE id IN ({held}))"
+            " AND rating.case_no NOT IN (SELECT value FROM json_each(:passed))"
+            f" ORDER BY {order} LIMIT :most",
+            {"now_ms": now_ms, "most": most, "id": only, "passed": _encode(list(passed)).decode()},
         )
-        return _due(row) if row is not None else None
 
     def next_ms(self, now_ms: int, busy: Collection[int]) -> int | None:
         """When the next rating that is not among `busy` is to be tried; None if none is waiting for its time."""
@@ -112,7 +174,7 @@ class Delivery:
                 case Unavailable():
                     _again(db, due, verdict.words, now_ms)
 
-    def park(self, due: Due, reason: str, words: str, now_ms: int) -> None:
+    def park(self, due: Due, reason: ParkReason, words: str, now_ms: int) -> None:
         """Put a rating aside for a person."""
         with self._store.writing() as db:
             _parked(db, due, reason, words, now_ms)
@@ -158,12 +220,13 @@ def _due(row: sqlite3.Row) -> Due:
         text=row["text"],
     )
     case = _case.decode(row["body"])
-    return Due(row["id"], rating, case, row["body"], row["delivered_ms"] is not None, row["tries"])
+    return Due(row["id"], rating, case, row["body"], row["delivered_ms"] is not None, row["tries"], bool(row["as_is"]))
 
 
 # msgspec works a type out when it first meets it, and the process dies if two threads do that at once: so it is
 # done here, before there are any.
 _case = msgspec.json.Decoder(Case)
+_encode = msgspec.json.Encoder().encode
 _OF_THIS_CASE = "case_no = ? AND service_number = ? AND body = ?"
 
 
@@ -185,9 +248,9 @@ def _accepted(db: sqlite3.Connection, due: Due, attempt: int, verdict: Accepted,
     flagged = verdict.duplicate and ours is None
     moved(db, due.id, "accepted")
     db.execute(
-        "UPDATE rating SET state = 'accepted', reason = '', words = ?, duplicate = ?, flagged = ?, settled_ms = ?"
-        " WHERE id = ?",
-        (verdict.words, verdict.duplicate, flagged, now_ms, due.id),
+        "UPDATE rating SET state = 'accepted', reason = '', words = ?, receipt = ?, duplicate = ?, flagged = ?,"
+        " settled_ms = ? WHERE id = ?",
+        (verdict.words, verdict.receipt, verdict.duplicate, flagged, now_ms, due.id),
     )
 
 
@@ -205,7 +268,7 @@ def _case_unknown(db: sqlite3.Connection, due: Due, verdict: Refused, now_ms: in
     _again(db, due, verdict.words, now_ms)
 
 
-def _parked(db: sqlite3.Connection, due: Due, reason: str, words: str, now_ms: int) -> None:
+def _parked(db: sqlite3.Connection, due: Due, reason: ParkReason, words: str, now_ms: int) -> None:
     same = db.execute(
         f"SELECT 1 FROM service_case WHERE {_OF_THIS_CASE}", (due.case.case_no, due.case.service_number, due.details)
     ).fetchone()

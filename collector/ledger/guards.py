@@ -80,3 +80,15 @@ GUARDS: tuple[str, ...] = (
     *(statement for guard in _WHOLE for statement in guard.statements()),
 )
 """The statements that put them into a ledger, in order."""
+
+_OF_HANDS = (
+    _Guard(
+        "correction",
+        "id rating at_ms who what reason",
+        ("id",),
+        never="NEW.details IS NOT NULL AND NEW.details IS NOT OLD.details",  # they go with the citizen's other details
+    ),
+    _Guard("heard", "client ref epoch_id seq", ("client ref",)),
+)
+GUARDS_OF_HANDS: tuple[str, ...] = tuple(statement for guard in _OF_HANDS for statement in guard.statements())
+"""The same for the tables that version 5 added."""

@@ -69,7 +69,7 @@ class _Made:
     def add_rating(self, rating: Rating, values: tuple[Any, ...]) -> None:
         """A new row of these values of _RATE."""
         self._ratings.append(values)
-        self._onces.add(_once(rating))
+        self._onces.add(rating.once)
         if rating.case_no is not None:
             self._services.add((rating.case_no, rating.service_number))
 
@@ -83,7 +83,7 @@ class _Made:
 
     def is_rated(self, rating: Rating) -> bool:
         """Whether one of these is of the same invitation or service."""
-        return _once(rating) in self._onces or (rating.case_no, rating.service_number) in self._services
+        return rating.once in self._onces or (rating.case_no, rating.service_number) in self._services
 
     def write(self) -> None:
         """Put into the tables what is not there yet."""
@@ -197,7 +197,7 @@ class Meaning:
         said = (
             made.next_rating(),
             press_row,
-            _once(rating),
+            rating.once,
             rating.level.value,
             int(rating.level.bad),
             press.device,
@@ -305,15 +305,10 @@ def _pressed_mono_ms(press: PressRecord) -> int:
     return press.mono_ms - (press.kept_ms - press.pressed_ms)
 
 
-def _once(rating: Rating) -> str:
-    """What may be rated once: an invitation, or, at a walk-in window, a press."""
-    return rating.invitation or f"{rating.press}@{rating.pressed_ms}"
-
-
 def _rated_already(db: sqlite3.Connection, rating: Rating) -> bool:
     row = db.execute(
         "SELECT 1 FROM rating WHERE once = ? UNION ALL SELECT 1 FROM rating WHERE case_no = ? AND service_number = ?",
-        (_once(rating), rating.case_no, rating.service_number),
+        (rating.once, rating.case_no, rating.service_number),
     ).fetchone()
     return row is not None
 

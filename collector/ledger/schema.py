@@ -8,9 +8,9 @@ from protocols import chain
 
 from . import rows, tally
 from .file import APPLICATION
-from .guards import GUARDS
+from .guards import GUARDS, GUARDS_OF_HANDS
 
-VERSION = 4
+VERSION = 5
 _LOSS = (
     "CREATE TABLE loss(id INTEGER PRIMARY KEY, epoch_id INTEGER NOT NULL, epoch TEXT NOT NULL, first INTEGER NOT NULL,"
     " last INTEGER NOT NULL, reason TEXT NOT NULL, at_ms INTEGER NOT NULL)"
@@ -34,6 +34,24 @@ _IDENTITY = (
 # When and how damage of this file was mended, and what the damaged one is called now. No finding is excused by it.
 _MENDING = (
     "CREATE TABLE mending(id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, what TEXT NOT NULL, aside TEXT NOT NULL)"
+)
+_BY_HAND = (
+    # The province's number for a rating, and whether a person has it sent as it is.
+    "ALTER TABLE rating ADD COLUMN receipt TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE rating ADD COLUMN as_is INTEGER NOT NULL DEFAULT 0",
+    # When a citizen's details were deleted from the body, because nobody needs them any longer.
+    "ALTER TABLE service_case ADD COLUMN forgotten_ms INTEGER",
+    # What people did at the desk of parked ratings: who, when, why, and in `details`, hidden, what was there before.
+    "CREATE TABLE correction(id INTEGER PRIMARY KEY, rating INTEGER NOT NULL, at_ms INTEGER NOT NULL,"
+    " who TEXT NOT NULL, what TEXT NOT NULL, reason TEXT NOT NULL, details BLOB)",
+    "CREATE INDEX correction_rating ON correction(rating)",
+    # Details that came with a closing, hidden for a key that this collector does not have (yet).
+    "CREATE TABLE unopened(epoch_id INTEGER NOT NULL, seq INTEGER NOT NULL, body BLOB NOT NULL, at_ms INTEGER NOT NULL,"
+    " PRIMARY KEY(epoch_id, seq)) WITHOUT ROWID",
+    # Which record a client's own number for a rating stands for.
+    "CREATE TABLE heard(client TEXT NOT NULL, ref TEXT NOT NULL, epoch_id INTEGER NOT NULL, seq INTEGER NOT NULL,"
+    " PRIMARY KEY(client, ref)) WITHOUT ROWID",
+    *GUARDS_OF_HANDS,
 )
 _ROW_SUMS = ("ALTER TABLE rating ADD COLUMN sum BLOB", "ALTER TABLE service_case ADD COLUMN sum BLOB")
 SCHEMA = f"""
@@ -112,6 +130,7 @@ CREATE TABLE device_count(
 {"; ".join((*tally.TABLES, *tally.COLUMNS, *tally.INDEXES))};
 CREATE TABLE province(id INTEGER PRIMARY KEY CHECK(id = 1), away_since_ms INTEGER, words TEXT NOT NULL DEFAULT '');
 INSERT INTO province(id) VALUES (1);
+{"; ".join(_BY_HAND)};
 {"; ".join(_IDENTITY)};
 {"; ".join(GUARDS)};
 PRAGMA application_id = {APPLICATION};
@@ -128,6 +147,7 @@ _STEPS = {
     ),
     2: (_LOSS, *_STRETCH),
     3: (_MENDING, *_ROW_SUMS, *_IDENTITY, *GUARDS, *tally.TABLES, *tally.COLUMNS, *tally.INDEXES, *tally.TAKEN_OVER),
+    4: _BY_HAND,
 }
 
 

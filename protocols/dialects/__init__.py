@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Protocol
 
-from protocols.ratings import Case, Lacking, Rating, Request, Verdict
+from protocols.ratings import Answer, Case, Held, Rating, Request, Token, Unavailable, Verdict
+
+Rated = tuple[Rating, Case]
+"""A rating and the case that it is of."""
 
 
 class Dialect(Protocol):
-    """One province's way to say it. Pure: whoever holds one makes the call and keeps the answer."""
+    """One province's way to say it. Pure: whoever holds one makes the calls and keeps the answers."""
 
     @property
     def case_first(self) -> bool:
         """Whether the province must have the case before it takes a rating of it."""
 
+    @property
+    def together_max(self) -> int:
+        """How many ratings may travel in one call."""
+
     def case_lacks(self, case: Case) -> tuple[str, ...]:
         """Which fields of this case a person has to fill in, or to put right, before it can be sent."""
 
-    def case_request(self, case: Case, now_ms: int) -> Request | Lacking:
-        """How to tell it of one service of a case, or which fields of `Case` a person has to fill in first."""
+    def held(self, rating: Rating, case: Case) -> Held | None:
+        """Why a person has to look at this rating before it can be sent; None if it can go."""
 
-    def rating_request(self, rating: Rating, case: Case, now_ms: int) -> Request | Lacking:
-        """How to tell it of one rating, or what is missing."""
+    def token_request(self, now_ms: int) -> Request | None:
+        """How to ask for a token; None where none is needed."""
 
-    def verdict(self, status: int, body: bytes) -> Verdict:
-        """What its answer means, whatever it is; never raises."""
+    def token(self, answer: Answer, now_ms: int) -> Token | Unavailable:
+        """The token in its answer."""
+
+    def case_request(self, case: Case, now_ms: int, token: str = "") -> Request:
+        """How to tell it of one service of a case that lacks nothing."""
+
+    def rating_request(self, ratings: Sequence[Rated], now_ms: int, token: str = "") -> Request:
+        """How to tell it of ratings that nothing holds back, `together_max` at most."""
+
+    def verdicts(self, answer: Answer, ratings: Sequence[Rated]) -> tuple[Verdict, ...]:
+        """What its answer says about each of these ratings, or about the case of the one, in order; never raises."""
 
 
 WORDS_MAX = 200  # characters: the longest reason seen is under 40, and an error page says all in its title
@@ -63,8 +80,8 @@ def without_details(words: str, case: Case) -> str:
 _PERSONAL = (
     re.compile(
         r"(?P<keep>(?<![A-Za-z])(?:(?:handle)?userName|applicantName|name|mobile|contactMobile|contactPhone"
-        r"|certKey(?:GOV)?|creditNum|handleUserPageCode|writingEvaluation)[\"'\\]*\s*[:=：]\s*[\"'\\]*)"
-        r"[^\"'\\,，;；&}\s]+",
+        r"|certKey(?:GOV)?|certificate_?no|creditNum|handleUserPageCode|writingEvalua(?:tion)?)"
+        r"[\"'\\]*\s*(?:[:=：>]|&gt;)\s*[\"'\\]*)[^\"'\\,，;；&}<\s]+",
         re.IGNORECASE,
     ),
     re.compile(r"(?P<keep>)(?<!\d)\d{6}(?:18|19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx](?!\d)"),

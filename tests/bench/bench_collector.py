@@ -143,10 +143,9 @@ def _sealed(folder: Path, count: int) -> list[tuple[Request, Request]]:
         case = Case(case_no=service.case_no, **service.case_details)
         press = PressId("D0001", 1, number)
         rating = Rating(press, Level.SATISFIED, "H", "1", now_ms, case_no=case.case_no)
-        pair = dialect.case_request(case, now_ms), dialect.rating_request(rating, case, now_ms)
-        if not isinstance(pair[0], Request) or not isinstance(pair[1], Request):
-            raise RuntimeError(f"{pair}")
-        pairs.append((pair[0], pair[1]))
+        if held := dialect.held(rating, case):
+            raise RuntimeError(f"{held}")
+        pairs.append((dialect.case_request(case, now_ms), dialect.rating_request([(rating, case)], now_ms)))
     return pairs
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from collector import directory
 from collector.directory import Directory
 from collector.ledger.delivery import Delivery
-from collector.ledger.guards import GUARDS
+from collector.ledger.guards import GUARDS, GUARDS_OF_HANDS
 from collector.ledger.intake import Intake
 from collector.ledger.overview import Overview
 from collector.ledger.store import Store
@@ -66,16 +66,22 @@ def unguard(db: sqlite3.Connection) -> None:
         db.execute(f"DROP TRIGGER {name}")
 
 
+_OF_HANDS = ("correction", "unopened", "heard")
+
+
 def made_older(db: sqlite3.Connection) -> None:
     """A ledger as the program before wrote it: version 3, without a name, guards and counts by day."""
-    guards = {statement.split()[2] for statement in GUARDS}
+    guards = {statement.split()[2] for statement in GUARDS + GUARDS_OF_HANDS}
     for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
         if name in guards:
             db.execute(f"DROP TRIGGER {name}")
-    for name in ("press_count", "rating_count", "kind_count", "told", "identity", "mending"):
+    for name in ("press_count", "rating_count", "kind_count", "told", "identity", "mending", *_OF_HANDS):
         db.execute(f"DROP TABLE {name}")
     for table in ("rating", "service_case"):
         db.execute(f"ALTER TABLE {table} DROP COLUMN sum")
+    for name in ("receipt", "as_is"):
+        db.execute(f"ALTER TABLE rating DROP COLUMN {name}")
+    db.execute("ALTER TABLE service_case DROP COLUMN forgotten_ms")
     for name in ("press_day", "rating_day", "device_said", "device_boot"):
         db.execute(f"DROP INDEX {name}")
     for name in ("thanked", "said_ms", "met"):

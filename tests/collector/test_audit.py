@@ -195,7 +195,7 @@ MEANINGS: dict[str, str] = {
     "a rating removed": "DELETE FROM rating WHERE case_no = 'C2'",
     "a rating invented": "INSERT INTO rating SELECT 99, 999, 'x', level, bad, device, boot, count, hall, number, agent,"
     " window, pressed_ms, channel, 'i99', 'C99', 1, clerk, state, reason, words, tries, next_ms, duplicate, flagged,"
-    " key_map, made_ms, settled_ms, tags, text, sum FROM rating WHERE case_no = 'C2'",
+    " key_map, made_ms, settled_ms, tags, text, sum, '', 0 FROM rating WHERE case_no = 'C2'",
     "a rating called accepted": "UPDATE rating SET state = 'accepted' WHERE case_no = 'C1'",
     "a call forgotten": "DELETE FROM attempt",
     "a press removed": "DELETE FROM press WHERE seq = 7",

@@ -98,7 +98,7 @@ def test_a_bad_rating_by_keypad_is_parked_where_a_reason_is_required(ledger):
     ledger.rate(2)
     there = Province(KEYS, rules=Rules(requires_reason=True))
     with serving(there) as door, forwarding(ledger, door.url, bad_needs_reason=True):
-        eventually(lambda: ledger.states() == {"C1": "parked lacking", "C2": "accepted"})
+        eventually(lambda: ledger.states() == {"C1": "parked bad_without_reason", "C2": "accepted"})
 
 
 # ---- every way to misbehave

@@ -35,7 +35,7 @@ from firmware_sim.province import CASE_PATH, RATING_PATH, Keys, Province
 from firmware_sim.scenario import Service, Stray, Truth, busy_morning
 from protocols.dialects.txnbody import TxnBody, TxnBodySettings
 from protocols.messages import Batch, Health, Receipt, decode, encode
-from protocols.ratings import Accepted, Case, Invitation, Lacking, Level, Moment, Request, Unavailable, Verdict
+from protocols.ratings import Accepted, Answer, Case, Invitation, Level, Moment, Request, Unavailable, Verdict
 from tests.edge_agent.hall import Alone
 
 AGENT = "hall-pc-1"
@@ -391,19 +391,23 @@ class World:
 
     def _deliver(self, due: Due) -> None:
         """The forwarder's steps for one rating, with the province at hand."""
+        held = self.dialect.held(due.rating, due.case)
+        if held is not None:
+            self.delivery.park(due, held.reason, held.detail, self.now_ms)
+            return
         if not due.case_delivered:
             verdict = self._told(due, "case", CASE_PATH, self.dialect.case_request(due.case, self.now_ms))
             if not isinstance(verdict, Accepted):
                 return
-        self._told(due, "rating", RATING_PATH, self.dialect.rating_request(due.rating, due.case, self.now_ms))
+        request = self.dialect.rating_request([(due.rating, due.case)], self.now_ms)
+        self._told(due, "rating", RATING_PATH, request)
 
-    def _told(self, due: Due, what: Any, path: str, request: Request | Lacking) -> Verdict | None:
-        if isinstance(request, Lacking):
-            self.delivery.park(due, "lacking", ", ".join(request.fields), self.now_ms)
-            return None
+    def _told(self, due: Due, what: Any, path: str, request: Request) -> Verdict:
         attempt = self.delivery.begin(due, what, self.now_ms)
         answer = self.province.answer(path, request.headers, request.body, self.now_ms)
-        verdict = Unavailable("drop") if answer.drop else self.dialect.verdict(answer.status, answer.body)
+        verdict: Verdict = Unavailable("drop")
+        if not answer.drop:
+            [verdict] = self.dialect.verdicts(Answer(answer.status, answer.body), [(due.rating, due.case)])
         self.delivery.end(due, what, attempt, verdict, self.now_ms)
         return verdict
 

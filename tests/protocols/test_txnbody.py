@@ -7,7 +7,6 @@ import time
 from dataclasses import replace
 from datetime import datetime
 
-import msgspec
 import pytest
 
 from protocols.dialects import Dialect, quoted, without_details
@@ -15,8 +14,9 @@ from protocols.dialects.txnbody import TxnBody, TxnBodySettings
 from protocols.errors import BadSettings
 from protocols.ratings import (
     Accepted,
+    Answer,
     Case,
-    Lacking,
+    Held,
     Level,
     PressId,
     Rating,
@@ -136,6 +136,8 @@ RATING_ON_THE_WIRE = [
     ("serviceNumber", "1"),
 ]
 
+RATED = [(RATING, CASE)]
+
 
 def settings(**changes) -> TxnBodySettings:
     return TxnBodySettings(
@@ -187,7 +189,7 @@ def test_a_case_reaches_the_province_field_by_field(speaks, opened):
 
 def test_a_rating_reaches_the_province_field_by_field(speaks, opened):
     """Exactly the nine fields of an offline rating, the citizen's own words untouched."""
-    request = speaks().rating_request(RATING, CASE, NOW_MS)
+    request = speaks().rating_request([(RATING, CASE)], NOW_MS)
 
     assert RATING_ON_THE_WIRE == opened(request)
     assert "https://province.example/rating" == request.url
@@ -216,7 +218,7 @@ def test_the_envelope_is_the_provinces(speaks, province_key):
 
 def test_the_plaintext_is_compact_and_readable(speaks, province_key):
     """No blanks and no \\u escapes: the field lengths of the province count characters."""
-    request = speaks().rating_request(RATING, CASE, NOW_MS)
+    request = speaks().rating_request([(RATING, CASE)], NOW_MS)
     (hidden,) = json.loads(request.body)["txnBodyCom"]["params"]["evaluate"]
     text = province_key.open(bytes.fromhex(hidden)).decode()
 
@@ -226,7 +228,7 @@ def test_the_plaintext_is_compact_and_readable(speaks, province_key):
 
 def test_nothing_personal_travels_in_the_open(speaks):
     """Names and numbers are in the ciphertext only, and the password of the application is nowhere."""
-    for request in (speaks().case_request(CASE, NOW_MS), speaks().rating_request(RATING, CASE, NOW_MS)):
+    for request in (speaks().case_request(CASE, NOW_MS), speaks().rating_request([(RATING, CASE)], NOW_MS)):
         everything = request.url + repr(request.headers) + request.body.decode()
 
         for detail in ("张建国", "370102198001011234", "13812345678", "王芳", "E12345678", "s3cret", "两次"):
@@ -235,7 +237,7 @@ def test_nothing_personal_travels_in_the_open(speaks):
 
 def test_the_other_order_and_case_are_settings(speaks, opened):
     """Provinces with older SM2 software want C1C2C3, and some want lower case."""
-    request = speaks(order="C1C2C3", upper_hex=False).rating_request(RATING, CASE, NOW_MS)
+    request = speaks(order="C1C2C3", upper_hex=False).rating_request([(RATING, CASE)], NOW_MS)
     (hidden,) = json.loads(request.body)["txnBodyCom"]["params"]["evaluate"]
 
     assert RATING_ON_THE_WIRE == opened(request, "C1C2C3")
@@ -254,7 +256,7 @@ def test_the_other_order_and_case_are_settings(speaks, opened):
 )
 def test_five_is_best_at_the_province(speaks, opened, level, digit):
     """The trap: GB/T 39046 says 1 for very satisfied, the interface says 5. Turns red if the table is turned round."""
-    request = speaks().rating_request(replace(RATING, level=level), CASE, NOW_MS)
+    request = speaks().rating_request([(replace(RATING, level=level), CASE)], NOW_MS)
 
     assert digit == dict(opened(request))["satisfaction"]
 
@@ -265,7 +267,7 @@ def test_five_is_best_at_the_province(speaks, opened, level, digit):
 )
 def test_the_channel_has_the_provinces_code(speaks, opened, channel, code):
     """评价渠道 as every province numbers the first five."""
-    request = speaks().rating_request(replace(RATING, channel=channel), CASE, NOW_MS)
+    request = speaks().rating_request([(replace(RATING, channel=channel), CASE)], NOW_MS)
 
     assert code == dict(opened(request))["pf"]
 
@@ -273,25 +275,25 @@ def test_the_channel_has_the_provinces_code(speaks, opened, channel, code):
 def test_a_province_may_number_a_channel_differently(speaks, opened):
     """One line in its settings; the other channels stay as they are."""
     dialect = speaks(tables={"pf": {"window_keypad": "5"}})
-    keypad = dialect.rating_request(replace(RATING, channel="window_keypad"), CASE, NOW_MS)
-    pad = dialect.rating_request(replace(RATING, channel="window_pad"), CASE, NOW_MS)
+    keypad = dialect.rating_request([(replace(RATING, channel="window_keypad"), CASE)], NOW_MS)
+    pad = dialect.rating_request([(replace(RATING, channel="window_pad"), CASE)], NOW_MS)
 
     assert ("5", "4") == (dict(opened(keypad))["pf"], dict(opened(pad))["pf"])
 
 
 def test_the_levels_cannot_be_renumbered():
     """Nobody turns all ratings of a province round with a line of configuration."""
-    with pytest.raises(msgspec.ValidationError):
-        msgspec.convert(
-            {**msgspec.to_builtins(settings()), "tables": {"satisfaction": {"satisfied": "2"}}}, TxnBodySettings
-        )
+    with pytest.raises(BadSettings) as wrong:
+        TxnBody(settings(tables={"levels": {"satisfied": "2"}, "pff": {"kiosk": "4"}}))
+
+    assert ["tables.levels", "tables.pff"] == [mistake.partition(":")[0] for mistake in wrong.value.mistakes]
 
 
 def test_a_channel_without_a_code_is_held_back(speaks):
     """This interface has no number for SMS, and we do not lend it another channel's."""
-    request = speaks().rating_request(replace(RATING, channel="sms"), CASE, NOW_MS)
+    held = speaks().held(replace(RATING, channel="sms"), CASE)
 
-    assert Lacking(("channel",)) == request
+    assert Held("lacking", "channel") == held
 
 
 @pytest.fixture(params=["America/New_York", "Asia/Shanghai", "UTC"])
@@ -309,7 +311,7 @@ def test_no_time_is_shifted_wherever_the_collector_runs(speaks, opened):
 
     Turns red if the machine's zone is used, if a press is moved behind its service, or if now is sent instead."""
     pressed = replace(RATING, pressed_ms=china_ms("2026-10-31 23:59:59") + 999)
-    request = speaks().rating_request(pressed, CASE, NOW_MS)
+    request = speaks().rating_request([(pressed, CASE)], NOW_MS)
 
     assert "2026-10-31 23:59:59" == dict(opened(request))["assessTime"]
     assert "20261102093005" == json.loads(request.body)["txnBodyCom"]["time"]
@@ -322,7 +324,7 @@ def test_one_sign_serves_a_second(speaks, province_key):
     dialect = speaks()
     moments = [NOW_MS, NOW_MS + 999, NOW_MS + 1000]
     first, same, next_second = (
-        json.loads(dialect.rating_request(RATING, CASE, now_ms).body)["txnBodyCom"] for now_ms in moments
+        json.loads(dialect.rating_request([(RATING, CASE)], now_ms).body)["txnBodyCom"] for now_ms in moments
     )
 
     assert first["sign"] == same["sign"]
@@ -342,7 +344,7 @@ def test_the_service_number_can_be_left_out_of_a_case(speaks, opened):
     """Some clients of this interface do not send it; the rating always carries it."""
     dialect = speaks(case_sends_service_number=False)
     case = opened(dialect.case_request(CASE, NOW_MS))
-    rating = opened(dialect.rating_request(RATING, CASE, NOW_MS))
+    rating = opened(dialect.rating_request([(RATING, CASE)], NOW_MS))
 
     assert [field for field in CASE_ON_THE_WIRE if field[0] != "serviceNumber"] == case
     assert ("serviceNumber", "1") in rating
@@ -350,7 +352,7 @@ def test_the_service_number_can_be_left_out_of_a_case(speaks, opened):
 
 def test_a_rating_is_of_the_service_it_was_pressed_for(speaks, opened):
     """The second service of a case is rated under its own number."""
-    request = speaks().rating_request(replace(RATING, service_number=2), CASE, NOW_MS)
+    request = speaks().rating_request([(replace(RATING, service_number=2), CASE)], NOW_MS)
 
     assert "2" == dict(opened(request))["serviceNumber"]
 
@@ -451,22 +453,21 @@ def test_a_missing_detail_is_named(field):
     """By the name under which a person fills it in. Turns red if one required field is no longer looked at."""
     case = replace(CASE, item_handle_code="", **{field: REQUIRED[field]})
 
-    assert Lacking((field,)) == TxnBody(settings()).case_request(case, NOW_MS)
+    assert Held("lacking", field) == TxnBody(settings()).held(RATING, case)
 
 
 def test_all_missing_details_are_named_at_once():
     """A person is asked once, not field by field."""
-    bare = TxnBody(settings()).case_request(Case(case_no="1"), NOW_MS)
+    lacks = TxnBody(settings()).case_lacks(Case(case_no="1"))
 
-    assert isinstance(bare, Lacking)
-    assert set(REQUIRED) - {"case_no", "finished_ms"} == set(bare.fields)
+    assert set(REQUIRED) - {"case_no", "finished_ms"} == set(lacks)
 
 
 def test_an_unfinished_case_needs_no_end():
     """resultDate is required of a finished case only."""
     case = replace(CASE, status="accepted", finished_ms=None)
 
-    assert isinstance(TxnBody(settings()).case_request(case, NOW_MS), Request)
+    assert () == TxnBody(settings()).case_lacks(case)
 
 
 def test_optional_details_are_sent_empty(speaks, opened):
@@ -485,7 +486,7 @@ def test_optional_details_are_sent_empty(speaks, opened):
 @pytest.mark.parametrize("area_code", ["37", "3701020", "37010a", "三七零一零二"])
 def test_an_area_that_is_none_is_not_guessed(area_code):
     """Neither cut nor filled up to something that exists elsewhere."""
-    assert Lacking(("area_code",)) == TxnBody(settings()).case_request(replace(CASE, area_code=area_code), NOW_MS)
+    assert ("area_code",) == TxnBody(settings()).case_lacks(replace(CASE, area_code=area_code))
 
 
 @pytest.mark.parametrize("moment_ms", [-1, 1_793_583_005, 1_793_583_005_000_000, 2**80])
@@ -495,8 +496,8 @@ def test_a_time_that_no_calendar_has_is_missing(moment_ms):
     Turns red (OverflowError, ValueError, or a rating of 1970) if the bounds are taken away."""
     dialect = TxnBody(settings())
 
-    assert Lacking(("service_ms",)) == dialect.case_request(replace(CASE, service_ms=moment_ms), NOW_MS)
-    assert Lacking(("pressed_ms",)) == dialect.rating_request(replace(RATING, pressed_ms=moment_ms), CASE, NOW_MS)
+    assert ("service_ms",) == dialect.case_lacks(replace(CASE, service_ms=moment_ms))
+    assert Held("lacking", "pressed_ms") == dialect.held(replace(RATING, pressed_ms=moment_ms), CASE)
 
 
 def test_a_bad_rating_without_a_reason_is_held_back_where_the_province_wants_one():
@@ -504,17 +505,17 @@ def test_a_bad_rating_without_a_reason_is_held_back_where_the_province_wants_one
     keypad = replace(RATING, tags=(), text="")
     strict, usual = TxnBody(settings(bad_needs_reason=True)), TxnBody(settings())
 
-    assert Lacking(("evalDetail|writingEvaluation",)) == strict.rating_request(keypad, CASE, NOW_MS)
-    assert isinstance(strict.rating_request(replace(keypad, tags=("213",)), CASE, NOW_MS), Request)
-    assert isinstance(strict.rating_request(replace(keypad, text="态度差"), CASE, NOW_MS), Request)
-    assert isinstance(strict.rating_request(replace(keypad, level=Level.SATISFIED), CASE, NOW_MS), Request)
-    assert isinstance(usual.rating_request(keypad, CASE, NOW_MS), Request)
+    assert Held("bad_without_reason") == strict.held(keypad, CASE)
+    assert strict.held(replace(keypad, tags=("213",)), CASE) is None
+    assert strict.held(replace(keypad, text="态度差"), CASE) is None
+    assert strict.held(replace(keypad, level=Level.SATISFIED), CASE) is None
+    assert usual.held(keypad, CASE) is None
 
 
 def test_a_rating_never_goes_out_under_another_case():
     """Whoever mixes them up has a bug, and it does not reach the province."""
     with pytest.raises(ValueError, match="another case"):
-        TxnBody(settings()).rating_request(replace(RATING, case_no="2"), CASE, NOW_MS)
+        TxnBody(settings()).rating_request([(replace(RATING, case_no="2"), CASE)], NOW_MS)
 
 
 def test_a_wrong_public_key_is_found_at_start():
@@ -578,7 +579,7 @@ def answer(desc="success", success=None, message="") -> bytes:
 )
 def test_every_answer_of_the_table_has_its_verdict(body, verdict):
     """Turns red if the body behind "success" is not read, and if a throttled call counts as "has it already"."""
-    assert verdict == TxnBody(settings()).verdict(200, body)
+    assert verdict == TxnBody(settings()).verdicts(Answer(200, body), RATED)[0]
 
 
 @pytest.mark.parametrize(
@@ -611,7 +612,7 @@ def test_every_answer_of_the_table_has_its_verdict(body, verdict):
 )
 def test_an_answer_that_says_nothing_burns_no_rating(body):
     """Neither accepted nor refused: it is asked again. Turns red if one of them counts as a yes or a no."""
-    verdict = TxnBody(settings()).verdict(200, body)
+    verdict = TxnBody(settings()).verdicts(Answer(200, body), RATED)[0]
 
     assert isinstance(verdict, Unavailable), verdict
     assert verdict.words.strip()
@@ -622,9 +623,9 @@ def test_another_status_than_200_says_nothing_about_a_rating(status):
     """Whatever the body claims. Turns red if the body of a 401 is read as a refusal."""
     dialect = TxnBody(settings())
 
-    assert isinstance(dialect.verdict(status, answer(success="true")), Unavailable)
-    assert isinstance(dialect.verdict(status, answer("参数结构不正确")), Unavailable)
-    assert f"HTTP {status}" == dialect.verdict(status, b"").words
+    assert isinstance(dialect.verdicts(Answer(status, answer(success="true")), RATED)[0], Unavailable)
+    assert isinstance(dialect.verdicts(Answer(status, answer("参数结构不正确")), RATED)[0], Unavailable)
+    assert f"HTTP {status}" == dialect.verdicts(Answer(status, b""), RATED)[0].words
 
 
 def test_a_provinces_own_words_can_be_added():
@@ -633,18 +634,18 @@ def test_a_provinces_own_words_can_be_added():
         settings(unavailable_words=("E9001",), duplicate_words=("评过了",), case_unknown_words=("查无此件",))
     )
 
-    assert Unavailable("错误 E9001") == dialect.verdict(200, answer("错误 E9001"))
-    assert Accepted(duplicate=True, words="这件评过了") == dialect.verdict(200, answer("这件评过了"))
-    assert Refused("查无此件", case_unknown=True) == dialect.verdict(200, answer("查无此件"))
-    assert Refused("错误 E9001") == TxnBody(settings()).verdict(200, answer("错误 E9001"))
+    assert Unavailable("错误 E9001") == dialect.verdicts(Answer(200, answer("错误 E9001")), RATED)[0]
+    assert Accepted(duplicate=True, words="这件评过了") == dialect.verdicts(Answer(200, answer("这件评过了")), RATED)[0]
+    assert Refused("查无此件", case_unknown=True) == dialect.verdicts(Answer(200, answer("查无此件")), RATED)[0]
+    assert Refused("错误 E9001") == TxnBody(settings()).verdicts(Answer(200, answer("错误 E9001")), RATED)[0]
 
 
 def test_words_are_cut_to_what_a_page_can_show():
     """200 characters, not bytes, and not the megabytes of an error page."""
     dialect = TxnBody(settings())
 
-    assert Refused("很" * 200) == dialect.verdict(200, answer("很" * 100_000))
-    assert 200 == len(dialect.verdict(502, b"x" * 1_000_000).words)
+    assert Refused("很" * 200) == dialect.verdicts(Answer(200, answer("很" * 100_000)), RATED)[0]
+    assert 200 == len(dialect.verdicts(Answer(502, b"x" * 1_000_000), RATED)[0].words)
 
 
 @pytest.mark.parametrize(
@@ -663,8 +664,8 @@ def test_words_are_cut_to_what_a_page_can_show():
 )
 def test_a_provinces_words_are_kept_without_peoples_numbers(said, kept):
     """What it repeats of a person goes, everything else stays. Turns red if the words are stored as they came."""
-    assert Refused(kept) == TxnBody(settings()).verdict(200, answer(said))
-    assert Unavailable(f"HTTP 500 {kept}") == TxnBody(settings()).verdict(500, said.encode())
+    assert Refused(kept) == TxnBody(settings()).verdicts(Answer(200, answer(said)), RATED)[0]
+    assert Unavailable(f"HTTP 500 {kept}") == TxnBody(settings()).verdicts(Answer(500, said.encode()), RATED)[0]
 
 
 def test_a_number_is_not_saved_by_being_cut():
