@@ -13,7 +13,7 @@ from random import Random
 
 import click
 
-from firmware_sim import broker, demo, fleet, morning, province
+from firmware_sim import broker, demo, fleet, morning
 from firmware_sim.bench import Change, Replugged, Unplugged
 from firmware_sim.carriers import DoorLine, NodeLine, UdpLine
 from firmware_sim.faults import GROUPS, Faults, Happening, catalogue
@@ -33,6 +33,7 @@ from firmware_sim.line import (
 from firmware_sim.panel import PressMade, PressNotAccepted, PressRefused, PressThanked, Rebooted
 from firmware_sim.panels.base import Panel
 from firmware_sim.panels.shelf import KINDS, make, make_line, make_unknown
+from firmware_sim.province.process import command as province
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -252,7 +253,7 @@ def _at(device: str) -> str:
 
 
 main.add_command(broker.main)
-main.add_command(province.command)
+main.add_command(province)
 main.add_command(morning.command)
 main.add_command(fleet.command)
 main.add_command(demo.command)

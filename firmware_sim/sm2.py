@@ -26,6 +26,7 @@ _CURVE_ORDER = 0xFFFFFFFEFFFFFFFFFFFFFFFFFFFFFFFF7203DF6B21C6052B53BBF40939D5412
 _POINT = 65  # bytes of 04 || x || y
 _DIGEST = 32  # bytes of SM3
 _KEYPAIR = 0x87  # EVP_PKEY_KEYPAIR: parameters, public and private part
+_PUBLIC = 0x86  # EVP_PKEY_PUBLIC_KEY: parameters and public part
 _UNSIGNED, _UTF8, _OCTETS = 2, 4, 5  # OSSL_PARAM data types
 
 
@@ -76,6 +77,39 @@ def decrypt(text: str, private_hex: str, order: str = "C1C3C2") -> bytes:
             lib.EVP_PKEY_decrypt(context, opened, ctypes.byref(size), sealed, len(sealed)),
         )
         return opened.raw[: size.value]
+
+
+def encrypt(text: bytes, public_hex: str, order: str = "C1C3C2") -> str:
+    """Hide a text for the owner of this key, in upper-case hex; ValueError for a key that is none."""
+    lib = _libcrypto()
+    public = _bytes_of(public_hex, "public key")
+    with _key(lib, "", public) as key, _context_of(lib, key) as context:
+        _must(lib, "encrypt_init", lib.EVP_PKEY_encrypt_init(context))
+        size = ctypes.c_size_t()
+        _must(lib, "encrypt", lib.EVP_PKEY_encrypt(context, None, ctypes.byref(size), text, len(text)))
+        sealed = ctypes.create_string_buffer(size.value)
+        _must(lib, "encrypt", lib.EVP_PKEY_encrypt(context, sealed, ctypes.byref(size), text, len(text)))
+    x, y, digest, masked = _der_parts(sealed.raw[: size.value])
+    point = b"\x04" + x.lstrip(b"\0").rjust(32, b"\0") + y.lstrip(b"\0").rjust(32, b"\0")
+    return (point + (digest + masked if order == "C1C3C2" else masked + digest)).hex().upper()
+
+
+def _der_parts(sealed: bytes) -> list[bytes]:
+    """What stands in the SEQUENCE."""
+    body, _ = _der_value(sealed, 0)
+    parts, at = [], 0
+    while at < len(body):
+        part, at = _der_value(body, at)
+        parts.append(part)
+    return parts
+
+
+def _der_value(der: bytes, at: int) -> tuple[bytes, int]:
+    size, at = der[at + 1], at + 2
+    if size & 0x80:
+        count = size & 0x7F
+        size, at = int.from_bytes(der[at : at + count]), at + count
+    return der[at : at + size], at + size
 
 
 def _der_of(sealed: bytes, order: str) -> bytes:
@@ -158,6 +192,8 @@ def _declare(lib: ctypes.CDLL) -> ctypes.CDLL:
         "EVP_PKEY_pairwise_check": (number, [pointer]),
         "EVP_PKEY_decrypt_init": (number, [pointer]),
         "EVP_PKEY_decrypt": (number, [pointer, pointer, pointer, text, size]),
+        "EVP_PKEY_encrypt_init": (number, [pointer]),
+        "EVP_PKEY_encrypt": (number, [pointer, pointer, pointer, text, size]),
         "EVP_PKEY_get_bn_param": (number, [pointer, text, pointer]),
         "EVP_PKEY_get_octet_string_param": (number, [pointer, text, pointer, size, pointer]),
         "BN_bn2binpad": (number, [pointer, pointer, number]),
@@ -203,10 +239,12 @@ def _context_of(lib: ctypes.CDLL, key: int) -> AbstractContextManager[int]:
 @contextmanager
 def _key(lib: ctypes.CDLL, private_hex: str, public: bytes = b"") -> Iterator[int]:
     """The key as OpenSSL holds it, for as long as the block lasts."""
-    private = _bytes_of(private_hex, "private key")
-    if len(private) != 32 or not 0 < int.from_bytes(private, "big") < _CURVE_ORDER - 1:
-        raise ValueError("private key: 64 hex digits of a number between 1 and n-2 expected")
-    parts = [(b"group", _UTF8, b"SM2"), (b"priv", _UNSIGNED, _native(private))]
+    parts = [(b"group", _UTF8, b"SM2")]
+    if private_hex or not public:
+        private = _bytes_of(private_hex, "private key")
+        if len(private) != 32 or not 0 < int.from_bytes(private, "big") < _CURVE_ORDER - 1:
+            raise ValueError("private key: 64 hex digits of a number between 1 and n-2 expected")
+        parts.append((b"priv", _UNSIGNED, _native(private)))
     if public:
         parts.append((b"pub", _OCTETS, public))
     # The buffers have to outlive the call, and OSSL_PARAM only points at them.
@@ -220,7 +258,8 @@ def _key(lib: ctypes.CDLL, private_hex: str, public: bytes = b"") -> Iterator[in
     key = ctypes.c_void_p()
     with _new_context(lib) as context:
         _must(lib, "fromdata_init", lib.EVP_PKEY_fromdata_init(context))
-        made = lib.EVP_PKEY_fromdata(context, ctypes.byref(key), _KEYPAIR, ctypes.byref(params))
+        kind = _PUBLIC if public and not private_hex else _KEYPAIR
+        made = lib.EVP_PKEY_fromdata(context, ctypes.byref(key), kind, ctypes.byref(params))
         _must(lib, "OpenSSL does not take this key", made)
     with _freed(key.value, lib.EVP_PKEY_free) as handle:
         yield handle

@@ -54,7 +54,8 @@ LIBRARIES = {
     },
     "firmware_sim": {
         "amqtt": ("broker.py",),
-        "click": ("broker.py", "cli.py", "demo.py", "fleet.py", "morning.py", "province.py"),
+        "click": ("broker.py", "cli.py", "demo.py", "fleet.py", "morning.py", "province/process.py"),
+        "cryptography": ("province/linewell.py",),
         "paho": ("fleet.py",),
         "requests": ("morning.py",),
     },
@@ -370,7 +371,7 @@ def test_the_rule_holds(rule):
         (imports_point_one_way, "firmware_sim/demo.py", "from collector.cli import main"),
         (imports_point_one_way, "firmware_sim/panel.py", "def late():\n    import edge_agent.outbox"),
         (simulators_speak_for_themselves, "firmware_sim/panel.py", "from protocols.frames import encode"),
-        (simulators_speak_for_themselves, "firmware_sim/province.py", "from protocols import sm2"),
+        (simulators_speak_for_themselves, "firmware_sim/province/__init__.py", "from protocols import sm2"),
         (each_library_has_one_home, "edge_agent/window.py", "import serial"),
         (each_library_has_one_home, "edge_agent/cli.py", "from paho.mqtt import client"),
         (each_library_has_one_home, "edge_agent/link.py", "import minimalmodbus"),

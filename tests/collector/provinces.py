@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from collector.forwarder import Forwarder
 from firmware_sim import sm2
-from firmware_sim.province import CASE_PATH, RATING_PATH, Keys
+from firmware_sim.province.txnbody import CASE_PATH, RATING_PATH, Keys
 from protocols.dialects.txnbody import TxnBody, TxnBodySettings
 from tests.collector.agents import NOW_MS
 from tests.collector.ledgers import Ledger

@@ -21,7 +21,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from collector import cli
-from firmware_sim.province import Province, serving
+from firmware_sim.province.door import serving
+from firmware_sim.province.txnbody import province
 from protocols.messages import COLLECTOR_STATUS, encode
 from tests.brokers import ROOT, USERS, Mosquitto, Peer, mosquitto_or_skip
 from tests.collector.agents import Agent, press, rated
@@ -356,7 +357,7 @@ def test_from_an_agents_message_to_the_province_and_the_page(folder, broker):
 
     Killed with SIGKILL in between, and started again.
     """
-    there = Province(KEYS)
+    there = province(KEYS)
     agent = Agent("agent-a")
     with serving(there) as door:
         (folder / "collector.toml").write_text(BROKER.format(port=broker.port) + PROVINCE.format(url=door.url) + WEB)

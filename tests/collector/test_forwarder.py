@@ -10,9 +10,12 @@ import time
 import pytest
 import tenacity
 
-from firmware_sim.demands import Rules
-from firmware_sim.misbehaviour import Misbehaviour, misbehaviour
-from firmware_sim.province import CASE_PATH, RATING_PATH, Province, serving
+from firmware_sim.province import Outcome, Province
+from firmware_sim.province.demands import Rules
+from firmware_sim.province.door import serving
+from firmware_sim.province.misbehaviour import Misbehaviour, misbehaviour
+from firmware_sim.province.txnbody import CASE_PATH, RATING_PATH, TxnBody
+from firmware_sim.province.txnbody import province as txnbody
 from tests.collector.agents import NOW_MS
 from tests.collector.ledgers import PERSON, case
 from tests.collector.provinces import ACCEPTED, KEYS, eventually, forwarding, refusing, says, stubbed
@@ -22,7 +25,7 @@ LEVELS = {"very_satisfied": "5", "dissatisfied": "2"}
 
 def province(**chances: float) -> Province:
     """A strict province that misbehaves by seed 1."""
-    return Province(KEYS, misbehaviour=Misbehaviour(1, **chances), slow_ms=50, stall_ms=300)
+    return txnbody(KEYS, misbehaviour=Misbehaviour(1, **chances), slow_ms=50, stall_ms=300)
 
 
 def held(there: Province) -> dict[str, str]:
@@ -41,7 +44,7 @@ def settled(ledger, number: int):
 def test_every_rating_arrives_once_after_its_case(ledger):
     """Pressed time and level as they were; the case first, then its rating."""
     journal: list[dict] = []
-    there = Province(KEYS, keep=journal.append)
+    there = txnbody(KEYS, keep=journal.append)
     ledger.rate(1, 2)
     ledger.rate(3, button=2)
     with serving(there) as door, forwarding(ledger, door.url):
@@ -56,7 +59,7 @@ def test_every_rating_arrives_once_after_its_case(ledger):
 def test_bad_ratings_arrive_first(ledger):
     ledger.rate(1, 2, 3)
     ledger.rate(4, 5, button=2)
-    there = Province(KEYS)
+    there = txnbody(KEYS)
     with serving(there) as door, forwarding(ledger, door.url, workers=1):
         eventually(settled(ledger, 5))
 
@@ -67,7 +70,7 @@ def test_bad_ratings_arrive_first(ledger):
 def test_what_is_waiting_is_sent_as_soon_as_its_case_comes(ledger):
     """The forwarder is woken, it does not look by the clock. Red if nobody listens to the store (then it takes 1 s)."""
     ledger.rate(1, with_case=False)
-    there = Province(KEYS)
+    there = txnbody(KEYS)
     with serving(there) as door, forwarding(ledger, door.url, speed=1):
         time.sleep(0.1)
         began_s = time.monotonic()
@@ -81,7 +84,7 @@ def test_what_a_province_would_refuse_for_missing_fields_is_never_sent(ledger):
     """Parked with the names of the fields; due again when the details come."""
     ledger.rate(1, with_case=False)
     ledger.intake.take_cases([case("C1", dept_name="", mobile="")], NOW_MS)
-    there = Province(KEYS)
+    there = txnbody(KEYS)
     with serving(there) as door, forwarding(ledger, door.url):
         eventually(lambda: ledger.states() == {"C1": "parked lacking"})
         assert 0 == there.state()["calls"]
@@ -96,7 +99,7 @@ def test_a_bad_rating_by_keypad_is_parked_where_a_reason_is_required(ledger):
     """Nothing is made up for it, and nothing else waits for it."""
     ledger.rate(1, button=2)
     ledger.rate(2)
-    there = Province(KEYS, rules=Rules(requires_reason=True))
+    there = txnbody(KEYS, rules=Rules(requires_reason=True))
     with serving(there) as door, forwarding(ledger, door.url, bad_needs_reason=True):
         eventually(lambda: ledger.states() == {"C1": "parked bad_without_reason", "C2": "accepted"})
 
@@ -136,7 +139,7 @@ def test_a_misbehaving_province_gets_every_rating_once(ledger, chances):
 def test_a_rating_that_was_kept_without_an_answer_is_recognised(ledger):
     """timeout after commit → "duplicate" → accepted, and not flagged."""
     ledger.rate(1)
-    there = Province(KEYS)
+    there = txnbody(KEYS)
     real = there.answer
 
     def silent_once(path, headers, body, now_ms):
@@ -156,7 +159,7 @@ def test_a_rating_that_was_kept_without_an_answer_is_recognised(ledger):
 def test_a_rating_that_somebody_else_gave_is_flagged(ledger, opened):
     """It was there before our first call."""
     ledger.rate(1)
-    there = Province(KEYS)
+    there = txnbody(KEYS)
     with serving(there) as door:
         with forwarding(ledger, door.url):
             eventually(settled(ledger, 1))
@@ -187,7 +190,7 @@ def test_refused_ratings_are_parked_and_the_others_go_on(ledger):
 def test_a_wrong_key_burns_nothing(ledger):
     """Our fault: everything waits, the ledger says since when, and with the right key everything arrives."""
     ledger.rate(*range(1, 7))
-    there = Province(KEYS)
+    there = txnbody(KEYS)
     with serving(there) as door:
         with forwarding(ledger, door.url, app_word="not-the-word"):
             eventually(lambda: ledger.overview.counts()["province"]["away_since_ms"])
@@ -285,7 +288,7 @@ def test_away_is_noted_with_its_beginning_and_ends_by_itself(ledger, caplog):
     """Workers wait and ask now and then; nothing is refused; all arrives when the province is back."""
     caplog.set_level(logging.INFO)
     ledger.rate(*range(1, 31))
-    there = Province(KEYS)
+    there = txnbody(KEYS)
     there.go_away(time.time_ns() // 1_000_000 + 3_600_000)
     with serving(there) as door, forwarding(ledger, door.url, workers=4):
         eventually(lambda: ledger.overview.counts()["province"]["away_since_ms"])
@@ -306,7 +309,7 @@ def test_away_is_noted_with_its_beginning_and_ends_by_itself(ledger, caplog):
 def test_a_single_rating_without_an_answer_is_said_once_in_the_log(ledger, caplog):
     """A wrong key on the first day shows in nothing else; red if only a province that is away is named."""
     ledger.rate(1)
-    there = Province(KEYS, Rules(bad_sign="签名验证失败"), misbehaviour(1, ("bad_sign:1",)))
+    there = txnbody(KEYS, Rules(bad_sign="签名验证失败"), misbehaviour=misbehaviour(1, ("bad_sign:1",)))
     with serving(there) as door, forwarding(ledger, door.url):
         eventually(lambda: ledger.store.row("SELECT tries FROM rating")["tries"] > 1)
 
@@ -345,7 +348,7 @@ def test_an_away_noted_by_an_earlier_run_ends_with_the_first_answer(ledger):
     """After a crash during an outage the page must not say "away" for ever. Red if only this run's outages end."""
     ledger.delivery.province_away("HTTP 503", NOW_MS)
     ledger.rate(1)
-    with serving(Province(KEYS)) as door, forwarding(ledger, door.url):
+    with serving(txnbody(KEYS)) as door, forwarding(ledger, door.url):
         eventually(settled(ledger, 1))
 
     assert ledger.overview.counts()["province"]["away_since_ms"] is None
@@ -358,13 +361,13 @@ class Poisoned(Province):
     """Gives these cases no usable answer, ever, and all others a good one; `asked` are the cases in order."""
 
     def __init__(self, numbers):
-        super().__init__(KEYS)
+        super().__init__(TxnBody(KEYS))
         self.never = {f"C{number}" for number in numbers}
         self.asked: list[str] = []
 
-    def _take_case(self, record, now_ms):
-        self.asked.append(record["projectNo"])
-        return "签名验证失败" if record["projectNo"] in self.never else super()._take_case(record, now_ms)
+    def _take_case(self, told, now_ms):
+        self.asked.append(told.case_no)
+        return Outcome("refused", "签名验证失败") if told.case_no in self.never else super()._take_case(told, now_ms)
 
 
 def test_one_poisoned_record_does_not_make_the_province_away(ledger):
@@ -462,7 +465,7 @@ def test_records_that_stall_take_one_worker_at_most(ledger):
 def test_no_two_workers_have_the_same_rating(ledger):
     """Eight workers, twenty ratings: one case call and one rating call each."""
     ledger.rate(*range(1, 21))
-    there = Province(KEYS)
+    there = txnbody(KEYS)
     with serving(there) as door, forwarding(ledger, door.url, workers=8):
         eventually(settled(ledger, 20))
 
@@ -517,7 +520,7 @@ def test_a_crash_between_call_and_verdict_is_settled_after_the_restart(opened):
     """The call was begun and the province kept the rating; the answer never came to the ledger."""
     ledger = opened()
     ledger.rate(1)
-    there = Province(KEYS)
+    there = txnbody(KEYS)
     with serving(there) as door:
 
         class Gone(BaseException):
@@ -602,7 +605,7 @@ def test_a_proxy_of_the_machines_user_is_not_used(ledger, monkeypatch):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "")
     ledger.rate(1)
-    with serving(Province(KEYS)) as door, forwarding(ledger, door.url):
+    with serving(txnbody(KEYS)) as door, forwarding(ledger, door.url):
         eventually(settled(ledger, 1))
 
     assert {"accepted"} == {row["verdict"] for row in ledger.store.rows("SELECT verdict FROM attempt")}

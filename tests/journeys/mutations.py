@@ -107,7 +107,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a province does not forget what it had taken",
-        "firmware_sim/province.py",
+        "firmware_sim/province/process.py",
         "province.recall(json.loads(line))",
         "pass",
         ("tests/firmware_sim/test_province.py",),

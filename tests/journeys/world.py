@@ -26,12 +26,13 @@ from collector.ledger.store import Store
 from collector.reconcile.balance import balance
 from edge_agent.outbox import Outbox, Settled
 from firmware_sim import sm2
-from firmware_sim.demands import Rules
 from firmware_sim.faults import Faults, finger
 from firmware_sim.line import Line, Station
-from firmware_sim.misbehaviour import misbehaviour
 from firmware_sim.panel import HousePanel
-from firmware_sim.province import CASE_PATH, RATING_PATH, Keys, Province
+from firmware_sim.province import Province
+from firmware_sim.province.misbehaviour import misbehaviour
+from firmware_sim.province.txnbody import CASE_PATH, RATING_PATH, Keys
+from firmware_sim.province.txnbody import province as txnbody
 from firmware_sim.scenario import Service, Stray, Truth, busy_morning
 from protocols.dialects.txnbody import TxnBody, TxnBodySettings
 from protocols.messages import Batch, Health, Receipt, decode, encode
@@ -145,7 +146,7 @@ class World:
         self.province = _province(seed)
         self.accepted: list[dict[str, Any]] = []
         self.province.keep = self.accepted.append
-        self.dialect = _dialect(self.province)
+        self.dialect = _dialect()
         self.agent_up = self.collector_up = False
         self.agent_back_ms = self.collector_back_ms = START_MS
         self.stalled_until_ms = 0
@@ -510,17 +511,17 @@ def _province(seed: int) -> Province:
     if not _KEYS:
         pair = sm2.generate()
         _KEYS.append(Keys(pair.private_hex, pair.public_hex, "hall", "word"))
-    return Province(_KEYS[0], Rules(), misbehaviour(seed, PROVINCE_FAULTS))
+    return txnbody(_KEYS[0], misbehaviour=misbehaviour(seed, PROVINCE_FAULTS))
 
 
-def _dialect(province: Province) -> TxnBody:
+def _dialect() -> TxnBody:
     return TxnBody(
         TxnBodySettings(
             case_url="http://p/hcp/case",
             offline_rating_url="http://p/hcp/offline-rating",
-            app_mark=province.keys.app_mark,
-            app_word=province.keys.app_word,
-            public_key=province.keys.public_hex,
+            app_mark=_KEYS[0].app_mark,
+            app_word=_KEYS[0].app_word,
+            public_key=_KEYS[0].public_hex,
             data_source="165",
         )
     )

@@ -14,6 +14,8 @@ PER_CALL = (  # the next try of the same record may succeed
     "http_5xx",  # the gateway gives up; half the time the record was kept before
     "http_429",
     "http_401",
+    "http_403",
+    "token_lost",  # the gateway knows the token no longer
 )
 PER_RECORD = ("body_false", "missing_parameter", "bad_sign")  # the same refusal however often it is tried
 FORGET = ("forget",)  # a case is gone, once, when its first rating comes
@@ -36,6 +38,8 @@ class Misbehaviour:
     http_5xx: float = 0.0
     http_429: float = 0.0
     http_401: float = 0.0
+    http_403: float = 0.0
+    token_lost: float = 0.0
     body_false: float = 0.0
     missing_parameter: float = 0.0
     bad_sign: float = 0.0

@@ -1,0 +1,5 @@
+"""`python -m firmware_sim.province`"""
+
+from firmware_sim.province.process import command
+
+command()
