@@ -81,6 +81,7 @@ class Rules:
     requires_reason: bool = False  # a bad rating needs tags or text
     refuses_early: bool = False  # assessTime before the serviceTime of its case
     refuses_future: bool = False  # assessTime more than five minutes ahead
+    sign_clock_ms: int = 0  # dialect B: how far the time in a sign may be from our clock, 0 for any
     refuses_repeated_case: bool = False  # an identical case pushed again is refused instead of welcomed
 
 

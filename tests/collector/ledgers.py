@@ -44,12 +44,14 @@ def case(case_no: str = "C1", service_number: int = 1, **other) -> Case:
     """Complete details of a case, as a hall's business system knows them."""
     usual = {
         "service_name": "业务办结",
+        "case_name": "身份证换领的业务",
         "service_ms": NOW_MS - 600_000,
         "status": "accepted",
         "case_type": "immediate",
         "item_code": "1" * 31,
         "item_name": "身份证换领",
         "area_code": "370102",
+        "area_name": "历下区",
         "dept_code": "1" * 18,
         "dept_name": "公安局",
         "applicant_type": "person",

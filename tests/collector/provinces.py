@@ -7,11 +7,26 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from collector.forwarder import Forwarder
+from collector.pace import Pace
 from firmware_sim import sm2
+from firmware_sim.province import Province, Way
+from firmware_sim.province import exchange as exchange_sim
+from firmware_sim.province import flat as flat_sim
+from firmware_sim.province import linewell as linewell_sim
+from firmware_sim.province.demands import Rules
+from firmware_sim.province.exchange import ExchangeKeys
+from firmware_sim.province.flat import FlatKeys
+from firmware_sim.province.linewell import LinewellKeys
 from firmware_sim.province.txnbody import CASE_PATH, RATING_PATH, Keys
+from firmware_sim.province.txnbody import province as txnbody
+from protocols.dialects import Dialect
+from protocols.dialects.flat import Flat, FlatSettings
+from protocols.dialects.jsonrest import JsonRest, JsonRestSettings
+from protocols.dialects.linewell import Linewell, LinewellSettings
 from protocols.dialects.txnbody import TxnBody, TxnBodySettings
 from tests.collector.agents import NOW_MS
 from tests.collector.ledgers import Ledger
@@ -39,6 +54,45 @@ def dialect(url: str, **other) -> TxnBody:
     return TxnBody(TxnBodySettings(**(usual | other)))
 
 
+@dataclass
+class Spoken:
+    """One dialect: a simulated province, made from its description, and us speaking to it."""
+
+    province: Callable[..., Province]
+    """A province of it; takes what `Province` takes."""
+    dialect: Callable[..., Dialect]
+    """Our side, given the province's address; takes what the dialect's settings take."""
+
+
+def _spoken() -> dict[str, Spoken]:
+    linewell, flat, exchange = LinewellKeys.made(), FlatKeys.made(), ExchangeKeys.made()
+
+    def made(way: Callable[[Rules], Way]) -> Callable[..., Province]:
+        return lambda rules=None, **more: Province(way(rules or Rules()), rules or Rules(), **more)
+
+    def to_linewell(url: str, **other) -> Dialect:
+        usual = {"token_url": url + linewell_sim.TOKEN_PATH, "rating_url": url + linewell_sim.RATING_PATH}
+        return Linewell(LinewellSettings(**(usual | asdict(linewell) | other)))
+
+    def to_flat(url: str, **other) -> Dialect:
+        usual = {"rating_url": url + flat_sim.RATING_PATH, "data_source": "133"}
+        return Flat(FlatSettings(**(usual | asdict(flat) | other)))
+
+    def to_json(url: str, **other) -> Dialect:
+        usual = {"ratings_url": url + exchange_sim.RATINGS_PATH, "api_token": exchange.api_token}
+        return JsonRest(JsonRestSettings(**(usual | other)))
+
+    return {
+        "txnbody": Spoken(lambda rules=None, **more: txnbody(KEYS, rules, **more), dialect),
+        "linewell": Spoken(made(lambda rules: linewell_sim.Linewell(linewell, rules)), to_linewell),
+        "flat": Spoken(made(lambda rules: flat_sim.Flat(flat, rules)), to_flat),
+        "json": Spoken(made(lambda rules: exchange_sim.Exchange(exchange, rules)), to_json),
+    }
+
+
+SPOKEN = _spoken()
+
+
 class Clock:
     """Milliseconds from NOW_MS, faster than the world's, so that no test waits for a back-off."""
 
@@ -58,10 +112,12 @@ def forwarding(
     timeout_s: float = 5,
     speed: int = 50,
     look_again_s: float = 0.2,
+    speaks: Dialect | None = None,
+    pace: Pace | None = None,
     **other,
 ) -> Iterator[Forwarder]:
     """A forwarder at work for as long as the block lasts. Fails if a worker breaks, or does not end soon."""
-    forwarder = Forwarder(ledger.delivery, dialect(url, **other), timeout_s, Clock(speed), look_again_s)
+    forwarder = Forwarder(ledger.delivery, speaks or dialect(url, **other), timeout_s, Clock(speed), look_again_s, pace)
     ledger.store.listen(forwarder.wake)
     done = threading.Event()
 
