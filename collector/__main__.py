@@ -16,7 +16,8 @@ from protocols.dialects import Dialect
 
 from . import web
 from .checkpoint import Daily
-from .config import BrokerSettings, Settings, WebSettings, dialect, secret, tls_context
+from .config import BrokerSettings, Settings, WebSettings, tls_context
+from .credentials import secret
 from .directory import Directory
 from .forwarder import Forwarder
 from .inbox import Broker, Inbox
@@ -25,6 +26,8 @@ from .ledger.file import READ_ONLY, LedgerDamaged, is_damage, lacks, suspect
 from .ledger.intake import Intake
 from .ledger.overview import Overview
 from .ledger.store import Store
+from .pace import Pace
+from .provinces import dialect
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +128,8 @@ def _run(store: Store, settings: Settings, directory: Directory, folder: Path, s
         enders.append(server.close)
         threads.append(loop("web", serving))
     if settings.province is not None and province is not None:
-        forwarder = Forwarder(Delivery(store), province, settings.province.timeout_s, now_ms)
+        pace = Pace(settings.province.calls_per_s)
+        forwarder = Forwarder(Delivery(store), province, settings.province.timeout_s, now_ms, pace=pace)
         store.listen(forwarder.wake)
         enders.append(forwarder.stop)
         threads += [loop(f"forwarder-{worker}", forwarder.work) for worker in range(settings.province.workers)]

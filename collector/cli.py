@@ -22,7 +22,8 @@ from protocols.tags import TAGS
 from . import checkpoint as signing
 from . import directory as directories
 from .__main__ import run as run_collector
-from .config import Settings, file_bytes, load
+from .config import Settings, load
+from .credentials import file_bytes
 from .directory import Directory, Key
 from .ledger import audit, checkpoints
 from .ledger.file import LedgerDamaged, LedgerMismatch

@@ -183,6 +183,7 @@ host = "127.0.0.1"
 port = {broker_port}
 password = "{self._passwords["collector"]}"
 [province]
+dialect = "txnbody"
 case_url = "http://127.0.0.1:{province_port}/hcp/case"
 offline_rating_url = "http://127.0.0.1:{province_port}/hcp/offline-rating"
 app_mark = "{keys["app_mark"]}"

@@ -70,7 +70,8 @@ def read(raw: bytes, shape: type[S], file: str) -> S:
     table = _table(raw, file)
     homes: _Homes = {}
     for key, home in _homes(shape):
-        homes.setdefault(key, []).append(home)
+        if home not in homes.setdefault(key, []):
+            homes[key].append(home)
     mistakes = _wrong(table, shape, "", homes)
     if mistakes:
         raise BadSettings([f"{file}: {mistake}" for mistake in mistakes])
@@ -138,7 +139,12 @@ def _not_toml(error: str, text: str) -> _Words:
 def _wrong(value: Any, kind: Any, where: str, homes: _Homes) -> list[str]:
     bare = _bare(kind)
     if get_origin(bare) in (Union, UnionType):
-        kind = _tried(value, bare)
+        if _tag_field(bare) and isinstance(value, dict):
+            kind = _tagged(value, bare)
+            if kind is None:
+                return [_untagged(value, bare, where)]
+        else:
+            kind = _tried(value, bare)
         bare = _bare(kind)
     item = _item(bare)
     mistakes: list[str] = []
@@ -162,9 +168,34 @@ def _tried(value: Any, either: Any) -> Any:
     return tried[0] if len(tried) == 1 else either
 
 
+def _tag_field(either: Any) -> str:
+    """The key whose value tells which of several tables this is; empty where nothing does."""
+    fields = {each.__struct_config__.tag_field for each in get_args(either) if _is_struct(each)}
+    return fields.pop() or "" if len(fields) == 1 else ""
+
+
+def _tagged(table: dict[str, Any], either: Any) -> Any:
+    """The one that its tag says it is, or None."""
+    tag = table.get(_tag_field(either))
+    return next((each for each in get_args(either) if _is_struct(each) and each.__struct_config__.tag == tag), None)
+
+
+def _untagged(table: dict[str, Any], either: Any, where: str) -> str:
+    field = _tag_field(either)
+    kinds = Literal[tuple(each.__struct_config__.tag for each in get_args(either) if _is_struct(each))]  # type: ignore[valid-type]
+    path = _join(where, field)
+    if field in table:
+        return _unfit(table[field], kinds, path)[0]
+    expected = _expected(kinds, path)
+    return f"{path}: {_Words(f'缺少, 应填{expected.zh}', f'missing, expected {expected.en}')}"
+
+
 def _wrong_table(table: dict[str, Any], shape: type[msgspec.Struct], where: str, homes: _Homes) -> list[str]:
     known = {field.encode_name: field for field in _fields(shape)}
-    mistakes = [_unknown(_join(where, key), key, list(known), homes) for key in table if key not in known]
+    tag_field = shape.__struct_config__.tag_field
+    mistakes = [
+        _unknown(_join(where, key), key, list(known), homes) for key in table if key not in known and key != tag_field
+    ]
     for name, field in known.items():
         path = _join(where, name)
         if name in table:
@@ -364,6 +395,9 @@ def _homes(kind: Any, where: str = "", brackets: str = "[]") -> Iterator[tuple[s
     item = _item(bare)
     if item is not None:
         yield from _homes(item, where, "[[]]")
+    elif _tag_field(bare):
+        for each in get_args(bare):
+            yield from _homes(each, where, brackets)
     elif _is_struct(bare):
         title = _title(where, brackets)
         home = _Words(f" {title} 一节", f"in {title}") if where else _TOP

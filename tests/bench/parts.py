@@ -268,7 +268,7 @@ def province_table(folder: Path) -> str:
     keys = json.loads((folder / "province.json").read_text("utf-8"))
     port = (folder / "province.port").read_text("utf-8").strip()
     return (
-        f'[province]\ncase_url = "http://127.0.0.1:{port}/hcp/case"\n'
+        f'[province]\ndialect = "txnbody"\ncase_url = "http://127.0.0.1:{port}/hcp/case"\n'
         f'offline_rating_url = "http://127.0.0.1:{port}/hcp/offline-rating"\napp_mark = "{keys["app_mark"]}"\n'
         f'app_word = "{keys["app_word"]}"\npublic_key = "{keys["public_hex"]}"\ndata_source = "165"\n'
         f'province_prefix = "{PREFIX}"\n'

@@ -31,6 +31,7 @@ from tests.collector.provinces import KEYS, eventually, stubbed
 
 BROKER = '[broker]\nhost = "127.0.0.1"\nport = {port}\npassword = "province-1"\n'
 PROVINCE = f"""[province]
+dialect = "txnbody"
 case_url = "{{url}}/hcp/case"
 offline_rating_url = "{{url}}/hcp/offline-rating"
 app_mark = "{KEYS.app_mark}"

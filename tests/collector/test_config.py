@@ -5,20 +5,44 @@ from __future__ import annotations
 import ssl
 import subprocess
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from collector import config
+from collector import config, credentials, provinces
+from protocols.dialects.codes import Item
+from protocols.dialects.flat import Flat
+from protocols.dialects.jsonrest import JsonRest
+from protocols.dialects.linewell import Linewell
+from protocols.dialects.txnbody import TxnBody
 from protocols.errors import BadSettings
 from tests.collector.provinces import KEYS
 
 BROKER = '[broker]\nhost = "127.0.0.1"\npassword = "p"\n'
 PROVINCE = f"""[province]
+dialect = "txnbody"
 case_url = "https://province.example/hcp/case"
 offline_rating_url = "https://province.example/hcp/offline-rating"
 app_mark = "{KEYS.app_mark}"
 app_word = "w"
 public_key = "{KEYS.public_hex}"
+"""
+LINEWELL = """[province]
+dialect = "linewell"
+token_url = "https://province.example/get-token"
+rating_url = "https://province.example/save"
+app_key = "hall"
+app_secret = "s"
+system_no = "1"
+"""
+FLAT = """[province]
+dialect = "flat"
+rating_url = "https://province.example/offlinereport.do"
+"""
+JSON = """[province]
+dialect = "json"
+ratings_url = "https://exchange.example/v1/ratings"
+api_token = "t"
 """
 WEB = '[web]\ntoken = "t"\n'
 
@@ -52,14 +76,45 @@ def test_all_of_it_is_read(tmp_path):
     read = load(tmp_path, BROKER + PROVINCE + WEB + '[ledger]\npath = "x.db"\n')
 
     assert ("x.db", "127.0.0.1", 8620, 4) == (read.ledger.path, read.web.host, read.web.port, read.province.workers)
-    assert config.dialect(read.province, tmp_path).case_first
+    assert provinces.dialect(read.province, tmp_path).case_first
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [(PROVINCE, TxnBody), (LINEWELL, Linewell), (FLAT, Flat), (JSON, JsonRest)],
+    ids=["txnbody", "linewell", "flat", "json"],
+)
+def test_each_dialect_has_its_own_settings(tmp_path, text, kind):
+    """With what all of them share: how the province is called, where it differs, and which items it knows."""
+    (tmp_path / "items.toml").write_text('[items]\nL1 = {code = "P1", name = "身份证"}\n', "utf-8")
+    more = 'workers = 2\ncalls_per_s = 5\nbad_needs_reason = true\nitems_file = "items.toml"\n'
+    read = load(tmp_path, BROKER + text + more + '[province.tables]\npf = {window_keypad = "5"}\n')
+    spoken = provinces.dialect(read.province, tmp_path)
+
+    assert kind is type(spoken)
+    assert (2, 5, True) == (read.province.workers, read.province.calls_per_s, read.province.bad_needs_reason)
+    assert {"L1": Item("P1", "身份证")} == spoken._settings.items
+
+
+def test_a_mistake_in_the_list_of_items_names_that_file(tmp_path):
+    (tmp_path / "items.toml").write_text("[items]\nL1 = 5\n", "utf-8")
+    (mistake,) = mistakes(tmp_path, BROKER + FLAT + 'items_file = "items.toml"\n')
+
+    assert "items.toml: items.L1" in mistake
+
+
+def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path):
+    (tmp_path / "secret").write_text("from a file\n", "utf-8")
+    read = load(tmp_path, BROKER + LINEWELL.replace('app_secret = "s"', 'app_secret_file = "secret"'))
+
+    assert "from a file" == provinces.dialect(read.province, tmp_path)._settings.app_secret
 
 
 def test_there_is_no_setting_for_making_ratings_up(tmp_path):
     """No default rating, no shifted time: not even as an option."""
     names = {
         name
-        for settings in (config.Settings, config.ProvinceSettings, config.LedgerSettings)
+        for settings in (config.Settings, *get_args(provinces.ProvinceSettings), config.LedgerSettings)
         for name in settings.__struct_fields__
     }
 
@@ -93,7 +148,17 @@ def test_there_is_no_setting_for_making_ratings_up(tmp_path):
         (BROKER + PROVINCE.replace('app_word = "w"', ""), ["province.app_word"]),
         (BROKER + PROVINCE.replace(f'app_mark = "{KEYS.app_mark}"', 'app_mark = ""'), ["province.app_mark"]),
         (BROKER + PROVINCE + "workers = 0\n", ["province.workers"]),
-        (BROKER + PROVINCE + 'dialect = "klingon"\n', ["province.dialect", "txnbody"]),
+        (BROKER + PROVINCE.replace("txnbody", "klingon"), ["province.dialect", "txnbody", "linewell", "flat", "json"]),
+        (BROKER + PROVINCE.replace("txnbody", "Flat"), ["province.dialect", "did you mean flat?"]),
+        (BROKER + PROVINCE.replace('dialect = "txnbody"', ""), ["province.dialect", "missing", '"linewell"']),
+        (BROKER + PROVINCE + 'app_secret = "x"\n', ["province.app_secret: "]),
+        (BROKER + PROVINCE + 'private_key = "12"\n', ["province.private_key: "]),
+        (BROKER + PROVINCE + 'page_url = "p"\n', ["province.page_url"]),
+        (BROKER + PROVINCE + 'tables.levels.satisfied = "2"\n', ["province.tables.levels"]),
+        (BROKER + PROVINCE + 'items_file = "none.toml"\n', ["none.toml"]),
+        (BROKER + LINEWELL.replace('app_secret = "s"', ""), ["province.app_secret"]),
+        (BROKER + LINEWELL.replace('system_no = "1"', ""), ["province.system_no", "missing"]),
+        (BROKER + JSON.replace('api_token = "t"', ""), ["province.api_token"]),
         (BROKER + PROVINCE + "default_rating = 5\n", ["province.default_rating"]),
         (BROKER + WEB.replace('"t"', '""'), ["web.token"]),
         (BROKER + '[web]\ntoken_file = "empty.txt"\n', ["web.token_file", "empty.txt"]),
@@ -130,7 +195,7 @@ def test_secrets_may_live_in_files(tmp_path):
     (tmp_path / "p.txt").write_text("pass word\n")
     read = load(tmp_path, BROKER.replace('password = "p"', 'password_file = "p.txt"'))
 
-    assert "pass word" == config.secret(read.broker.password, read.broker.password_file, tmp_path)
+    assert "pass word" == credentials.secret(read.broker.password, read.broker.password_file, tmp_path)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

@@ -264,6 +264,7 @@ port = {self.wires["collector"].port}
 password = "{password}"
 keepalive_s = 5
 [province]
+dialect = "txnbody"
 case_url = "{to_province}/case"
 offline_rating_url = "{to_province}/offline-rating"
 app_mark = "{keys["app_mark"]}"

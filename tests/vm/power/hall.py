@@ -165,6 +165,7 @@ port = {{broker}}
 password = "{{password}}"
 keepalive_s = 10
 [province]
+dialect = "txnbody"
 case_url = "{{province}}/case"
 offline_rating_url = "{{province}}/offline-rating"
 app_mark = "{{app_mark}}"
