@@ -1,124 +1,34 @@
-"""The command line of the collector: run, check, verify, checkpoint, reconcile."""
+"""What auditors and operators ask of a ledger: verify, checkpoint, reconcile."""
 
 from __future__ import annotations
 
 import json
-import logging
-import os
 import sqlite3
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import msgspec
 
-from protocols.errors import BadSettings
-from protocols.ratings import Level
-from protocols.tags import TAGS
-
-from . import checkpoint as signing
-from . import directory as directories
-from .__main__ import run as run_collector
-from .config import Settings, load
-from .credentials import file_bytes
-from .directory import Directory, Key
-from .ledger import audit, checkpoints
-from .ledger.file import LedgerDamaged, LedgerMismatch
-from .ledger.overview import Overview
-from .ledger.store import Store
-from .ledger.tally import day_number, day_of, day_text
-from .reconcile import reconcile as reconciled
-from .reconcile.balance import balance
-from .reconcile.text import table
+from .. import checkpoint as signing
+from ..directory import Directory
+from ..ledger import audit, checkpoints
+from ..ledger.file import LedgerMismatch
+from ..ledger.overview import Overview
+from ..ledger.store import Store
+from ..ledger.tally import day_number, day_of, day_text
+from ..reconcile import reconcile as reconciled
+from ..reconcile.balance import balance
+from ..reconcile.text import table
+from .ground import CONFIG, give_up, give_up_for_file, ledger_of, settings_of
 
 _LATELY = 7  # days: what a person looks at; of older ones only what is not explained
-CONFIG = click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path),
-    default=Path("collector.toml"),
-    show_default=True,
-    help="配置文件 / settings file",
-)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
-    """好差评汇聚器 / central collector: 去重, 记账, 转发 / deduplicates, keeps the ledger, forwards."""
-
-
-@main.command()
-@CONFIG
-def run(path: Path) -> None:
-    """运行汇聚器 / run the collector."""
-    settings, directory = _settings(path)
-    logging.basicConfig(
-        level=settings.log.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
-    )
-    logging.getLogger("urllib3").setLevel(logging.WARNING)
-    try:
-        run_collector(settings, directory, path.parent)
-    except LedgerMismatch as error:
-        _give_up(f"ledger.path: {error}")
-    except LedgerDamaged as error:
-        words = "账本损坏, 下次启动时检查并修复 / damaged, looked into and mended at the next start"
-        _give_up(f"{path.parent / settings.ledger.path}: {words}: {error}")
-    except sqlite3.DatabaseError as error:
-        _give_up_for_file(path.parent / settings.ledger.path, error)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        _give_up(f"{error.filename}: 打不开或用不了 / cannot be used: {error.strerror}")
-
-
-@main.command()
-@CONFIG
-def check(path: Path) -> None:
-    """检查配置和目录, 逐条指出错误 / check settings and directory, name every mistake."""
-    settings, directory = _settings(path)
-    folder = (path.parent / settings.ledger.path).parent
-    if not os.access(folder, os.W_OK):
-        _give_up(f"{path.name}: ledger.path: 不能写入文件夹 / folder cannot be written: {folder}")
-    if settings.checkpoint is not None:
-        _check_key(path.parent / settings.checkpoint.key_file)
-    for place in directory.places.values():
-        where = f"{place.hall} {place.number}: {place.agent}/{place.window} {place.device}"
-        click.echo(f"{where} {_key_map(directory.keys.get(place.device, {}))}")
-    if settings.province is None:
-        click.echo("没有 [province], 评价只入账不上报 / no [province]: ratings are kept and not forwarded")
-    click.echo(f"{path.name}, {settings.directory}: 配置正确 / settings are right")
-
-
-def _check_key(file: Path) -> None:
-    try:
-        signing.read_key(file)
-    except signing.BadKey as error:
-        _give_up(f"checkpoint.key_file: {error}")
-    if signing.readable_by_others(file):
-        _give_up(f"checkpoint.key_file: {file}: 别人也能读 / others can read it: chmod 600 {file}")
-
-
-def _key_map(keys: dict[int, Key]) -> str:
-    """A device's keys as a person confirms them, and what looks odd about them."""
-    if not keys:
-        return "← 按键含义未确认, 其按键只保存不评价 / keys not confirmed: kept, not rated"
-    shown = " ".join(f"{button}={_meaning(key)}" for button, key in sorted(keys.items()))
-    levels = {key.level for key in keys.values()}
-    missing = [level.zh for level in Level if level not in levels]
-    odd = [f"没有 / none for {', '.join(missing)}"] if missing else []
-    odd += ["两键同义 / two keys mean the same"] if len(set(keys.values())) < len(keys) else []
-    return f"{shown}{' ← 请核对 / please confirm: ' + '; '.join(odd) if odd else ''}"
-
-
-def _meaning(key: Key) -> str:
-    reason = ", ".join([f"{code} {TAGS[code].text}" for code in key.tags] + ([key.text] if key.text else []))
-    return f"{key.level.zh} ({reason})" if reason else key.level.zh
-
-
-@main.command()
+@click.command()
 @CONFIG
 @click.option(
     "--heads",
@@ -153,8 +63,8 @@ def verify(
     as_json: bool,
 ) -> None:
     """重算账本中每一条哈希链 / recompute every chain in the ledger. Exit 1 if anything was changed."""
-    settings, _ = _settings(path)
-    file = _ledger(settings, path)
+    settings, _ = settings_of(path)
+    file = ledger_of(settings, path)
     started = time.perf_counter()
     heads = _heads(heads_file) if heads_file is not None else []
     signed, forged = _checkpoints(checkpoint_files, public_key)
@@ -165,9 +75,9 @@ def verify(
         found.findings.extend(audit.compared(file, heads))
         found.findings.extend([*forged, *_held_against(file, signed)])
     except LedgerMismatch as error:
-        _give_up(f"ledger.path: {error}")
+        give_up(f"ledger.path: {error}")
     except sqlite3.DatabaseError as error:
-        _give_up_for_file(file, error)
+        give_up_for_file(file, error)
     seconds = time.perf_counter() - started
     if as_json:
         shown = {
@@ -216,13 +126,13 @@ def _checkpoints(files: tuple[Path, ...], public_key: Path | None) -> tuple[_Sig
     if not files:
         return [], []
     if public_key is None:
-        _give_up(
+        give_up(
             "--checkpoint: 还需要 --public-key, 审计人员保管的公钥 / needs --public-key, the one that the auditor kept"
         )
     try:
         public = signing.read_public(public_key)
     except signing.BadKey as error:
-        _give_up(f"--public-key: {error}")
+        give_up(f"--public-key: {error}")
     signed: _Signed = []
     forged = []
     for file in _files_of(files):
@@ -231,9 +141,9 @@ def _checkpoints(files: tuple[Path, ...], public_key: Path | None) -> tuple[_Sig
         except signing.Forged as error:
             forged.append(audit.Finding(file.name, "", 0, str(error)))
         except signing.BadCheckpoint as error:
-            _give_up(f"--checkpoint: {file}: {error}")
+            give_up(f"--checkpoint: {file}: {error}")
         except OSError as error:
-            _give_up(f"--checkpoint: {file}: 读不了 / cannot be read: {error.strerror}")
+            give_up(f"--checkpoint: {file}: 读不了 / cannot be read: {error.strerror}")
     return signed, forged
 
 
@@ -242,7 +152,7 @@ def _files_of(given: tuple[Path, ...]) -> list[Path]:
     for each in given:
         inner = sorted(each.glob(f"*{signing.SUFFIX}")) if each.is_dir() else [each]
         if not inner:
-            _give_up(f"--checkpoint: {each}: 文件夹里没有 *{signing.SUFFIX} / no such file in this folder")
+            give_up(f"--checkpoint: {each}: 文件夹里没有 *{signing.SUFFIX} / no such file in this folder")
         files += inner
     return files
 
@@ -262,7 +172,7 @@ def _heads(file: Path) -> list[audit.Head]:
     try:
         lines = file.read_bytes().splitlines()
     except OSError as error:
-        _give_up(f"{file}: 读不了 / cannot be read: {error.strerror}")
+        give_up(f"{file}: 读不了 / cannot be read: {error.strerror}")
     return [_head(file, number, line) for number, line in enumerate(lines, 1) if line.strip()]
 
 
@@ -270,7 +180,7 @@ def _head(file: Path, number: int, line: bytes) -> audit.Head:
     try:
         return msgspec.json.decode(line, type=audit.Head)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        _give_up(f"{file}: 第 {number} 行不是链首, 请用 edge-agent heads 的输出 / line {number} is no head")
+        give_up(f"{file}: 第 {number} 行不是链首, 请用 edge-agent heads 的输出 / line {number} is no head")
 
 
 def _show(found: audit.Audit, signed: int, seconds: float) -> None:
@@ -296,7 +206,7 @@ def _day(value: str) -> int:
         raise click.BadParameter(f"{value!r}: 应为日期, 如 2026-11-24 / must be a day, as in 2026-11-24") from None
 
 
-@main.command()
+@click.command()
 @CONFIG
 @click.option(
     "--new-key", type=click.Path(dir_okay=False, path_type=Path), help="生成一对密钥, 不覆盖 / make a pair of keys"
@@ -313,21 +223,21 @@ def checkpoint(path: Path, new_key: Path | None, show_key: bool, key: Path | Non
     if new_key is not None:
         _make_key(new_key)
         return
-    settings, _ = _settings(path)
+    settings, _ = settings_of(path)
     usual = settings.checkpoint
     if key is None and usual is None:
-        _give_up(
+        give_up(
             f"{path.name}: 没有 [checkpoint], 也没有 --key / neither [checkpoint] nor --key;"
             " 先生成密钥 / first make a key: collector checkpoint --new-key checkpoint.key"
         )
     try:
         signer = signing.read_key(key or path.parent / usual.key_file)  # type: ignore[union-attr]
     except signing.BadKey as error:
-        _give_up(f"checkpoint.key_file: {error}")
+        give_up(f"checkpoint.key_file: {error}")
     if show_key:
         click.echo(signing.public_pem(signer.public), nl=False)
         return
-    file = _ledger(settings, path)
+    file = ledger_of(settings, path)
     where = folder or path.parent / (usual.folder if usual else "checkpoints")
     now_ms = time.time_ns() // 1_000_000
     try:
@@ -335,11 +245,11 @@ def checkpoint(path: Path, new_key: Path | None, show_key: bool, key: Path | Non
         stamp = "".join(each for each in signing.readable(now_ms) if each not in ":.")
         written = signing.write(where, stamp, signer.signed(taken))
     except LedgerMismatch as error:
-        _give_up(f"ledger.path: {error}")
+        give_up(f"ledger.path: {error}")
     except sqlite3.DatabaseError as error:
-        _give_up_for_file(file, error)
+        give_up_for_file(file, error)
     except OSError as error:
-        _give_up(f"checkpoint.folder: {error.filename or where}: 写不了 / cannot be written: {error.strerror}")
+        give_up(f"checkpoint.folder: {error.filename or where}: 写不了 / cannot be written: {error.strerror}")
     click.echo(
         f"{written}: 第 {taken.stretch} 段 stretches, {taken.records} 条记录 records, {taken.ratings} 条评价 ratings\n"
         "请将此文件与公钥保存到账本之外 / keep this file, and the public key, somewhere else than the ledger"
@@ -350,7 +260,7 @@ def _make_key(file: Path) -> None:
     try:
         signer = signing.new_key(file)
     except OSError as error:
-        _give_up(f"{error.filename or file}: 写不了密钥 / the key cannot be written: {error.strerror}")
+        give_up(f"{error.filename or file}: 写不了密钥 / the key cannot be written: {error.strerror}")
     click.echo(
         f"{file}: 私钥, 仅本用户可读, 不得外传 / the private key, for this user only: it stays here\n"
         f"{file}.pub: 公钥, 请交给审计人员保存 / the public key: hand it to the auditor, who keeps it elsewhere\n"
@@ -367,7 +277,7 @@ def _taken(file: Path, now_ms: int) -> checkpoints.Checkpoint:
         store.close()
 
 
-@main.command()
+@click.command()
 @CONFIG
 @click.option("--from", "first", type=_day, metavar="DAY", help="从这一天起 (北京时间) / from this day on, UTC+8")
 @click.option("--to", "last", type=_day, metavar="DAY", help="到这一天为止 / to this day")
@@ -384,15 +294,15 @@ def reconcile(path: Path, first: int | None, last: int | None, window: str, as_j
     in which it was pressed, and is never moved.
     退出码 / exit code: 0 都说得清 all explained, 1 有无法解释的差额 something unexplained, 2 读不了 cannot be read.
     """
-    settings, directory = _settings(path)
-    file = _ledger(settings, path)
+    settings, directory = settings_of(path)
+    file = ledger_of(settings, path)
     now_ms = time.time_ns() // 1_000_000
     try:
         found = _reconciled(file, directory, now_ms, first, last, window)
     except LedgerMismatch as error:
-        _give_up(f"ledger.path: {error}")
+        give_up(f"ledger.path: {error}")
     except sqlite3.DatabaseError as error:
-        _give_up_for_file(file, error)
+        give_up_for_file(file, error)
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
     else:
@@ -412,37 +322,3 @@ def _reconciled(
             return {**counts, **balance(overview.days, directory, now_ms, first, last, window)}
     finally:
         store.close()
-
-
-def _settings(path: Path) -> tuple[Settings, Directory]:
-    try:
-        settings = load(path)
-        file = path.parent / settings.directory
-        return settings, directories.read(file_bytes(file), file.name)
-    except BadSettings as error:
-        _give_up("\n".join(error.mistakes))
-
-
-def _ledger(settings: Settings, path: Path) -> Path:
-    file = path.parent / settings.ledger.path
-    if not file.exists():
-        _give_up(f"ledger.path: 没有这个文件 / no such file: {file}; 汇聚器还没有运行过 / the collector never ran")
-    return file
-
-
-def _give_up_for_file(file: Path, error: sqlite3.DatabaseError) -> NoReturn:
-    if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.InternalError):
-        raise error  # that is our mistake, and no file's
-    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        words = "账本损坏, 汇聚器启动时会检查并修复; 修不了时请保留此文件并从备份恢复"
-        _give_up(f"{file}: {words} / damaged, a start looks and mends; if it cannot, keep it and restore: {error}")
-    _give_up(f"ledger.path: {file}: 打不开或写不了 / cannot be opened or written: {error}")
-
-
-def _give_up(message: str) -> NoReturn:
-    click.echo(message, err=True)
-    sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,5 @@
+"""`python -m collector.cli`"""
+
+from . import main
+
+main()
