@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from protocols.dialects import Dialect
+from protocols.errors import BadSettings
 
 from . import web
 from .checkpoint import Daily
@@ -22,17 +24,20 @@ from .directory import Directory
 from .forwarder import Forwarder
 from .inbox import Broker, Inbox
 from .ledger.delivery import Delivery
+from .ledger.details import Details, Keep, hides
 from .ledger.file import READ_ONLY, LedgerDamaged, is_damage, lacks, suspect
 from .ledger.intake import Intake
 from .ledger.overview import Overview
 from .ledger.store import Store
 from .pace import Pace
 from .provinces import dialect
+from .vault import Vault, new_key, read_keys
 
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.05  # 20 MB a second at most: a disk has better things to do, and 10 GB are gone through in ten minutes
 _LOOK_AGAIN_S = 6 * 3600.0  # what turned round meanwhile has been read by few
+_FORGET_AGAIN_S = 3600.0  # the rule counts in days
 _ROOM_AGAIN_S = 1.0  # somebody has to make room first
 _END_S = 1.5  # a service manager, and a person, want to see it end
 
@@ -47,8 +52,9 @@ def run(settings: Settings, directory: Directory, folder: Path) -> None:
     path = folder / settings.ledger.path
     shut = _room_awaited(settings, folder, path)
     try:
+        vault = _vault(folder / settings.details.key_file, path)
         store = Store(path, sole=not settings.broker.share, now_ms=now_ms())
-        _run(store, settings, directory, folder, shut)
+        _run(store, vault, settings, directory, folder, shut)
     except Exception as error:
         if not is_damage(error):
             raise
@@ -84,8 +90,28 @@ def _room_awaited(settings: Settings, folder: Path, path: Path) -> _Shut | None:
     return shut
 
 
-def _run(store: Store, settings: Settings, directory: Directory, folder: Path, shut: _Shut | None = None) -> None:
-    intake = Intake(store, directory)
+def _vault(file: Path, ledger: Path) -> Vault:
+    """The keys of citizens' details; a new one where there is no ledger yet, or none that hides anything."""
+    try:
+        vault = read_keys(file, os.environ)
+    except OSError as error:
+        raise BadSettings([f"details.key_file: {file}: 读不了 / cannot be read: {error.strerror}"]) from error
+    if vault is not None:
+        return vault
+    if ledger.exists() and hides(ledger):
+        words = (
+            "账本中有用它隐藏的办件信息, 请放回该文件, 不要新建 / the ledger holds details hidden with it: put it back"
+        )
+        raise BadSettings([f"details.key_file: {file}: 没有密钥文件 / no key file; {words}"])
+    made = new_key(file)
+    log.warning("已生成办件信息密钥, 请另行备份 / key of citizens' details made, keep a copy elsewhere: %s", file)
+    return made
+
+
+def _run(
+    store: Store, vault: Vault, settings: Settings, directory: Directory, folder: Path, shut: _Shut | None = None
+) -> None:
+    intake = Intake(store, directory, vault)
     cured = intake.cure(now_ms())
     if cured:
         log.info("目录更新后 %s 条按键有了含义 / presses that the directory now gives a meaning", cured)
@@ -129,11 +155,13 @@ def _run(store: Store, settings: Settings, directory: Directory, folder: Path, s
         threads.append(loop("web", serving))
     if settings.province is not None and province is not None:
         pace = Pace(settings.province.calls_per_s)
-        forwarder = Forwarder(Delivery(store), province, settings.province.timeout_s, now_ms, pace=pace)
+        forwarder = Forwarder(Delivery(store, vault), province, settings.province.timeout_s, now_ms, pace=pace)
         store.listen(forwarder.wake)
         enders.append(forwarder.stop)
         threads += [loop(f"forwarder-{worker}", forwarder.work) for worker in range(settings.province.workers)]
     threads.append(loop("look", lambda: _look(store, stop)))
+    keep = Keep(settings.details.keep_days, settings.details.unrated_keep_days)
+    threads.append(loop("details", lambda: _look_after(Details(store, vault, keep), stop)))
     inbox = Inbox(_broker(settings.broker, folder), intake, directory.agents, now_ms)
     for thread in threads:
         thread.start()
@@ -161,6 +189,22 @@ def _look(store: Store, stop: threading.Event) -> None:
             log.info("账本每一页都与写入时相同 / every page of the ledger is what was written")
             stop.wait(_LOOK_AGAIN_S)
             page = 1
+
+
+def _look_after(details: Details, stop: threading.Event) -> None:
+    """Hide what an older program left in clear, once; then delete what nobody needs any longer, every now and then."""
+    hidden = 0
+    while (some := details.hide()) and not stop.wait(_LOOK_S):
+        hidden += some
+    if hidden:
+        log.info("已隐藏 %s 个办件的信息 / details of cases hidden that stood in clear", hidden)
+    while not stop.is_set():
+        forgotten = 0
+        while (some := details.forget(now_ms())) and not stop.wait(_LOOK_S):
+            forgotten += some
+        if forgotten:
+            log.info("已按保存期限删除 %s 个办件的个人信息 / personal details deleted as the rule says", forgotten)
+        stop.wait(_FORGET_AGAIN_S)
 
 
 def _all_ended(threads: list[threading.Thread]) -> bool:

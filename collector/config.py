@@ -62,6 +62,16 @@ class CheckpointSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     folder: str = "checkpoints"
 
 
+class DetailsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Citizens' details: the file of the key that hides them, and how long they are kept."""
+
+    key_file: str = "details.key"
+    keep_days: Annotated[int, Meta(ge=1, le=3650)] = 30
+    """Days after the province has taken the rating; a rating that waits or is parked keeps its details."""
+    unrated_keep_days: Annotated[int, Meta(ge=1, le=3650)] = 90
+    """Days after they came, of a case that nobody has rated."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of collector.toml."""
 
@@ -71,6 +81,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     province: ProvinceSettings | None = None
     web: WebSettings | None = None
     checkpoint: CheckpointSettings | None = None
+    details: DetailsSettings = DetailsSettings()
     log: Literal["debug", "info", "warning"] = "info"
 
 

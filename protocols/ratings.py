@@ -244,6 +244,8 @@ ParkReason = Literal[
     "refused",  # the province said no, in its own words
     "case_refused",  # it said no to the case
     "case_unknown",  # it does not find the case, however often it was sent
+    "locked",  # its details are hidden with a key that is not here
+    "given_up",  # a person decided that it is not to be sent
     "damaged",  # a disk altered the rating, or its details
     "case_damaged",
 ]

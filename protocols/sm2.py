@@ -143,6 +143,17 @@ class PrivateKey:
             raise BadSettings(["SM2 私钥应为 64 位十六进制 / SM2 private key: expected 64 hex digits"])
         return cls(int(digits, 16))
 
+    @classmethod
+    def new(cls) -> PrivateKey:
+        """A fresh one."""
+        return cls(1 + secrets.randbelow(_N - 2))
+
+    @property
+    def public(self) -> PublicKey:
+        """What others hide texts for us with."""
+        point = _G * self.number
+        return PublicKey(point.x, point.y)
+
     def __repr__(self) -> str:
         return "PrivateKey(…)"
 

@@ -29,7 +29,7 @@ SIMULATORS_WITH_OUR_WORDS = {"firmware_sim/fleet.py"}
 
 ANYWHERE = ("",)
 LIBRARIES = {
-    "protocols": {"msgspec": ANYWHERE, "cryptography": ("sm4.py",), "fastecdsa": ("sm2.py",)},
+    "protocols": {"msgspec": ANYWHERE, "cryptography": ("seal.py", "seal_sm.py", "sm4.py"), "fastecdsa": ("sm2.py",)},
     "edge_agent": {
         "msgspec": ANYWHERE,
         "click": ("cli.py", "doctor/commands.py", "doctor/desk.py", "doctor/terminal.py"),
@@ -43,7 +43,7 @@ LIBRARIES = {
     "collector": {
         "msgspec": ANYWHERE,
         "click": ("cli/__init__.py", "cli/evidence.py", "cli/ground.py"),
-        "cryptography": ("checkpoint.py",),
+        "cryptography": ("checkpoint.py", "vault.py"),
         "flask": ("web/__init__.py",),
         "paho": ("inbox.py",),
         "requests": ("forwarder.py",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -11,11 +12,15 @@ from typing import Literal
 import msgspec
 
 from protocols.ratings import Accepted, Case, Level, ParkReason, PressId, Rating, Refused, Unavailable, Verdict
+from protocols.seal import CannotOpen
 
+from ..vault import Locked, Vault
 from .file import LedgerDamaged
 from .rows import case_holds, rating_holds
 from .store import Store
 from .tally import moved
+
+log = logging.getLogger(__name__)
 
 What = Literal["case", "rating", "token"]
 _BACK_OFF_MS = 400
@@ -49,8 +54,9 @@ class Due:
 class Delivery:
     """The way out of the ledger."""
 
-    def __init__(self, store: Store):
+    def __init__(self, store: Store, vault: Vault):
         self._store = store
+        self._vault = vault
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -85,7 +91,7 @@ class Delivery:
                     found[case_no] = turn
             if len(rows) < most + 4:
                 break
-        return [_due(row) for row in found.values()]
+        return self._dues(list(found.values()))
 
     def _turn(self, row: sqlite3.Row, now_ms: int) -> sqlite3.Row | None:
         """The oldest rating of the same case that is due, if its time has come."""
@@ -108,8 +114,22 @@ class Delivery:
         return self._first("1", "tries, bad DESC, rating.id", now_ms, busy)
 
     def _first(self, which: str, order: str, now_ms: int, busy: Collection[int]) -> Due | None:
-        rows = self._all(which, order, now_ms, busy, (), 1)
-        return _due(rows[0]) if rows else None
+        dues = self._dues(self._all(which, order, now_ms, busy, (), 1))
+        return dues[0] if dues else None
+
+    def _dues(self, rows: list[sqlite3.Row]) -> list[Due]:
+        dues, locked = [], []
+        for row in rows:
+            try:
+                dues.append(_due(row, self._vault))
+            except Locked as error:
+                locked.append((row, error.key_id))
+        if locked:
+            with self._store.writing() as db:
+                for row, key_id in locked:
+                    log.error("缺少密钥, 待人处理 / key missing, parked: 评价 rating %s, %s", row["id"], key_id)
+                    _parked_now(db, row["id"], "locked", key_id, row["next_ms"])
+        return dues
 
     def _all(
         self,
@@ -199,7 +219,7 @@ def back_off_ms(tries: int) -> int:
     return int(min(_BACK_OFF_MAX_MS, _BACK_OFF_MS * 2 ** min(tries, 16)))
 
 
-def _due(row: sqlite3.Row) -> Due:
+def _due(row: sqlite3.Row, vault: Vault) -> Due:
     # An index may lead elsewhere than it says, and a row may say what nobody wrote: neither reaches the province.
     if row["state"] != "due" or not rating_holds(row) or not case_holds(row):
         raise LedgerDamaged(
@@ -219,13 +239,13 @@ def _due(row: sqlite3.Row) -> Due:
         tags=tuple(row["tags"].split(",")) if row["tags"] else (),
         text=row["text"],
     )
-    case = _case.decode(row["body"])
+    try:
+        case = vault.show(row["case_no"], row["service_number"], row["body"])
+    except CannotOpen as error:
+        raise LedgerDamaged(f"评价 {row['id']} 的办件信息打不开 / details of rating {row['id']}: {error}") from error
     return Due(row["id"], rating, case, row["body"], row["delivered_ms"] is not None, row["tries"], bool(row["as_is"]))
 
 
-# msgspec works a type out when it first meets it, and the process dies if two threads do that at once: so it is
-# done here, before there are any.
-_case = msgspec.json.Decoder(Case)
 _encode = msgspec.json.Encoder().encode
 _OF_THIS_CASE = "case_no = ? AND service_number = ? AND body = ?"
 
@@ -274,10 +294,14 @@ def _parked(db: sqlite3.Connection, due: Due, reason: ParkReason, words: str, no
     ).fetchone()
     if reason != "refused" and same is None:
         return  # it is about details that were put right meanwhile
-    moved(db, due.id, "parked")
+    _parked_now(db, due.id, reason, words, now_ms)
+
+
+def _parked_now(db: sqlite3.Connection, rating: int, reason: ParkReason, words: str, now_ms: int) -> None:
+    moved(db, rating, "parked")
     db.execute(
         "UPDATE rating SET state = 'parked', reason = ?, words = ?, settled_ms = ? WHERE id = ?",
-        (reason, words, now_ms, due.id),
+        (reason, words, now_ms, rating),
     )
 
 

@@ -26,8 +26,10 @@ from protocols.messages import (
     topic,
 )
 from protocols.ratings import Case
+from protocols.seal import CannotOpen
 
 from ..directory import Directory
+from ..vault import Locked, Vault
 from .file import LedgerDamaged
 from .meaning import Meaning
 from .rows import case_sum
@@ -55,8 +57,9 @@ class _Held(NamedTuple):
 class Intake:
     """The way into the ledger."""
 
-    def __init__(self, store: Store, directory: Directory):
+    def __init__(self, store: Store, directory: Directory, vault: Vault):
         self._store = store
+        self._vault = vault
         self._tally = Tally()
         self._meaning = Meaning(directory, self._tally)
 
@@ -168,13 +171,13 @@ class Intake:
             return sum([self._take_case(db, case, now_ms) for case in cases])
 
     def _take_case(self, db: sqlite3.Connection, case: Case, now_ms: int) -> bool:
-        body = msgspec.json.encode(case)
         held = db.execute(
             "SELECT body FROM service_case WHERE case_no = ? AND service_number = ?",
             (case.case_no, case.service_number),
         ).fetchone()
-        if held is not None and held["body"] == body:
+        if held is not None and self._same(case, held["body"]):
             return False
+        body = self._vault.hide(case)
         db.execute(
             "INSERT OR REPLACE INTO service_case(case_no, service_number, body, received_ms, sum) VALUES (?,?,?,?,?)",
             (
@@ -188,7 +191,8 @@ class Intake:
         # What the province said to the old details says nothing about the new ones. What it said to the rating stays.
         waiting = db.execute(
             "SELECT id FROM rating WHERE case_no = ? AND service_number = ? AND (state = 'awaiting_case'"
-            " OR state = 'parked' AND reason IN ('lacking', 'case_refused', 'case_unknown', 'case_damaged'))",
+            " OR state = 'parked' AND reason IN ('lacking', 'case_refused', 'case_unknown', 'case_damaged',"
+            " 'item_not_mapped', 'before_service', 'locked'))",
             (case.case_no, case.service_number),
         ).fetchone()
         if waiting is not None:
@@ -199,6 +203,12 @@ class Intake:
                 (now_ms, waiting["id"]),
             )
         return True
+
+    def _same(self, case: Case, body: bytes) -> bool:
+        try:
+            return self._vault.show(case.case_no, case.service_number, body) == case
+        except (Locked, CannotOpen):
+            return False  # what comes now can be read
 
     # ---- what agents say of themselves
 

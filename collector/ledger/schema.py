@@ -41,6 +41,7 @@ _BY_HAND = (
     "ALTER TABLE rating ADD COLUMN as_is INTEGER NOT NULL DEFAULT 0",
     # When a citizen's details were deleted from the body, because nobody needs them any longer.
     "ALTER TABLE service_case ADD COLUMN forgotten_ms INTEGER",
+    "CREATE INDEX case_known ON service_case(received_ms) WHERE forgotten_ms IS NULL",
     # What people did at the desk of parked ratings: who, when, why, and in `details`, hidden, what was there before.
     "CREATE TABLE correction(id INTEGER PRIMARY KEY, rating INTEGER NOT NULL, at_ms INTEGER NOT NULL,"
     " who TEXT NOT NULL, what TEXT NOT NULL, reason TEXT NOT NULL, details BLOB)",

@@ -24,6 +24,7 @@ from tests.bench import limits, parts
 from tests.bench.limits import quantile
 from tests.bench.table import PYTHON, Bench, Line, python_environment
 from tests.brokers import ROOT
+from tests.collector.ledgers import VAULT
 
 RATED = 40
 EVERY_S = 0.2
@@ -161,7 +162,7 @@ def into_the_ledger(folder: Path) -> dict[str, float]:
     for number in range(BATCHES * BATCH // 2):
         agent.serve(now_ms + number)
     store = Store(folder / "ledger.db")
-    intake = Intake(store, directory)
+    intake = Intake(store, directory, VAULT)
     spent_s = 0.0
     for _ in range(BATCHES):
         payload = agent.due(0.0)

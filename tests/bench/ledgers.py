@@ -30,6 +30,7 @@ from firmware_sim import fleet
 from protocols import chain
 from protocols.messages import ClosingRecord, PressRecord, batch_of, encode, encode_record
 from protocols.ratings import Accepted, Case, Level
+from tests.collector.ledgers import VAULT
 
 START_MS = 1_780_000_000_000
 WINDOWS = 100
@@ -136,8 +137,8 @@ def _case(case_no: str) -> Case:
 def by_parts(path: Path, records: int, seed: int) -> None:
     """Every stretch a batch through the intake, every case known before, every rating accepted at once."""
     store = Store(path)
-    intake = Intake(store, directories.read(fleet.directory(names()).encode(), "directory.toml"))
-    delivery = Delivery(store)
+    intake = Intake(store, directories.read(fleet.directory(names()).encode(), "directory.toml"), VAULT)
+    delivery = Delivery(store, VAULT)
     heads = [chain.genesis(name, epoch) for name, epoch in zip(names(), epochs(seed), strict=True)]
     seqs = [0] * WINDOWS
     for stretch in stretches(records, seed):
@@ -256,9 +257,7 @@ class _Hand:
         for seq, record, fate in zip(range(before + 1, upto + 1), stretch.records, stretch.fates, strict=True):
             if isinstance(record, ClosingRecord):
                 rows["closing"].append((record.invitation, epoch_id, seq, name, record.closed_ms))
-                rows["service_case"].append(
-                    (record.case_no, msgspec.json.encode(_case(record.case_no or "")), at_ms, at_ms)
-                )
+                rows["service_case"].append((record.case_no, VAULT.hide(_case(record.case_no or "")), at_ms, at_ms))
                 continue
             self._presses += 1
             self._counts[at] = record.count

@@ -12,8 +12,10 @@ from collector.ledger.guards import GUARDS, GUARDS_OF_HANDS
 from collector.ledger.intake import Intake
 from collector.ledger.overview import Overview
 from collector.ledger.store import Store
+from collector.vault import Vault
 from protocols.messages import Batch, Receipt
 from protocols.ratings import Case
+from protocols.seal import PrivateKey
 from tests.collector.agents import NOW_MS, Agent, rated
 
 KEYS = '{1 = "very_satisfied", 2 = "dissatisfied", 3 = "very_dissatisfied"}'
@@ -68,6 +70,8 @@ def unguard(db: sqlite3.Connection) -> None:
         db.execute(f"DROP TRIGGER {name}")
 
 
+KEY = PrivateKey(bytes(range(32)))
+VAULT = Vault([KEY])
 _OF_HANDS = ("correction", "unopened", "heard")
 
 
@@ -83,6 +87,7 @@ def made_older(db: sqlite3.Connection) -> None:
         db.execute(f"ALTER TABLE {table} DROP COLUMN sum")
     for name in ("receipt", "as_is"):
         db.execute(f"ALTER TABLE rating DROP COLUMN {name}")
+    db.execute("DROP INDEX case_known")
     db.execute("ALTER TABLE service_case DROP COLUMN forgotten_ms")
     for name in ("press_day", "rating_day", "device_said", "device_boot"):
         db.execute(f"DROP INDEX {name}")
@@ -99,9 +104,10 @@ class Ledger:
         self.path = path
         self.directory = directory
         self.store = Store(path, sole)
-        self.intake = Intake(self.store, directory)
-        self.delivery = Delivery(self.store)
+        self.intake = Intake(self.store, directory, VAULT)
+        self.delivery = Delivery(self.store, VAULT)
         self.overview = Overview(self.store)
+        path.with_name("details.key").write_text(KEY.text(), "utf-8")  # for a process that takes it over
 
     def take(self, agent: Agent, batch: Batch, now_ms: int = NOW_MS) -> Receipt:
         """The receipt for this batch."""

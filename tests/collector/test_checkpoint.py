@@ -22,6 +22,7 @@ from click.testing import CliRunner, Result
 from collector import checkpoint as signing
 from collector import cli
 from collector.checkpoint import BadCheckpoint, BadKey, Daily, Forged
+from collector.cli import evidence
 from collector.ledger import checkpoints
 from protocols.ratings import Accepted
 from tests.brokers import ROOT
@@ -513,9 +514,9 @@ def test_any_number_of_processes_says_the_same(folder):
 def test_a_terminal_is_shown_how_long_it_may_still_take(monkeypatch, capsys):
     """A quarter done in ten seconds leaves thirty; nothing where nobody looks."""
     clock = iter([0.0, 10.0, 10.1, 20.0])
-    monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(evidence.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    progress = cli._Progress()
+    progress = evidence._Progress()
     for done in (25, 26, 50):
         progress.shown(done, 100)
     progress.end()

@@ -37,6 +37,7 @@ from firmware_sim.scenario import Service, Stray, Truth, busy_morning
 from protocols.dialects.txnbody import TxnBody, TxnBodySettings
 from protocols.messages import Batch, Health, Receipt, decode, encode
 from protocols.ratings import Accepted, Answer, Case, Invitation, Level, Moment, Request, Unavailable, Verdict
+from tests.collector.ledgers import VAULT
 from tests.edge_agent.hall import Alone
 
 AGENT = "hall-pc-1"
@@ -417,8 +418,8 @@ class World:
             return
         self.store = Store(self.folder / "ledger.db", sole=True)
         self.collector_up = True
-        self.intake = Intake(self.store, directory())
-        self.delivery = Delivery(self.store)
+        self.intake = Intake(self.store, directory(), VAULT)
+        self.delivery = Delivery(self.store, VAULT)
         self.intake.cure(self.now_ms)
 
     def _collector_down(self, for_ms: int) -> None:

@@ -15,7 +15,7 @@ from edge_agent.outbox import file as outbox_file
 from protocols.messages import Receipt
 from protocols.ratings import Invitation, Moment, Press, PressId
 from tests.collector.agents import Agent, closing, press
-from tests.collector.ledgers import directory_of, window
+from tests.collector.ledgers import VAULT, directory_of, window
 
 NOW_MS = 1_790_000_000_000
 AGENT = "hall-pc-1"
@@ -215,4 +215,4 @@ class LedgerLife:
     def _opened(self) -> tuple[Store, Intake]:
         store = Store(self.folder / self.name, sole=True)
         store.log_frames = 200  # so that a short life has its log moved several times
-        return store, Intake(store, self.directory)
+        return store, Intake(store, self.directory, VAULT)

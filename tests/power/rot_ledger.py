@@ -30,7 +30,7 @@ from collector.ledger.store import Store
 from protocols import wal
 from protocols.ratings import Accepted, Refused, Unavailable, Verdict
 from tests.collector.agents import Agent, closing, press
-from tests.collector.ledgers import case, directory_of, window
+from tests.collector.ledgers import VAULT, case, directory_of, window
 
 NAME = "ledger.db"
 PAGE = 4096
@@ -97,7 +97,7 @@ class Life:
     def opened(self) -> None:
         """As the program starts."""
         self.store = Store(self.path, sole=True, now_ms=self.at_ms)
-        self.intake, self.delivery = Intake(self.store, DIRECTORY), Delivery(self.store)
+        self.intake, self.delivery = Intake(self.store, DIRECTORY, VAULT), Delivery(self.store, VAULT)
 
     def step(self) -> None:
         """A transaction or two."""
@@ -319,7 +319,7 @@ def _killed(store: Store, folder: Path) -> None:
 
 def _go_on(store: Store, was: Lying, province: Province, most: int = 10_000) -> None:
     """Every agent sends what it has not been receipted for and one press more; everything that is due is sent."""
-    intake, delivery = Intake(store, DIRECTORY), Delivery(store)
+    intake, delivery = Intake(store, DIRECTORY, VAULT), Delivery(store, VAULT)
     intake.cure(_LATER_MS)
     for agent, written in was.agents:
         more = _more(agent, written)
