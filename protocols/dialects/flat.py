@@ -132,7 +132,7 @@ class Flat:
     def _verdict(self, answer: Answer) -> Verdict:
         text = answer.body.decode("utf-8", "replace").strip()
         try:
-            reply = msgspec.json.decode(answer.body, type=_Reply)
+            reply = _reply.decode(answer.body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             reply = _Reply()
         if answer.status != 200 or reply.success not in _SAID:
@@ -154,3 +154,7 @@ class _Reply(msgspec.Struct, frozen=True):
     success: bool | str | None = None
     data: object = None
     errorMsg: str = ""
+
+
+# Worked out here, before there are threads: msgspec cannot do it in two at once.
+_reply = msgspec.json.Decoder(_Reply)

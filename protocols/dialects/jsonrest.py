@@ -107,7 +107,7 @@ class JsonRest:
     def verdicts(self, answer: Answer, ratings: Sequence[Rated]) -> tuple[Verdict, ...]:
         """What the platform says about each of these; it is told by their ids, whatever the order. Never raises."""
         try:
-            reply = msgspec.json.decode(answer.body, type=_Reply)
+            reply = _reply.decode(answer.body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             reply = _Reply()
         if answer.status != 200 or not reply.results:
@@ -127,6 +127,10 @@ class _Result(msgspec.Struct, frozen=True):
 
 class _Reply(msgspec.Struct, frozen=True):
     results: list[_Result] = []
+
+
+# Worked out here, before there are threads: msgspec cannot do it in two at once.
+_reply = msgspec.json.Decoder(_Reply)
 
 
 def _verdict(said: _Result | None) -> Verdict:

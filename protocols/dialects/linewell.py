@@ -111,7 +111,7 @@ class Linewell:
     def token(self, answer: Answer, now_ms: int) -> Token | Unavailable:
         """What the gateway handed out, and until when."""
         try:
-            given = msgspec.json.decode(answer.body, type=_Given, strict=False)
+            given = _given.decode(answer.body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             given = _Given()
         if answer.status != 200 or not given.access_token:
@@ -212,6 +212,10 @@ class _Given(msgspec.Struct, frozen=True):
 
     access_token: str = ""
     expires_in: int = _USUAL_S
+
+
+# Worked out here, before there are threads: msgspec cannot do it in two at once.
+_given = msgspec.json.Decoder(_Given, strict=False)
 
 
 class _Case(msgspec.Struct, frozen=True):

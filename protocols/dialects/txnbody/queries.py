@@ -42,6 +42,11 @@ class Unrated(msgspec.Struct, frozen=True, rename="camel"):
     task_name: str = ""
 
 
+# Worked out here, before there are threads: msgspec cannot do it in two at once.
+_unrated = msgspec.json.Decoder(list[Unrated], strict=False)
+msgspec.json.Decoder(Indicator)
+
+
 class Queries:
     """The questions, and how to read what comes back."""
 
@@ -96,7 +101,7 @@ def read_unrated(answer: Answer, private_key: sm2.PrivateKey, order: Order) -> l
     for value in reply.values():
         if isinstance(value, list) and value and isinstance(value[0], str):
             try:
-                return msgspec.json.decode(sm2.decrypt(value[0], private_key, order), type=list[Unrated], strict=False)
+                return _unrated.decode(sm2.decrypt(value[0], private_key, order))
             except (ValueError, msgspec.MsgspecError):
                 return Unavailable("serviceList 解不开, 请检查 private_key / cannot be opened, check private_key")
     return []
