@@ -24,6 +24,7 @@ from .directory import Directory
 from .forwarder import Forwarder
 from .inbox import Broker, Inbox
 from .ledger.delivery import Delivery
+from .ledger.desk import Desk
 from .ledger.details import Details, Keep, hides
 from .ledger.file import READ_ONLY, LedgerDamaged, is_damage, lacks, suspect
 from .ledger.intake import Intake
@@ -144,7 +145,8 @@ def _run(
         enders.append(daily.stop)
         threads.append(loop("checkpoint", daily.work))
     if settings.web is not None:
-        app = _web(settings.web, store, intake, directory, folder, province, daily)
+        desk = Desk(store, vault, intake)
+        app = _web(settings.web, store, intake, directory, folder, province, daily, desk)
         if shut is not None:
             shut.front.app = app
             server, serving = shut.server, shut.thread.join
@@ -223,11 +225,13 @@ def _web(
     folder: Path,
     province: Dialect | None,
     daily: Daily | None,
+    desk: Desk,
 ) -> Any:
     token = secret(web_settings.token, web_settings.token_file, folder)
     return web.create_app(
         Overview(store),
         intake,
+        desk,
         directory,
         token,
         now_ms,

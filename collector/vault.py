@@ -76,10 +76,13 @@ class Vault:
 
     def hide(self, case: Case) -> bytes:
         """All of a case, for the ledger."""
+        return self.hide_text(_encode(case), about_case(case.case_no, case.service_number))
+
+    def hide_text(self, text: bytes, about: bytes) -> bytes:
+        """Any text, for the ledger, bound to what it is about."""
         key_id, nonce = self._current.key_id, os.urandom(_NONCE)
         kind = _SM4 if isinstance(self._current, seal_sm.SmPrivateKey) else _AES
-        about = about_case(case.case_no, case.service_number)
-        hidden = _hidden(kind, self._at_rest[key_id], nonce, _encode(case), about)
+        hidden = _hidden(kind, self._at_rest[key_id], nonce, text, about)
         # As text: a column that a wrong bit makes one of text can still be read, and shown to be altered.
         return base64.b64encode(bytes([kind]) + bytes.fromhex(key_id) + nonce + hidden)
 
@@ -87,6 +90,13 @@ class Vault:
         """The case again. Locked if its key is not here; CannotOpen if it is not what was hidden for this case."""
         if body[:1] == b"{":
             return _case.decode(body)  # of a ledger of before
+        try:
+            return _case.decode(self.show_text(body, about_case(case_no, service_number)))
+        except msgspec.MsgspecError as error:
+            raise CannotOpen("办件信息打不开 / details cannot be opened") from error
+
+    def show_text(self, body: bytes, about: bytes) -> bytes:
+        """What `hide_text` hid. Locked if its key is not here, CannotOpen if it was altered or is about another."""
         try:
             raw = base64.b64decode(body, validate=True)
         except binascii.Error:
@@ -97,10 +107,9 @@ class Vault:
         if key_id not in self._at_rest:
             raise Locked(key_id)
         nonce, hidden = raw[_HEAD : _HEAD + _NONCE], raw[_HEAD + _NONCE :]
-        about = about_case(case_no, service_number)
         try:
-            return _case.decode(_shown(raw[0], self._at_rest[key_id], nonce, hidden, about))
-        except (InvalidTag, ValueError, msgspec.MsgspecError) as error:
+            return _shown(raw[0], self._at_rest[key_id], nonce, hidden, about)
+        except (InvalidTag, ValueError) as error:
             raise CannotOpen("办件信息打不开 / details cannot be opened") from error
 
     def unseal(self, case_no: str, service_number: int, sealed: bytes) -> bytes:

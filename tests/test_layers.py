@@ -42,9 +42,9 @@ LIBRARIES = {
     },
     "collector": {
         "msgspec": ANYWHERE,
-        "click": ("cli/__init__.py", "cli/evidence.py", "cli/ground.py"),
+        "click": ("cli/__init__.py", "cli/desk.py", "cli/evidence.py", "cli/ground.py"),
         "cryptography": ("checkpoint.py", "vault.py"),
-        "flask": ("web/__init__.py",),
+        "flask": ("web/__init__.py", "web/desk.py"),
         "paho": ("inbox.py",),
         "requests": ("forwarder.py",),
         "sqlite_utils": ("ledger/store.py",),
@@ -69,7 +69,7 @@ DISTRIBUTIONS = {  # what pip calls them; the last two come with another
 }
 EXTRAS = {"edge_agent": "agent", "collector": "collector", "firmware_sim": "sim"}
 
-CLOCK_FILES = {"edge_agent/clock.py", "collector/__main__.py", "collector/cli/evidence.py"}
+CLOCK_FILES = {"edge_agent/clock.py", "collector/__main__.py", "collector/cli/desk.py", "collector/cli/evidence.py"}
 CLOCKS = {
     "time": re.compile(r"(time|monotonic|perf_counter|process_time|thread_time|clock_gettime)(_ns)?|(local|gm|c)time"),
     "datetime": re.compile("now|utcnow|today"),

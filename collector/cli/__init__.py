@@ -17,7 +17,7 @@ from .. import checkpoint as signing
 from ..__main__ import run as run_collector
 from ..directory import Key
 from ..ledger.file import LedgerDamaged, LedgerMismatch
-from . import evidence
+from . import desk, evidence
 from .ground import CONFIG, give_up, give_up_for_file, settings_of
 
 
@@ -94,5 +94,5 @@ def _meaning(key: Key) -> str:
     return f"{key.level.zh} ({reason})" if reason else key.level.zh
 
 
-for _command in (evidence.verify, evidence.checkpoint, evidence.reconcile):
+for _command in (evidence.verify, evidence.checkpoint, evidence.reconcile, desk.parked, desk.forward):
     main.add_command(_command)

@@ -79,6 +79,26 @@ REASONS = {
     "case_unknown": Words("省平台无此办件 / case unknown", "与省平台核对该办件 / clear it up with the province"),
     "lacking": Words("缺少字段 / fields lacking", "补全办件后重新提交 / complete the case and post it again"),
     "no_case": Words("无办件编号 / no case number", "邀请时须给 case_no / invitations need a case_no"),
+    "item_not_mapped": Words(
+        "事项未对应 / item not mapped",
+        "补入 items_file, 或更正办件的事项 / put it into items_file, or put the case right",
+    ),
+    "own_item": Words(
+        "自建事项 / the county's own item",
+        "省平台不收; 核实后可照发 / not taken there: clear it up, or send it as it is",
+    ),
+    "bad_without_reason": Words(
+        "差评没有原因 / bad rating without a reason",
+        "不得代填; 与省平台商定, 可照发 / none is made up: agree with the province, or send it as it is",
+    ),
+    "before_service": Words(
+        "早于服务时间 / before its service",
+        "校准时钟, 更正服务时间, 或照发 / set the clocks, put the service's time right, or send it as it is",
+    ),
+    "locked": Words(
+        "缺少办件密钥 / key missing", "放回密钥文件, 或重新提交办件 / put the key back, or post the case again"
+    ),
+    "given_up": Words("不再上报 / given up", "已有人决定并写明原因 / somebody decided so, and wrote down why"),
     # among the accepted
     "said_duplicate": Words(
         "省平台称已有 / it had it already", "我们重发所致, 正常 / a call of ours whose answer was lost"

@@ -19,6 +19,7 @@ from waitress.server import create_server
 from protocols.ratings import Case
 
 from ..directory import Directory
+from ..ledger.desk import Desk
 from ..ledger.file import FULL, READ_ONLY
 from ..ledger.intake import Intake
 from ..ledger.overview import Overview
@@ -27,8 +28,10 @@ from ..reconcile import reconcile
 from ..reconcile.balance import balance
 from ..reconcile.words import REASONS as DIFFERENCES
 from ..reconcile.words import UNEXPLAINED
+from . import desk as desks
 from .keyless import unconfirmed
 from .words import EVIDENCE, REASONS, WORDS, said
+from .wrong import Wrong
 
 THREADS = 16
 _CASES_MAX = 500
@@ -51,18 +54,10 @@ _WHY = {
 _NO_ROOM = 507
 
 
-class Wrong(Exception):
-    """A request that is answered with an error: HTTP status, the field, and words for a person."""
-
-    def __init__(self, status: int, field: str, message: str):
-        super().__init__(message)
-        self.status = status
-        self.body = {"error": {"field": field, "message": message}}
-
-
 def create_app(
     overview: Overview,
     intake: Intake,
+    desk: Desk,
     directory: Directory,
     token: str,
     now_ms: Callable[[], int],
@@ -154,11 +149,6 @@ def create_app(
     def api_ratings() -> dict[str, Any]:
         return {"ratings": overview.last_ratings(_most())}
 
-    @app.get("/api/v1/parked")
-    def api_parked() -> dict[str, Any]:
-        allowed()
-        return {"parked": overview.parked(_most())}
-
     @app.get("/api/v1/unratable")
     def api_unratable() -> dict[str, Any]:
         return {"unratable": _in_words(overview.unratable())}
@@ -188,6 +178,8 @@ def create_app(
             if (fields := case_lacks(case))
         ]
         return {"taken": len(cases), "changed": changed, "lacking": lacking}, 200
+
+    desks.add(app, desk, allowed, _most, now_ms)
 
     @app.after_request
     def careful(response: Response) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from protocols.ratings import Answer, Case, Held, Rating, Request, Token, Unavailable, Verdict
 
@@ -40,6 +40,9 @@ class Dialect(Protocol):
 
     def rating_request(self, ratings: Sequence[Rated], now_ms: int, token: str = "") -> Request:
         """How to tell it of ratings that nothing holds back, `together_max` at most."""
+
+    def records(self, rating: Rating, case: Case, case_too: bool) -> list[tuple[str, dict[str, Any]]]:
+        """What would be sent, before it is hidden: where to, and field by field. For a person to look at."""
 
     def verdicts(self, answer: Answer, ratings: Sequence[Rated]) -> tuple[Verdict, ...]:
         """What its answer says about each of these ratings, or about the case of the one, in order; never raises."""

@@ -7,6 +7,7 @@ Source: the public Zhejiang integration (offlinereport). What its answer looks l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -124,6 +125,10 @@ class Flat:
             "acceptDate": china_time(case.accepted_ms),
             "dataSource": self._settings.data_source,
         }
+
+    def records(self, rating: Rating, case: Case, case_too: bool) -> list[tuple[str, dict[str, Any]]]:
+        """The rating with its case."""
+        return [(self._settings.rating_url, dict(self._record(rating, self._codes.mapped(case))))]
 
     def verdicts(self, answer: Answer, ratings: Sequence[Rated]) -> tuple[Verdict, ...]:
         """What the province's answer says about the one record that it was sent; never raises."""

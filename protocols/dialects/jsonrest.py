@@ -104,6 +104,10 @@ class JsonRest:
             "case": {name: value for name, value in details.items() if value not in ("", None)},
         }
 
+    def records(self, rating: Rating, case: Case, case_too: bool) -> list[tuple[str, dict[str, Any]]]:
+        """The rating with its case."""
+        return [(self._settings.ratings_url, dict(self._record(rating, self._codes.mapped(case))))]
+
     def verdicts(self, answer: Answer, ratings: Sequence[Rated]) -> tuple[Verdict, ...]:
         """What the platform says about each of these; it is told by their ids, whatever the order. Never raises."""
         try:

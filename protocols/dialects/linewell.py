@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import urlencode
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -191,6 +192,10 @@ class Linewell:
         ).encode()
 
     # ---- the answer
+
+    def records(self, rating: Rating, case: Case, case_too: bool) -> list[tuple[str, dict[str, Any]]]:
+        """The rating with its case."""
+        return [(self._settings.rating_url, dict(self._record(rating, self._codes.mapped(case))))]
 
     def verdicts(self, answer: Answer, ratings: Sequence[Rated]) -> tuple[Verdict, ...]:
         """What the province's answer says about the one record that it was sent; never raises."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from collector import directory
 from collector.directory import Directory
 from collector.ledger.delivery import Delivery
+from collector.ledger.desk import Desk
 from collector.ledger.guards import GUARDS, GUARDS_OF_HANDS
 from collector.ledger.intake import Intake
 from collector.ledger.overview import Overview
@@ -107,6 +108,7 @@ class Ledger:
         self.intake = Intake(self.store, directory, VAULT)
         self.delivery = Delivery(self.store, VAULT)
         self.overview = Overview(self.store)
+        self.desk = Desk(self.store, VAULT, self.intake)
         path.with_name("details.key").write_text(KEY.text(), "utf-8")  # for a process that takes it over
 
     def take(self, agent: Agent, batch: Batch, now_ms: int = NOW_MS) -> Receipt:

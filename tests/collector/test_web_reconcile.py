@@ -134,7 +134,9 @@ def test_a_real_browser_shows_it_whole(opened, tmp_path):
         pytest.skip("没有浏览器 / no browser on this machine: apt-get install chromium")
     ledger = opened(HALL)
     Hall(ledger, 3).live(300)
-    app = web.create_app(ledger.overview, ledger.intake, ledger.directory, "t", lambda: NOW_MS + 30 * DAY_MS)
+    app = web.create_app(
+        ledger.overview, ledger.intake, ledger.desk, ledger.directory, "t", lambda: NOW_MS + 30 * DAY_MS
+    )
     server = web.serve(app, "127.0.0.1", 0)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

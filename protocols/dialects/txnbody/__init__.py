@@ -7,6 +7,7 @@ are the province's; whatever travels is text.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from protocols import sm2
 from protocols.ratings import Accepted, Answer, Case, Channel, Held, Rating, Request, Token, Unavailable, Verdict
@@ -15,7 +16,7 @@ from .. import Rated, quoted
 from ..codes import Codes, ProvinceWays, china_time, empty, load, task_code, wait_s
 from .envelope import Envelope, Hider, Order, read_reply
 from .queries import Indicator, Queries, Unrated, read_indicators, read_unrated
-from .records import Records
+from .records import Record, Records
 
 _TABLES = load("txnbody")
 # Given on a website or a telephone, and not in a hall: the province has another address for these.
@@ -113,10 +114,19 @@ class TxnBody:
         [(rating, case)] = ratings
         if rating.case_no not in (None, case.case_no):
             raise ValueError(f"rating {rating.press} is of another case than the one it was handed with")
+        url, record = self._rated(rating, self._codes.mapped(case))
+        return self._envelope.around(url, [record], now_ms)
+
+    def records(self, rating: Rating, case: Case, case_too: bool) -> list[tuple[str, dict[str, Any]]]:
+        """The case if it is to go first, and the rating."""
         case = self._codes.mapped(case)
+        first: list[tuple[str, dict[str, Any]]] = [(self._settings.case_url, self._records.case(case))]
+        return (first if case_too else []) + [self._rated(rating, case)]
+
+    def _rated(self, rating: Rating, case: Case) -> tuple[str, Record]:
         if rating.channel in _ONLINE and self._settings.online_rating_url:
-            return self._envelope.around(self._settings.online_rating_url, [self._records.online(rating, case)], now_ms)
-        return self._envelope.around(self._settings.offline_rating_url, [self._records.offline(rating, case)], now_ms)
+            return self._settings.online_rating_url, self._records.online(rating, case)
+        return self._settings.offline_rating_url, self._records.offline(rating, case)
 
     def verdicts(self, answer: Answer, ratings: Sequence[Rated]) -> tuple[Verdict, ...]:
         """What the province's answer says about the one record that it was sent; never raises."""

@@ -1,0 +1,245 @@
+"""The desk of parked ratings: a person looks, puts the case right, has it sent again, or gives it up with a reason.
+
+Everything that is done here is written down with who did it, when, why, and what was there before. What was pressed is
+never touched: a level, a time, a tag or a text of a citizen's cannot be changed by anybody.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+import msgspec
+
+from protocols.ratings import Case
+from protocols.seal import CannotOpen, about_case
+
+from ..vault import PERSONAL, Locked, Vault, mask, masked
+from .intake import Intake
+from .store import Store
+from .tally import moved
+
+What = Literal["correct", "send_again", "give_up"]
+OPEN = "(state = 'awaiting_case' OR state = 'parked' AND reason != 'given_up')"
+"""What waits for a person, or for the business system."""
+FIELDS = {field.name: field for field in dataclasses.fields(Case) if field.name not in ("case_no", "service_number")}
+"""What of a case can be put right; which case it is, was said when the citizen was asked to rate."""
+_SHOWN = (
+    "id, hall, number, level, pressed_ms, channel, case_no, service_number, clerk, tags, text, state, reason, words,"
+    " tries, as_is, receipt, duplicate, flagged, made_ms, settled_ms"
+)
+_NEVER = ("damaged",)  # nobody knows what the citizen had said
+_WHO_MAX, _WHY_MAX = 64, 500  # characters: they stand in a table that a person reads
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, dict[str, Any]]).decode
+
+
+class NotSo(Exception):
+    """What somebody wants to be done cannot be done, and why. `field` is what has to be put right."""
+
+    def __init__(self, field: str, words: str):
+        super().__init__(words)
+        self.field = field
+
+
+class Desk:
+    """What can be done about one parked rating after the other."""
+
+    def __init__(self, store: Store, vault: Vault, intake: Intake):
+        self._store = store
+        self._vault = vault
+        self._intake = intake
+
+    def listed(self, most: int, reason: str = "", before: int | None = None) -> list[dict[str, Any]]:
+        """Ratings that wait, bad ones first, then the oldest; nobody's name in them. `reason` picks, `before` goes on:
+        the id of the last one seen, of those that are as bad as that one."""
+        rows = self._store.rows(
+            f"SELECT {_SHOWN}, bad FROM rating WHERE {OPEN} AND (:reason = '' OR reason = :reason OR state = :reason)"
+            " AND (:after IS NULL OR bad < (SELECT bad FROM rating WHERE id = :after)"
+            "  OR bad = (SELECT bad FROM rating WHERE id = :after) AND id > :after)"
+            " ORDER BY bad DESC, id LIMIT :most",
+            {"reason": reason, "after": before, "most": most},
+        )
+        return [_row(row) for row in rows]
+
+    def shown(self, rating: int) -> dict[str, Any]:
+        """One of them with its case, masked, every call that was made for it, and what people did. NotSo if there is
+        none."""
+        row = self._rating(rating)
+        case = self._case(row)
+        attempts = self._store.rows(
+            "SELECT what, at_ms, verdict, words FROM attempt WHERE rating = ? ORDER BY id DESC LIMIT 50", (rating,)
+        )
+        return {
+            **_row(row),
+            "case": _said(masked(case)) if case is not None else None,
+            "attempts": [dict(each) for each in attempts],
+            "corrections": self._corrections(row),
+        }
+
+    # ---- what can be done
+
+    def correct(self, rating: int, changes: Mapping[str, Any], who: str, why: str, now_ms: int) -> None:
+        """Put these fields of its case right; it is due again. NotSo says what cannot be done, or be right."""
+        with self._store.writing() as db:
+            row = self._open(rating, who, why)
+            before = self._case(row) or Case(row["case_no"] or "", row["service_number"])
+            if not before.case_no:
+                raise NotSo("case_no", "这次评价没有办件编号, 无从补办件 / it came without a case number")
+            after = _changed(before, changes)
+            if after == before:
+                raise NotSo("", "与现有内容相同 / nothing differs from what is there")
+            names = [name for name in FIELDS if getattr(before, name) != getattr(after, name)]
+            self._note(db, row, "correct", who, why, now_ms, names, before, after)
+            self._intake.take_cases([after], now_ms)
+            self._due(db, row, now_ms, as_is=False)
+
+    def send_again(self, rating: int, who: str, why: str, as_is: bool, now_ms: int) -> None:
+        """Try it again as it stands; with `as_is` also what we hold back ourselves for the province's sake."""
+        with self._store.writing() as db:
+            row = self._open(rating, who, why, ended=True)
+            if row["case_no"] is None:
+                raise NotSo("case_no", "这次评价没有办件编号 / it came without a case number")
+            if self._case(row) is None:
+                raise NotSo("", "还没有办件信息, 请先补齐 / its case is not there yet: put that in first")
+            self._note(db, row, "send_again", who, why, now_ms)
+            self._due(db, row, now_ms, as_is)
+
+    def give_up(self, rating: int, who: str, why: str, now_ms: int) -> None:
+        """It is not to be sent. It stays in the ledger and in every count, and can be sent again later."""
+        with self._store.writing() as db:
+            row = self._open(rating, who, why)
+            self._note(db, row, "give_up", who, why, now_ms)
+            moved(db, rating, "parked")
+            db.execute(
+                "UPDATE rating SET state = 'parked', reason = 'given_up', words = ?, settled_ms = ? WHERE id = ?",
+                (f"{who}: {why}", now_ms, rating),
+            )
+
+    # ---- small things
+
+    def _rating(self, rating: int) -> sqlite3.Row:
+        row = self._store.row(f"SELECT {_SHOWN}, bad FROM rating WHERE id = ?", (rating,))
+        if row is None:
+            raise NotSo("id", f"没有第 {rating} 号评价 / there is no rating {rating}")
+        found: sqlite3.Row = row
+        return found
+
+    def _open(self, rating: int, who: str, why: str, ended: bool = False) -> sqlite3.Row:
+        for field, value, most in (("who", who, _WHO_MAX), ("why", why, _WHY_MAX)):
+            if not 1 <= len(value.strip()) <= most or not value.isprintable():
+                raise NotSo(field, f"{field}: 应为 1–{most} 个字 / must be 1–{most} characters")
+        row = self._rating(rating)
+        if row["reason"] in _NEVER:
+            raise NotSo("id", "评价本身已损坏, 无法处理 / the rating itself is damaged: nothing can be done")
+        waits = row["state"] == "awaiting_case" or row["state"] == "parked"
+        if not waits or (row["reason"] == "given_up" and not ended):
+            raise NotSo("id", f"第 {rating} 号评价不在待处理中 / rating {rating} does not wait for anybody")
+        return row
+
+    def _case(self, row: sqlite3.Row) -> Case | None:
+        found = self._store.row(
+            "SELECT body FROM service_case WHERE case_no = ? AND service_number = ?",
+            (row["case_no"], row["service_number"]),
+        )
+        if found is None:
+            return None
+        try:
+            return self._vault.show(row["case_no"], row["service_number"], found["body"])
+        except (Locked, CannotOpen):
+            return None
+
+    def _note(
+        self,
+        db: sqlite3.Connection,
+        row: sqlite3.Row,
+        what: What,
+        who: str,
+        why: str,
+        now_ms: int,
+        names: list[str] | None = None,
+        before: Case | None = None,
+        after: Case | None = None,
+    ) -> None:
+        changes = {name: {"before": getattr(before, name), "after": getattr(after, name)} for name in names or ()}
+        about = about_case(row["case_no"] or "", row["service_number"])
+        details = self._vault.hide_text(_encode(changes), about) if changes else None
+        db.execute(
+            "INSERT INTO correction(rating, at_ms, who, what, reason, details) VALUES (?,?,?,?,?,?)",
+            (row["id"], now_ms, who.strip(), what, why.strip(), details),
+        )
+
+    def _due(self, db: sqlite3.Connection, row: sqlite3.Row, now_ms: int, as_is: bool) -> None:
+        moved(db, row["id"], "due")
+        db.execute(
+            "UPDATE rating SET state = 'due', reason = '', words = '', tries = 0, next_ms = ?, settled_ms = NULL,"
+            " as_is = ? WHERE id = ?",
+            (now_ms, as_is, row["id"]),
+        )
+
+    def _corrections(self, row: sqlite3.Row) -> list[dict[str, Any]]:
+        about = about_case(row["case_no"] or "", row["service_number"])
+        found = []
+        for each in self._store.rows("SELECT * FROM correction WHERE rating = ? ORDER BY id DESC", (row["id"],)):
+            changes = {}
+            if each["details"] is not None:
+                try:
+                    changes = _decode(self._vault.show_text(each["details"], about))
+                except (Locked, CannotOpen):
+                    changes = {"?": {"before": "?", "after": "?"}}
+            found.append(
+                {
+                    **{name: each[name] for name in ("at_ms", "who", "what", "reason")},
+                    "changes": {name: _masked(name, change) for name, change in changes.items()},
+                }
+            )
+        return found
+
+
+def _masked(name: str, change: dict[str, Any]) -> dict[str, Any]:
+    return {side: mask(value) for side, value in change.items()} if name in PERSONAL else change
+
+
+def _row(row: sqlite3.Row) -> dict[str, Any]:
+    found = dict(row)
+    found.pop("bad")
+    return found | {"tags": row["tags"].split(",") if row["tags"] else [], "as_is": bool(row["as_is"])}
+
+
+def _said(case: Case) -> dict[str, Any]:
+    """A case without the fields that say nothing."""
+    return {name: value for name, value in dataclasses.asdict(case).items() if value not in ("", None)}
+
+
+def _changed(case: Case, changes: Mapping[str, Any]) -> Case:
+    if not changes:
+        raise NotSo("fields", "没有要改的字段 / no field to put right")
+    for name in changes:
+        if name not in FIELDS:
+            raise NotSo(name, f"{name}: 没有这个字段, 可改 / no such field, can be put right: {', '.join(FIELDS)}")
+    copied = [name for name in PERSONAL if "**" in str(changes.get(name, ""))]
+    if copied:
+        raise NotSo(copied[0], f"{copied[0]}: 是遮盖后的内容, 请填全 / this is the masked value: give all of it")
+    values = {name: changes.get(name, getattr(case, name)) for name in FIELDS}
+    try:
+        right = msgspec.convert({"case_no": case.case_no, "service_number": case.service_number, **values}, Case)
+    except msgspec.ValidationError as error:
+        # What was given may be somebody's number that stands in the wrong field.
+        name = next((each for each in changes if f"$.{each}" in str(error)), "")
+        raise NotSo(name, f"{name}: 值不对 / wrong value: {expected(name)}") from error
+    return replace(right)
+
+
+def expected(name: str) -> str:
+    """What a field of a case may say, in words."""
+    if name.endswith("_ms"):
+        return "毫秒 UTC 整数 / whole milliseconds UTC"
+    kinds = msgspec.inspect.type_info(Case)
+    if isinstance(kinds, msgspec.inspect.DataclassType):
+        for field in kinds.fields:
+            if field.name == name and isinstance(field.type, msgspec.inspect.LiteralType):
+                return ", ".join(str(value) for value in field.type.values if value)
+    return "文字 / text"
