@@ -23,6 +23,7 @@ from .credentials import secret
 from .directory import Directory
 from .forwarder import Forwarder
 from .inbox import Broker, Inbox
+from .ledger.channels import Channels
 from .ledger.delivery import Delivery
 from .ledger.desk import Desk
 from .ledger.details import Details, Keep, hides
@@ -33,6 +34,7 @@ from .ledger.store import Store
 from .pace import Pace
 from .provinces import dialect
 from .vault import Vault, new_key, read_keys
+from .web.channels import Client
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +114,8 @@ def _vault(file: Path, ledger: Path) -> Vault:
 def _run(
     store: Store, vault: Vault, settings: Settings, directory: Directory, folder: Path, shut: _Shut | None = None
 ) -> None:
+    if settings.web is not None:
+        directory = directory.with_clients((each.name, each.channels) for each in settings.web.clients)
     intake = Intake(store, directory, vault)
     cured = intake.cure(now_ms())
     if cured:
@@ -228,12 +232,18 @@ def _web(
     desk: Desk,
 ) -> Any:
     token = secret(web_settings.token, web_settings.token_file, folder)
+    clients = [
+        Client(each.name, secret(each.secret, each.secret_file, folder), tuple(each.channels))
+        for each in web_settings.clients
+    ]
     return web.create_app(
         Overview(store),
         intake,
         desk,
+        Channels(store, intake),
         directory,
         token,
+        clients,
         now_ms,
         case_lacks=province.case_lacks if province is not None else lambda _case: (),
         checkpoint=daily.state if daily is not None else lambda: None,

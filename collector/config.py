@@ -17,6 +17,12 @@ from . import provinces
 from .credentials import file_bytes, secret_mistakes
 from .provinces import ProvinceSettings
 
+OtherChannel = Literal["web", "mobile", "qr", "phone", "sms", "kiosk"]
+"""What a system of another channel may be; a window's own devices speak through an agent."""
+_CLIENT_NAME = (
+    "名称: 小写字母、数字和 -, 最多 32 个字符 / a name: lower-case letters, digits and -, at most 32 characters"
+)
+
 
 class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where every record ever accepted is kept."""
@@ -45,6 +51,15 @@ class BrokerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     share: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]*\Z")] = ""
 
 
+class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A system of another channel that hands ratings over: its name, its secret, and which channels are its own."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}\Z", description=_CLIENT_NAME)]
+    channels: Annotated[list[OtherChannel], Meta(min_length=1)]
+    secret: str = ""
+    secret_file: str = ""
+
+
 class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The operators' page and the API. Loopback unless told otherwise; writing needs the token."""
 
@@ -53,6 +68,7 @@ class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token: str = ""
     token_file: str = ""
     port_file: str = ""
+    clients: list[ClientSettings] = []
 
 
 class CheckpointSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,8 +126,19 @@ def _contradictions(read: Settings, folder: Path) -> list[str]:
         mistakes += _tls_mistakes(read.broker.tls, folder)
     if read.web is not None:
         mistakes += secret_mistakes("web.token", read.web.token, read.web.token_file, folder)
+        mistakes += _client_mistakes(read.web.clients, folder)
     if read.province is not None:
         mistakes += provinces.mistakes(read.province, folder)
+    return mistakes
+
+
+def _client_mistakes(clients: list[ClientSettings], folder: Path) -> list[str]:
+    mistakes = []
+    for at, client in enumerate(clients, 1):
+        where = f"web.clients[{at}]"
+        if client.name in {each.name for each in clients[: at - 1]}:
+            mistakes.append(f"{where}.name: {client.name} 写了两次 / stands there twice")
+        mistakes += secret_mistakes(f"{where}.secret", client.secret, client.secret_file, folder)
     return mistakes
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -81,7 +81,24 @@ class Directory:
     @property
     def agents(self) -> set[str]:
         """The agents that may speak."""
-        return {agent for agent, _ in self.places}
+        return {agent for agent, _ in self.places if not agent.startswith(CLIENT)}
+
+    def with_clients(self, clients: Iterable[tuple[str, Iterable[Channel]]]) -> Directory:
+        """The same, and the systems that hand over ratings of other channels: each is the device of its own, whose
+        buttons are the levels, and each of its channels is a window of it."""
+        places, keys = dict(self.places), dict(self.keys)
+        for name, channels in clients:
+            agent = CLIENT + name
+            keys[agent] = {button: Key(level) for level, button in BUTTONS.items()}
+            for channel in channels:
+                places[agent, channel] = Place(agent, channel, "", "", agent, channel, False)
+        return Directory(places, keys)
+
+
+CLIENT = "api."
+"""How the agent is called that stands for a system of another channel; no real agent is."""
+BUTTONS = {level: number for number, level in enumerate(reversed(Level), 1)}
+"""Which button stands for which level in such a record: 5 for the best."""
 
 
 def read(raw: bytes, file: str) -> Directory:
@@ -107,6 +124,8 @@ def _mistakes(windows: list[_Window]) -> Iterator[str]:
         above = devices.setdefault(each.device, at)
         if above != at:
             yield f"{where}.device: {each.device} 已在 windows[{above}] 出现 / stands in windows[{above}] already"
+        if each.agent.startswith(CLIENT):
+            yield f"{where}.agent: {CLIENT}… 留给其他渠道的系统 / is kept for systems of other channels"
         if each.agent == "collector":
             yield f"{where}.agent: collector 是汇聚器自己的名字 / is the collector's own name"
         if len({int(button) for button in each.keys}) < len(each.keys):

@@ -30,14 +30,15 @@ def normalize(
     return Rating(
         press=press.press,
         level=key.level,
-        hall=place.hall,
-        window=place.number,
+        hall=press.hall or place.hall,
+        window=press.number or place.number,
         pressed_ms=press.pressed_ms,
         channel=place.channel,
         invitation=press.invitation,
         case_no=closing.case_no if closing else None,
         service_number=closing.service_number if closing else 1,
         clerk=closing.clerk if closing else None,
-        tags=key.tags,
-        text=key.text,
+        # What the citizen said, or what stands on the button.
+        tags=tuple(press.tags) if press.tags or press.text else key.tags,
+        text=press.text if press.tags or press.text else key.text,
     )

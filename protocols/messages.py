@@ -80,6 +80,15 @@ class PressRecord(msgspec.Struct, frozen=True, tag_field="kind", tag="press", om
     """How much earlier than `pressed_ms` it may have gone down; 0 from a device that says how old its presses are."""
     doubt: str = ""
     """The invitation that was open when its bytes came, where the press may be from before it: it answers none."""
+    tags: list[str] = []
+    """Codes of rating tags, and `text` in the citizen's own words, where they came with the press and do not stand on
+    its button."""
+    tags_version: Count = 0
+    """Which version of the tag list was shown; 0 where that is not known."""
+    text: str = ""
+    hall: str = ""
+    """Where it was given, and at which window, where the directory does not say so: of other channels."""
+    number: str = ""
 
     @property
     def press(self) -> PressId:

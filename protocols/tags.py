@@ -25,6 +25,7 @@ class Tag:
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: int
+    old: dict[Level, list[str]]
     tags: dict[Level, dict[Literal["base", "more"], dict[str, str]]]
 
 
@@ -38,6 +39,22 @@ TAGS = {
     for code, text in tags.items()
 }
 """Every tag in force, by its code."""
+_OLD = {code: level for level, codes in _FILE.old.items() for code in codes}
+
+Standing = Literal["current", "old", "other_level", "unknown"]
+"""Whether a code is in force, of the list before, of another level than the rating's, or nobody's. Whatever it is, it
+is kept as it came and sent: what a citizen chose is not ours to leave out."""
+
+
+def standing(code: str, level: Level) -> Standing:
+    """Where this code stands for a rating of this level."""
+    tag = TAGS.get(code)
+    known = tag.level if tag is not None else _OLD.get(code)
+    if known is None:
+        return "unknown"
+    if known is not level:
+        return "other_level"
+    return "current" if tag is not None else "old"
 
 
 def is_code(reason: str) -> bool:

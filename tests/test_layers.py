@@ -44,7 +44,7 @@ LIBRARIES = {
         "msgspec": ANYWHERE,
         "click": ("cli/__init__.py", "cli/desk.py", "cli/evidence.py", "cli/ground.py"),
         "cryptography": ("checkpoint.py", "vault.py"),
-        "flask": ("web/__init__.py", "web/desk.py"),
+        "flask": ("web/__init__.py", "web/channels.py", "web/desk.py"),
         "paho": ("inbox.py",),
         "requests": ("forwarder.py",),
         "sqlite_utils": ("ledger/store.py",),

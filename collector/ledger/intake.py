@@ -158,6 +158,15 @@ class Intake:
         self._meaning.understand(db, agent, epoch_id, presses, closings, now_ms)
         _count_devices(db, agent, (press for _, press in presses))
 
+    def append(self, agent: str, epoch: str, bodies: list[bytes], now_ms: int) -> None:
+        """Write these records behind what there is of an epoch that nobody else writes."""
+        with self._writing() as db:
+            held = _held(db, agent, epoch)
+            heads = chain.heads(held.head, bodies)
+            epoch_id = held.id or _new_epoch(db, agent, epoch, held.head, now_ms)
+            self._keep(db, agent, epoch_id, held.upto, bodies, heads, now_ms)
+            _note_stretch(db, epoch_id, epoch, held.upto + 1, held.upto + len(bodies), heads[-1], now_ms)
+
     def cure(self, now_ms: int) -> int:
         """Ask again what every press means that meant nothing yet: the directory may have changed. How many now do."""
         with self._writing() as db:

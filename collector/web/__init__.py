@@ -9,7 +9,7 @@ import re
 import sqlite3
 import threading
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from waitress.server import create_server
 from protocols.ratings import Case
 
 from ..directory import Directory
+from ..ledger.channels import Channels
 from ..ledger.desk import Desk
 from ..ledger.file import FULL, READ_ONLY
 from ..ledger.intake import Intake
@@ -28,7 +29,9 @@ from ..reconcile import reconcile
 from ..reconcile.balance import balance
 from ..reconcile.words import REASONS as DIFFERENCES
 from ..reconcile.words import UNEXPLAINED
+from . import channels as others
 from . import desk as desks
+from .channels import Client
 from .keyless import unconfirmed
 from .words import EVIDENCE, REASONS, WORDS, said
 from .wrong import Wrong
@@ -58,8 +61,10 @@ def create_app(
     overview: Overview,
     intake: Intake,
     desk: Desk,
+    channels: Channels,
     directory: Directory,
     token: str,
+    clients: Sequence[Client],
     now_ms: Callable[[], int],
     case_lacks: Callable[[Case], tuple[str, ...]] = lambda _case: (),
     checkpoint: Callable[[], dict[str, Any] | None] = lambda: None,
@@ -180,6 +185,7 @@ def create_app(
         return {"taken": len(cases), "changed": changed, "lacking": lacking}, 200
 
     desks.add(app, desk, allowed, _most, now_ms)
+    others.add(app, channels, clients, now_ms)
 
     @app.after_request
     def careful(response: Response) -> Response:

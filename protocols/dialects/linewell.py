@@ -176,9 +176,11 @@ class Linewell:
         }
 
     def _custom(self, rating: Rating, case: Case) -> str:
-        # 评价器编号, 业务流水号 and a number of the province's. One service of a case is one number.
+        # 评价器编号, 业务流水号 and a number of the province's. One service of a case is one number. Where there was no
+        # window, the channel stands for it.
         number = f"{case.case_no}-{rating.service_number}"
-        return ",".join((f"{rating.hall}{rating.window}".replace(",", " "), number, self._settings.custom_tail))
+        where = f"{rating.hall}{rating.window}".replace(",", " ") or rating.channel
+        return ",".join((where, number, self._settings.custom_tail))
 
     def _soap(self, token: str, hidden: str) -> bytes:
         operation = self._settings.operation

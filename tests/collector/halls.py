@@ -103,7 +103,7 @@ class Hall:
         self.number += 1
         self.now_ms += self.dice.randrange(100, 60_000)
         at_ms = self.now_ms + self.wrong_ms
-        invitation = self.dice.choice([None, f"s{self.seed}i{self.dice.randrange(1, 40)}"])
+        invitation = self.dice.choice([None, f"s{self.seed}i{self.dice.randrange(1, INVITATIONS)}"])
         device.held.append(
             press(
                 device.count,
@@ -129,7 +129,7 @@ class Hall:
         record = device.held.pop(0)
         records: list[Record] = [record]
         if record.invitation and self.dice.random() < 0.8:
-            case_no = self.dice.choice([None, f"S{self.seed}C{self.dice.randrange(1, 30)}"])
+            case_no = self.dice.choice([None, f"S{self.seed}C{self.dice.randrange(1, CASES)}"])
             records.append(closing(record.invitation, case_no, window=device.window))
         self.agent.write(*records)
 
@@ -229,18 +229,26 @@ class Hall:
     # ---- ledger and province
 
     def case_posted(self) -> None:
-        self.ledger.intake.take_cases([case(f"S{self.seed}C{self.dice.randrange(1, 30)}")], self.now_ms)
+        self.ledger.intake.take_cases([case(f"S{self.seed}C{self.dice.randrange(1, CASES)}")], self.now_ms)
 
     def asked(self) -> None:
         due = self.ledger.delivery.next(self.now_ms, ()) or self.ledger.delivery.next_stubborn(self.now_ms, ())
         if due is None:
             return
-        if self.dice.random() < 0.1:
-            self.ledger.delivery.park(due, "lacking", "mobile", self.now_ms)
+        if self.dice.random() < 0.2:
+            self.ledger.delivery.park(due, self.dice.choice(HELD), "", self.now_ms)
+            if self.dice.random() < 0.2:
+                self.ledger.desk.give_up(due.id, "李敏", "查无此人", self.now_ms)
+            elif self.dice.random() < 0.2:
+                self.ledger.desk.send_again(due.id, "李敏", "再试", True, self.now_ms)
             return
         what = "rating" if due.case_delivered or self.dice.random() < 0.5 else "case"
         attempt = self.ledger.delivery.begin(due, what, self.now_ms)
         self.ledger.delivery.end(due, what, attempt, self.province.verdict(), self.now_ms)
+
+
+INVITATIONS, CASES = 160, 120
+HELD = ("lacking", "item_not_mapped", "own_item", "bad_without_reason", "before_service", "locked")
 
 
 def is_newer(body: bytes) -> bool:

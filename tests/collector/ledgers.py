@@ -7,6 +7,7 @@ from pathlib import Path
 
 from collector import directory
 from collector.directory import Directory
+from collector.ledger.channels import Channels
 from collector.ledger.delivery import Delivery
 from collector.ledger.desk import Desk
 from collector.ledger.guards import GUARDS, GUARDS_OF_HANDS
@@ -109,6 +110,7 @@ class Ledger:
         self.delivery = Delivery(self.store, VAULT)
         self.overview = Overview(self.store)
         self.desk = Desk(self.store, VAULT, self.intake)
+        self.channels = Channels(self.store, self.intake)
         path.with_name("details.key").write_text(KEY.text(), "utf-8")  # for a process that takes it over
 
     def take(self, agent: Agent, batch: Batch, now_ms: int = NOW_MS) -> Receipt:

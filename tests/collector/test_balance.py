@@ -18,7 +18,7 @@ from collector.reconcile.words import REASONS, UNEXPLAINED
 from protocols.messages import Health, SalvageRecord, WindowHealth
 from protocols.ratings import Accepted, Refused, Unavailable, Verdict
 from tests.collector.agents import NOW_MS, Agent, closing, press, rated
-from tests.collector.halls import DAY_MS, HALL, Hall, by_day
+from tests.collector.halls import DAY_MS, HALL, HELD, Hall, by_day
 from tests.collector.ledgers import Ledger, case, made_older
 from tests.collector.test_audit import forge
 from tests.collector.test_ledger_reasons import old_ledger
@@ -210,6 +210,19 @@ def lacking(ledger: Ledger, agent: Agent) -> None:
     ledger.delivery.park(ledger.delivery.next(NOW_MS, ()), "lacking", "mobile", NOW_MS)
 
 
+def held(reason: str) -> Callable[[Ledger, Agent], None]:
+    def happen(ledger: Ledger, agent: Agent) -> None:
+        ledger.rate(1)
+        ledger.delivery.park(ledger.delivery.next(NOW_MS, ()), reason, "", NOW_MS)
+
+    return happen
+
+
+def given_up(ledger: Ledger, agent: Agent) -> None:
+    lacking(ledger, agent)
+    ledger.desk.give_up(1, "李敏", "查无此人", NOW_MS)
+
+
 def said_duplicate(ledger: Ledger, agent: Agent) -> None:
     ledger.rate(1)
     asked(ledger, Unavailable("time-out"), Accepted(duplicate=True))
@@ -253,6 +266,8 @@ ALONE: dict[str, tuple[Callable[[Ledger, Agent], None], dict[str, int]]] = {
     "case refused": (case_refused, {"case_refused": 1}),
     "case unknown": (case_unknown, {"case_unknown": 1}),
     "lacking": (lacking, {"lacking": 1}),
+    **{reason.replace("_", " "): (held(reason), {reason: 1}) for reason in HELD if reason != "lacking"},
+    "given up": (given_up, {"given_up": 1}),
     "said duplicate": (said_duplicate, {"said_duplicate": 1}),
     "flagged": (flagged, {"flagged": 1}),
     "nothing": (nothing, {}),
@@ -554,21 +569,24 @@ def test_whatever_happens_adds_up_and_a_changed_row_does_not(opened, seed):
         found = balanced(ledger)
 
 
-@pytest.mark.parametrize("seed", [3])
-def test_the_property_meets_its_reasons(opened, seed):
-    """One that never does proves nothing. Five denials of one case by the province are too rare for it."""
-    rare = {"clock_wrong", "unexplained", "case_unknown"}
-    ledger = opened(HALL)
-    hall = Hall(ledger, seed)
+def test_the_property_meets_its_reasons(tmp_path):
+    """One that never does proves nothing. Five denials of one case by the province are too rare for it; and of what we
+    hold back ourselves, which is all one to the counts, some have to be met."""
+    rare = {"clock_wrong", "unexplained", "case_unknown", *HELD}
     seen: set[str] = set()
-    for _ in range(100):
-        hall.live(60)
-        found = balanced(ledger)
-        seen |= set(reasons(found)) | {key for key in ("gap", "loss", "epoch_lost") if found["agents"][0][key]}
+    for seed in range(3, 11):
+        ledger = Ledger(tmp_path / f"{seed}.db", HALL)
+        hall = Hall(ledger, seed)
+        for _ in range(25):
+            hall.live(60)
+            found = balanced(ledger)
+            seen |= set(reasons(found)) | {key for key in ("gap", "loss", "epoch_lost") if found["agents"][0][key]}
+        ledger.store.close()
         if set(REASONS) - seen <= rare:
             break
 
-    assert set(REASONS) - seen <= rare, f"--seed {seed}"
+    assert set(REASONS) - seen <= rare
+    assert 3 <= len(seen & {*HELD})
 
 
 # ---- counts and transactions

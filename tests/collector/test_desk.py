@@ -245,7 +245,7 @@ def test_the_province_still_has_the_last_word(ledger, desk):
 
 @pytest.fixture
 def site(ledger, desk):
-    app = create_app(ledger.overview, ledger.intake, desk, Directory(), "t", lambda: NOW_MS)
+    app = create_app(ledger.overview, ledger.intake, desk, ledger.channels, Directory(), "t", [], lambda: NOW_MS)
     client = app.test_client()
 
     def call(method: str, path: str, **more):

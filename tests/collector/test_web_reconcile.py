@@ -135,7 +135,14 @@ def test_a_real_browser_shows_it_whole(opened, tmp_path):
     ledger = opened(HALL)
     Hall(ledger, 3).live(300)
     app = web.create_app(
-        ledger.overview, ledger.intake, ledger.desk, ledger.directory, "t", lambda: NOW_MS + 30 * DAY_MS
+        ledger.overview,
+        ledger.intake,
+        ledger.desk,
+        ledger.channels,
+        ledger.directory,
+        "t",
+        [],
+        lambda: NOW_MS + 30 * DAY_MS,
     )
     server = web.serve(app, "127.0.0.1", 0)
     thread = threading.Thread(target=server.run, daemon=True)

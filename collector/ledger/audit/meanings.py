@@ -128,7 +128,8 @@ def _wrong_rating(
     meant = maps.get((key_map, press.device, press.button), (None, "", ""))
     if (level, bool(called_bad)) != (meant[0], bad(meant[0])):
         return "评价的满意度与按键不符 / a rating's level is not what its button meant"
-    if (tags, text) != meant[1:]:
+    reason = (",".join(press.tags), press.text) if press.tags or press.text else meant[1:]
+    if (tags, text) != reason:
         return "评价的原因与按键不符 / a rating's reason is not what its button meant"
     return ""
 

@@ -34,6 +34,8 @@ class _Press(msgspec.Struct, tag_field="kind", tag="press", gc=False):
     pressed_ms: int
     invitation: str | None = None
     button: int = -1
+    tags: list[str] = []
+    text: str = ""
 
 
 class _Closing(msgspec.Struct, tag_field="kind", tag="closing", gc=False):
@@ -270,6 +272,8 @@ class _Look:
                 else:
                     closing = astuple(read_closing(_body(self._db, said_epoch, said_seq) or b""))
                 level = maps[said[_KEY_MAP], press[0], press[6]]
+                if press[7] or press[8]:
+                    level = (*level[:2], ",".join(press[7]), press[8])
             except (*_NOT_WELL, KeyError):
                 suspects.append(said[1])
                 continue
