@@ -55,7 +55,7 @@ def run(settings: Settings, directory: Directory, folder: Path) -> None:
     path = folder / settings.ledger.path
     shut = _room_awaited(settings, folder, path)
     try:
-        vault = _vault(folder / settings.details.key_file, path)
+        vault = _vault(folder / settings.details.key_file, path, bool(settings.broker.share))
         store = Store(path, sole=not settings.broker.share, now_ms=now_ms())
         _run(store, vault, settings, directory, folder, shut)
     except Exception as error:
@@ -93,20 +93,26 @@ def _room_awaited(settings: Settings, folder: Path, path: Path) -> _Shut | None:
     return shut
 
 
-def _vault(file: Path, ledger: Path) -> Vault:
-    """The keys of citizens' details; a new one where there is no ledger yet, or none that hides anything."""
+def _vault(file: Path, ledger: Path, shared: bool) -> Vault:
+    """The keys of citizens' details; a new one where there is none. A ledger whose key is missing goes on: presses need
+    none, and what it hides waits for the key, or for the business system."""
     try:
         vault = read_keys(file, os.environ)
+        if vault is not None:
+            return vault
+        if shared:
+            words = "数家汇聚器共用账本, 请各放同一份 / several collectors share the ledger: give each the same one"
+            raise BadSettings([f"details.key_file: {file}: 没有密钥文件 / no key file; {words}"])
+        made = new_key(file)
     except OSError as error:
-        raise BadSettings([f"details.key_file: {file}: 读不了 / cannot be read: {error.strerror}"]) from error
-    if vault is not None:
-        return vault
+        raise BadSettings([f"details.key_file: {file}: 用不了 / cannot be used: {error.strerror}"]) from error
     if ledger.exists() and hides(ledger):
         words = (
-            "账本中有用它隐藏的办件信息, 请放回该文件, 不要新建 / the ledger holds details hidden with it: put it back"
+            "账本中的办件信息用另一把密钥隐藏, 请把它加在此文件末尾并重启; 找不到则请业务系统重新提交"
+            " / details in the ledger are hidden with another key: add it below in this file and start again, or have"
+            " the business system post them again"
         )
-        raise BadSettings([f"details.key_file: {file}: 没有密钥文件 / no key file; {words}"])
-    made = new_key(file)
+        log.error("%s: %s", words, file)
     log.warning("已生成办件信息密钥, 请另行备份 / key of citizens' details made, keep a copy elsewhere: %s", file)
     return made
 

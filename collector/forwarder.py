@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import requests
 import requests.adapters
@@ -69,6 +70,7 @@ class Forwarder:
         self._pace = pace or Pace()
         self._asking = threading.Lock()
         self._token: Token | None = None
+        self._watch = _Watch()
         self._away = False
         self._noted = True  # whether the ledger may say that the province is away, from an earlier run too
 
@@ -85,11 +87,14 @@ class Forwarder:
             self._turn.notify_all()
             for line in self._lines:
                 line.end()
+        self._watch.stop()
 
     def work(self) -> None:
         """Send ratings until `stop`."""
-        line = _Line(self._timeout_s)
+        line = _Line(self._timeout_s, self._watch)
         with self._turn:
+            if not self._lines:
+                threading.Thread(target=self._watch.run, name="forwarder-watch", daemon=True).start()
             self._lines.add(line)
         patient = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(ProvinceAway),
@@ -155,12 +160,17 @@ class Forwarder:
         dues = [due for due in dues if not self._parked(due)]
         if not dues:
             return
+        calls: list[What] = ["rating"]
         if self._dialect.case_first and not dues[0].case_delivered:
-            [verdict] = self._told(line, dues, "case")
-            if not isinstance(verdict, Accepted):
-                return
-            self._wait_for_turn()
-        self._told(line, dues, "rating")
+            calls = ["case", "rating"]
+        ended: list[_Ended] = []
+        for what in calls:
+            if ended and not isinstance(ended[0].verdict, Accepted):
+                break
+            if ended:
+                self._wait_for_turn()
+            ended = self._told(line, dues, what, ended)
+        self._write_down(ended)
 
     def _parked(self, due: Due) -> bool:
         held = self._dialect.held(due.rating, due.case)
@@ -169,19 +179,23 @@ class Forwarder:
         self._delivery.park(due, held.reason, held.detail, self._now_ms())
         return True
 
-    def _told(self, line: _Line, dues: list[Due], what: What) -> list[Verdict]:
+    def _told(self, line: _Line, dues: list[Due], what: What, before: list[_Ended]) -> list[_Ended]:
+        """Make this call; what came of it is to be written down together with the begin of the next, or at once."""
         token = self._token_text(line)
         said: What = "token" if isinstance(token, Unavailable) else what
         with self._delivery.together():
+            self._write_down(before)
             attempts = [self._delivery.begin(due, said, self._now_ms()) for due in dues]
         verdicts = [token] * len(dues) if isinstance(token, Unavailable) else self._asked(line, dues, what, token)
-        with self._delivery.together():
-            for due, attempt, verdict in zip(dues, attempts, verdicts, strict=True):
-                self._delivery.end(due, said, attempt, verdict, self._now_ms())
         if not self._stopping.is_set():  # a call that we cut says nothing about the province
             for due, verdict in zip(dues, verdicts, strict=True):
                 self._note(due, verdict)
-        return list(verdicts)
+        return [_Ended(*each) for each in zip(dues, [said] * len(dues), attempts, verdicts, strict=True)]
+
+    def _write_down(self, ended: list[_Ended]) -> None:
+        with self._delivery.together():
+            for each in ended:
+                self._delivery.end(*each, self._now_ms())
 
     def _asked(self, line: _Line, dues: list[Due], what: What, token: str) -> list[Verdict]:
         verdicts = self._called(line, dues, what, token)
@@ -275,36 +289,77 @@ class Forwarder:
         self._awake.set()
 
 
+class _Ended(NamedTuple):
+    """A call that was made, and what came of it."""
+
+    due: Due
+    what: What
+    attempt: int
+    verdict: Verdict
+
+
+class _Watch:
+    """Cuts calls whose time is over: one thread for all lines, for one each call would cost more than the call."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._ends_s: dict[_Line, float] = {}
+        self._stopped = False
+
+    def begin(self, line: _Line, end_s: float) -> None:
+        """This line's call is to end by then, by the monotonic clock."""
+        with self._changed:
+            first = not self._ends_s
+            self._ends_s[line] = end_s
+            if first:
+                self._changed.notify()
+
+    def end(self, line: _Line) -> None:
+        """It has."""
+        with self._changed:
+            self._ends_s.pop(line, None)
+
+    def stop(self) -> None:
+        """Let `run` return."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+
+    def run(self) -> None:
+        """Until `stop`."""
+        with self._changed:
+            while not self._stopped:
+                now_s = time.monotonic()
+                for line in [line for line, end_s in self._ends_s.items() if end_s <= now_s]:
+                    del self._ends_s[line]
+                    line.cut()  # held together with `end`: it never meets the line's next call
+                # Calls that begin meanwhile end later than those that are there: all have the same time.
+                soonest_s = min(self._ends_s.values(), default=now_s + _IDLE_S)
+                self._changed.wait(max(0.0, soonest_s - now_s))
+
+
 class _Line:
     """One worker's way to the province. A call ends within `timeout_s` however slowly the answer drips."""
 
-    def __init__(self, timeout_s: float):
+    def __init__(self, timeout_s: float, watch: _Watch):
         self._timeout_s = timeout_s
+        self._watch = watch
         self._socket: socket.socket | None = None
         self._late = False
         self._ended = False
-        self._session = requests.Session()
-        self._session.trust_env = False  # a proxy of the machine's user has no business with citizens' details
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _Adapter(self._opened))
+        # No session: it would look for proxies, cookies and redirects with each call, and none of them is wanted. A
+        # proxy of the machine's user has no business with citizens' details.
+        self._adapter = _Adapter(self._opened)
 
     def ask(self, request: Request) -> Answer | Unavailable:
         """What came back, or why nothing did."""
         if self._ended:
             return Unavailable("正在停止 / stopping")
         self._late = False
-        watch = threading.Timer(self._timeout_s, self._cut)
-        watch.daemon = True
-        watch.start()
+        self._watch.begin(self, time.monotonic() + self._timeout_s)
         try:
-            with self._session.request(
-                "GET" if request.body is None else "POST",
-                request.url,
-                data=request.body,
-                headers=request.headers,
-                timeout=(min(_CONNECT_S, self._timeout_s), self._timeout_s),
-                allow_redirects=False,
-                stream=True,
+            with self._adapter.send(
+                _prepared(request), stream=True, timeout=(min(_CONNECT_S, self._timeout_s), self._timeout_s)
             ) as answer:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 said = Answer(answer.status_code, _body(answer), headers)
@@ -316,7 +371,7 @@ class _Line:
             # The kind of trouble only: its text can carry the request.
             return Unavailable(f"联系不上 / not reached: {type(error).__name__}")
         finally:
-            watch.cancel()
+            self._watch.end(self)
 
     def _too_late(self) -> Unavailable:
         return Unavailable(f"{self._timeout_s:g} 秒内没有答复 / no answer in time")
@@ -324,9 +379,10 @@ class _Line:
     def end(self) -> None:
         """Cut the call that is being made, and let no other begin. Any thread may call it."""
         self._ended = True
-        self._cut()
+        self.cut()
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
+        """Cut the call that is being made. Any thread may call it."""
         self._late = True
         if self._socket is not None:
             try:
@@ -339,6 +395,17 @@ class _Line:
         self._socket = sock
         if self._late or self._ended:
             raise TimeoutError
+
+
+def _prepared(request: Request) -> requests.PreparedRequest:
+    prepared = requests.PreparedRequest()
+    prepared.method = "GET" if request.body is None else "POST"
+    prepared.prepare_url(request.url, None)
+    prepared.headers = requests.structures.CaseInsensitiveDict(request.headers)
+    if request.body is not None:
+        prepared.body = request.body
+        prepared.headers["Content-Length"] = str(len(request.body))
+    return prepared
 
 
 class _Adapter(requests.adapters.HTTPAdapter):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -146,13 +147,17 @@ def mask(value: str) -> str:
 
 
 def new_key(file: Path, national: bool = False) -> Vault:
-    """Make a key in this file, readable by its owner only; FileExistsError if there is one."""
+    """Make a key in this file, readable by its owner only; FileExistsError if something stands in it."""
+    if file.exists() and file.stat().st_size:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(file))
     key: Private = seal_sm.SmPrivateKey.new() if national else seal.PrivateKey.new()
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as written:
+    # All of it or nothing: half a key, after a cut, would be none.
+    draft = file.with_name(f"{file.name}.new")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as written:
         written.write(key.text() + "\n")
         written.flush()
         os.fsync(written.fileno())
+    draft.replace(file)
     _sync_folder(file.parent)  # or a power cut may leave a ledger that hides things, and no key
     return Vault([key])
 

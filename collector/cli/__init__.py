@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from protocols.errors import BadSettings
 from protocols.ratings import Level
 from protocols.tags import TAGS
 
@@ -37,6 +38,8 @@ def run(path: Path) -> None:
     logging.getLogger("urllib3").setLevel(logging.WARNING)
     try:
         run_collector(settings, directory, path.parent)
+    except BadSettings as error:
+        give_up("\n".join(error.mistakes))
     except LedgerMismatch as error:
         give_up(f"ledger.path: {error}")
     except LedgerDamaged as error:

@@ -159,6 +159,8 @@ _COLLECTOR_TOML = f"""
 directory = "/run/directory.toml"
 [ledger]
 path = "/disk/centre/ledger.db"
+[details]
+key_file = "/disk/centre/details.key"
 [broker]
 host = "{HOST}"
 port = {{broker}}
