@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import requests
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 
 _AWAY_AFTER = 4  # different ratings in a row without an answer: a province that drops one call in ten is not away
 _IDLE_S = 1.0
+_AT_ONCE = 16  # calls of one worker between two commits
+_AT_ONCE_S = 0.1  # and for how long at most: a bad rating that comes meanwhile waits behind them
 _SAID_MAX = 50  # what a province says instead of an answer is logged once; one that never repeats itself is cut off
 _CONNECT_S = 5.0
 _ANSWER_MAX = 1024 * 1024  # an answer is 200 bytes; an error page may be long, and is not read to its end
@@ -71,6 +75,7 @@ class Forwarder:
         self._asking = threading.Lock()
         self._token: Token | None = None
         self._watch = _Watch()
+        self._call_s = 1.0  # what a call takes; slow as long as that is not known
         self._away = False
         self._noted = True  # whether the ledger may say that the province is away, from an earlier run too
 
@@ -145,10 +150,17 @@ class Forwarder:
             return [probe] if probe else []
         # The stubborn may each take a whole time-out: they get one worker at most, and never the only one.
         stubborn = None
-        dues = self._delivery.batch(now_ms, self._held, self._dialect.together_max)
+        dues = self._delivery.batch(now_ms, self._held, self._dialect.together_max * self._at_once())
         if (not dues or self._held) and not any(each.stubborn for each in self._held.values()):
             stubborn = self._delivery.next_stubborn(now_ms, self._held)
         return [stubborn] if stubborn else dues
+
+    def _at_once(self) -> int:
+        """How many calls a worker makes before it writes down what came of them: each commit costs as much as a call to
+        a province that is near. What is more urgent waits for no more than that."""
+        if self._pace.limited:
+            return 1
+        return max(1, min(_AT_ONCE, int(_AT_ONCE_S / self._call_s)))
 
     def _pause_s(self, now_ms: int) -> float:
         next_ms = self._delivery.next_ms(now_ms, self._held)
@@ -158,18 +170,10 @@ class Forwarder:
 
     def _deliver(self, line: _Line, dues: list[Due]) -> None:
         dues = [due for due in dues if not self._parked(due)]
-        if not dues:
-            return
-        calls: list[What] = ["rating"]
-        if self._dialect.case_first and not dues[0].case_delivered:
-            calls = ["case", "rating"]
-        ended: list[_Ended] = []
-        for what in calls:
-            if ended and not isinstance(ended[0].verdict, Accepted):
-                break
-            if ended:
-                self._wait_for_turn()
-            ended = self._told(line, dues, what, ended)
+        first = [due for due in dues if self._dialect.case_first and not due.case_delivered]
+        ended = self._told(line, first, "case", [])
+        missing = {each.due.id for each in ended if not isinstance(each.verdict, Accepted)}
+        ended = self._told(line, [due for due in dues if due.id not in missing], "rating", ended)
         self._write_down(ended)
 
     def _parked(self, due: Due) -> bool:
@@ -180,22 +184,40 @@ class Forwarder:
         return True
 
     def _told(self, line: _Line, dues: list[Due], what: What, before: list[_Ended]) -> list[_Ended]:
-        """Make this call; what came of it is to be written down together with the begin of the next, or at once."""
+        """Make these calls, one after the other; what came of them is to be written down with the begin of the next, or
+        at once. After a call without an answer the others are not made."""
+        if not dues:
+            return before
         token = self._token_text(line)
         said: What = "token" if isinstance(token, Unavailable) else what
         with self._delivery.together():
             self._write_down(before)
             attempts = [self._delivery.begin(due, said, self._now_ms()) for due in dues]
-        verdicts = [token] * len(dues) if isinstance(token, Unavailable) else self._asked(line, dues, what, token)
+        verdicts: list[Verdict] = []
+        for first in range(0, len(dues), self._dialect.together_max):
+            some = dues[first : first + self._dialect.together_max]
+            if isinstance(token, Unavailable):
+                verdicts += [token] * len(some)
+                continue
+            if verdicts and isinstance(verdicts[-1], Unavailable):
+                break
+            if first or before:
+                self._wait_for_turn()
+            verdicts += self._asked(line, some, what, token)
         if not self._stopping.is_set():  # a call that we cut says nothing about the province
-            for due, verdict in zip(dues, verdicts, strict=True):
+            for due, verdict in zip(dues, verdicts, strict=False):
                 self._note(due, verdict)
-        return [_Ended(*each) for each in zip(dues, [said] * len(dues), attempts, verdicts, strict=True)]
+        made = zip_longest(dues, attempts, verdicts)
+        return [_Ended(due, said, attempt, verdict) for due, attempt, verdict in made]
 
     def _write_down(self, ended: list[_Ended]) -> None:
-        with self._delivery.together():
-            for each in ended:
-                self._delivery.end(*each, self._now_ms())
+        if ended:
+            with self._delivery.together():
+                for each in ended:
+                    if each.verdict is None:
+                        self._delivery.not_made(each.attempt)
+                    else:
+                        self._delivery.end(each.due, each.what, each.attempt, each.verdict, self._now_ms())
 
     def _asked(self, line: _Line, dues: list[Due], what: What, token: str) -> list[Verdict]:
         verdicts = self._called(line, dues, what, token)
@@ -213,7 +235,9 @@ class Forwarder:
             if what == "case"
             else self._dialect.rating_request(rated, now_ms, token)
         )
+        began_s = time.monotonic()
         answer = line.ask(request)
+        self._call_s += (time.monotonic() - began_s - self._call_s) / 4  # it forgets what is some calls ago
         verdicts = [answer] * len(dues) if isinstance(answer, Unavailable) else self._dialect.verdicts(answer, rated)
         self._mind(verdicts[0], token)
         return list(verdicts)
@@ -295,7 +319,8 @@ class _Ended(NamedTuple):
     due: Due
     what: What
     attempt: int
-    verdict: Verdict
+    verdict: Verdict | None
+    """None for a call that was not made after all."""
 
 
 class _Watch:
@@ -397,10 +422,17 @@ class _Line:
             raise TimeoutError
 
 
+@lru_cache(maxsize=16)  # a province has a handful of addresses, each of which is looked through once
+def _whole(url: str) -> str:
+    prepared = requests.PreparedRequest()
+    prepared.prepare_url(url, None)
+    return str(prepared.url)
+
+
 def _prepared(request: Request) -> requests.PreparedRequest:
     prepared = requests.PreparedRequest()
     prepared.method = "GET" if request.body is None else "POST"
-    prepared.prepare_url(request.url, None)
+    prepared.url = _whole(request.url)
     prepared.headers = requests.structures.CaseInsensitiveDict(request.headers)
     if request.body is not None:
         prepared.body = request.body

@@ -16,6 +16,11 @@ class Pace:
         self._at_ms: int | None = None
         self._rest_until_ms = 0
 
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit at all."""
+        return self._calls_per_s > 0
+
     def wait_ms(self, now_ms: int) -> int:
         """How long until the next call may be made; 0 for now."""
         rest_ms = self._rest_until_ms - now_ms

@@ -173,6 +173,11 @@ class Delivery:
             raise sqlite3.IntegrityError("attempt without a number")
         return number
 
+    def not_made(self, attempt: int) -> None:
+        """Write down that this call was not made after all: the one before it had no answer."""
+        with self._store.writing() as db:
+            db.execute("UPDATE attempt SET verdict = 'not_made' WHERE id = ?", (attempt,))
+
     def end(self, due: Due, what: What, attempt: int, verdict: Verdict, now_ms: int) -> None:
         """Write down what the province said, and what becomes of the rating."""
         with self._store.writing() as db:

@@ -204,3 +204,17 @@ def secret_with_a_zero_mask(key):
         except ValueError:
             return secret
     raise AssertionError("no secret among 10000 has a zero mask: the mask is not looked at")
+
+
+def test_a_key_that_is_used_again_and_again_hides_the_same_way():
+    """The quick way of a product gives the very point that the library gives. Red if a digit is left out."""
+    key = sm2.PrivateKey.new()
+    for _ in range(sm2._WORTH + 5):
+        hidden = sm2.encrypt(b"text", key.public)
+        assert b"text" == sm2.decrypt(hidden.c1c3c2().hex(), key)
+    powers = sm2._powers.get((key.public.x, key.public.y)) or sm2._powers[sm2._GX, sm2._GY]
+    base = powers[0][1]
+    for secret in (1, 2, 1023, 1024, 1025, 2**255 + 1, sm2._N - 1, sm2._N // 3):
+        expected = base * secret
+        found = sm2._times(base.x, base.y, secret)
+        assert (expected.x, expected.y) == (found.x, found.y)
