@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import msgspec
 
+from collector.config import ClientSettings
 from collector.ledger import file as ledger_file
 from collector.reconcile import reconcile
 from collector.reconcile.balance import balance
+from collector.web.channels import RatingGiven
 from edge_agent.door import NOT_YET, STOPPING, Ask, Pressed
 from edge_agent.outbox import file as outbox_file
 from protocols.dialects.txnbody import TxnBody, TxnBodySettings
@@ -53,6 +56,17 @@ def test_the_example_press_is_one():
 
     assert f'# id = "6"\n# device = "{pressed.device}"\n# profile = "screen"' in screen
     assert {field.name for field in msgspec.structs.fields(Pressed)} == named("### `POST /v1/windows/<window>/presses`")
+
+
+def test_the_example_rating_of_another_channel_is_one():
+    """It decodes as the address decodes it, every field is in the table, and its settings can be used."""
+    given = msgspec.convert(example("8620/api/v1/ratings"), RatingGiven)
+    section = API.split("### `POST /api/v1/ratings`", 1)[1]
+    settings = tomllib.loads(re.findall(r"```toml\n(.*?)```", section, flags=re.DOTALL)[0])
+    (client,) = msgspec.convert(settings["web"]["clients"], list[ClientSettings])
+
+    assert given.channel in client.channels
+    assert {field.name for field in msgspec.structs.fields(RatingGiven)} <= named("### `POST /api/v1/ratings`")
 
 
 def test_every_code_is_listed_and_both_doors_have_the_same():

@@ -26,6 +26,7 @@ from collector.ledger.channels import Channels
 from collector.ledger.delivery import Delivery
 from collector.ledger.intake import Intake
 from collector.ledger.store import Store
+from firmware_sim.province.misbehaviour import MISBEHAVIOURS
 from protocols.dialects import Dialect
 from protocols.dialects.flat import Flat, FlatSettings
 from protocols.dialects.jsonrest import JsonRest, JsonRestSettings
@@ -131,7 +132,7 @@ def held(folder: Path) -> Counter[tuple[str, str]]:
 def measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Forward all of them; how fast, and what one rating takes of a processor."""
     filled = Filled(folder)
-    filled.rate(options.ratings)
+    filled.rate(options.ratings, 0 if options.bad else _BAD_EVERY)
     with province(folder, options.dialect, options.seed, tuple(options.misbehave), options.stall_ms) as url:
         keys = json.loads((folder / "keys.json").read_text("utf-8"))
         dialect = spoken(options.dialect, url, keys)
@@ -141,8 +142,7 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         shown_s = began_s
         with forwarding(filled, dialect, options.workers, options.timeout_s):
             late_s = _bad_one(filled) if options.bad else None
-            while not late_s and filled.states().get("due", 0):
-                time.sleep(0.02 if options.ratings <= 5_000 else 0.5)
+            while not late_s and _goes_on(filled, options.ratings):
                 if time.perf_counter() - shown_s > 10:
                     shown_s = time.perf_counter()
                     done = options.ratings - filled.states().get("due", 0)
@@ -165,6 +165,44 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "findings": len(audit.verify(folder / "ledger.db").findings),
     }
     return found | ({"bad_s": round(late_s, 3)} if late_s else {})
+
+
+def _goes_on(filled: Filled, ratings: int) -> bool:
+    """Whether something still happens; looked at a little later."""
+    time.sleep(0.02 if ratings <= 5_000 else 0.5)
+    # What a province never answers stays due for good: it has been tried often, and waits for its time.
+    asked = "SELECT 1 FROM rating WHERE state = 'due' AND tries < 6 LIMIT 1"
+    return filled.store.row(asked) is not None
+
+
+def campaign(options: argparse.Namespace) -> int:
+    """Each way to misbehave, a fifth of the time, in one dialect after the other; 1 if a promise is broken."""
+    each = -(-options.ratings // len(MISBEHAVIOURS))
+    totals: Counter[str] = Counter()
+    for at, kind in enumerate(MISBEHAVIOURS):
+        name = "txnbody" if kind == "forget" else DIALECTS[at % len(DIALECTS)]
+        one = argparse.Namespace(
+            **{
+                **vars(options),
+                "dialect": name,
+                "ratings": each,
+                "misbehave": [f"{kind}:0.2"],
+                "seed": options.seed + at,
+            }
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            found = measured(one, Path(folder))
+        balanced = sum(found["states"].values()) == each
+        totals.update(
+            {
+                **found["states"],
+                **{word: found[word] for word in ("province", "doubled", "altered", "lost", "findings")},
+            }
+        )
+        totals["unbalanced"] += not balanced
+        print(json.dumps({"way": kind, **found, "balanced": balanced}), flush=True)
+    print(json.dumps({"received": each * len(MISBEHAVIOURS), **totals}), flush=True)
+    return int(any(totals[word] for word in ("doubled", "altered", "lost", "findings", "unbalanced")))
 
 
 def _bad_one(filled: Filled) -> float:
@@ -196,7 +234,10 @@ def main() -> int:
     parser.add_argument("--misbehave", action="append", default=[], help="NAME:PROB")
     parser.add_argument("--timeout-s", type=float, default=10.0)
     parser.add_argument("--stall-ms", type=int, default=30_000)
+    parser.add_argument("--campaign", action="store_true", help="不守规矩各两成 / each way to misbehave, a fifth")
     options = parser.parse_args()
+    if options.campaign:
+        return campaign(options)
     with tempfile.TemporaryDirectory() as folder:
         print(json.dumps(measured(options, Path(folder))), flush=True)
     return 0

@@ -1,0 +1,79 @@
+"""What docs/integrate.md tells an integrator to do, done: its bodies are taken, and its Python is run against both
+doors."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from collector import web
+from collector.ledger.desk import FIELDS
+from edge_agent import door
+from edge_agent.outbox import Outbox
+from protocols.dialects.flat import Flat, FlatSettings
+from protocols.dialects.jsonrest import JsonRest, JsonRestSettings
+from protocols.dialects.linewell import Linewell, LinewellSettings
+from protocols.ratings import Case, Moment
+from tests.collector.agents import NOW_MS
+from tests.collector.ledgers import Ledger, directory_of, window
+from tests.collector.test_web import parts
+
+TEXT = (Path(__file__).parent.parent / "docs" / "integrate.md").read_text(encoding="utf-8")
+BODIES = [json.loads(body) for body in re.findall(r"-d '(\{.*?\})'", TEXT, flags=re.DOTALL)]
+CASE, ASK, CORRECTION = BODIES
+PYTHON = re.search(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)[1]
+
+
+@contextmanager
+def served(server: Any) -> Iterator[None]:
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.close()
+        thread.join(5)
+
+
+def test_its_case_lacks_nothing_in_any_dialect():
+    """Red if a dialect wants a field that the example does not give."""
+    case = msgspec.convert(CASE, Case)
+    for spoken in (
+        Linewell(LinewellSettings(token_url="", rating_url="", app_key="", app_secret="", system_no="")),
+        Flat(FlatSettings(rating_url="")),
+        JsonRest(JsonRestSettings(ratings_url="", api_token="")),
+    ):
+        assert () == spoken.case_lacks(case)
+
+
+def test_its_bodies_are_taken():
+    assert "BJ20260001" == msgspec.convert(ASK, door.Ask).case_no
+    assert {"who", "why", "fields"} == CORRECTION.keys()
+    assert CORRECTION["fields"].keys() <= FIELDS.keys()
+
+
+def test_its_python_works_against_both_doors(tmp_path):
+    """A case posted, an invitation opened; sent again, nothing happens twice."""
+    code: dict[str, Any] = {}
+    exec(PYTHON, code)
+    ledger = Ledger(tmp_path / "ledger.db", directory_of(window()))
+    collector = web.serve(web.create_app(*parts(ledger), ledger.directory, "t", [], lambda: NOW_MS), "127.0.0.1", 0)
+    box = Outbox(tmp_path / "outbox.db", "hall-a", NOW_MS)
+    moment = Moment(NOW_MS, 1_000, "boot")
+    agent, port = door.serve(door.create_app(box, {"1": 30}, "d", lambda: moment), "127.0.0.1", 0)
+    with served(collector), served(agent):
+        url = f"http://127.0.0.1:{collector.effective_port}/api/v1/cases"
+        taken = [code["post"](url, "t", CASE) for _ in range(2)]
+        invitation = code["invite"](f"http://127.0.0.1:{port}", "d", "1", CASE["case_no"])
+        assert invitation == box.open_id("1")
+    box.close()
+    ledger.store.close()
+
+    assert [(1, 1), (1, 0)] == [(each["taken"], each["changed"]) for each in taken]
