@@ -42,11 +42,12 @@ LIBRARIES = {
     },
     "collector": {
         "msgspec": ANYWHERE,
-        "click": ("cli/__init__.py", "cli/desk.py", "cli/evidence.py", "cli/ground.py"),
+        "click": ("cli/__init__.py", "cli/codes.py", "cli/desk.py", "cli/evidence.py", "cli/ground.py"),
         "cryptography": ("checkpoint.py", "vault.py"),
         "flask": ("web/__init__.py", "web/channels.py", "web/desk.py"),
         "paho": ("inbox.py",),
         "requests": ("forwarder.py",),
+        "segno": ("cli/codes.py",),
         "sqlite_utils": ("ledger/store.py",),
         "tenacity": ("forwarder.py",),
         "urllib3": ("forwarder.py",),

@@ -1,4 +1,4 @@
-"""The command line of the collector: run, check, verify, checkpoint, reconcile, forward, parked."""
+"""The command line of the collector: run, check, verify, checkpoint, reconcile, forward, parked, qr."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .. import checkpoint as signing
 from ..__main__ import run as run_collector
 from ..directory import Key
 from ..ledger.file import LedgerDamaged, LedgerMismatch
-from . import desk, evidence
+from . import codes, desk, evidence
 from .ground import CONFIG, give_up, give_up_for_file, settings_of
 
 
@@ -97,5 +97,5 @@ def _meaning(key: Key) -> str:
     return f"{key.level.zh} ({reason})" if reason else key.level.zh
 
 
-for _command in (evidence.verify, evidence.checkpoint, evidence.reconcile, desk.parked, desk.forward):
+for _command in (evidence.verify, evidence.checkpoint, evidence.reconcile, desk.parked, desk.forward, codes.qr):
     main.add_command(_command)
