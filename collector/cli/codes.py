@@ -38,7 +38,7 @@ _SECTION = (
 @click.option(
     "--url",
     required=True,
-    help="评价页地址, 省里的或自己的, 可用 {hall} {number} {agent} {window} / the rating page's address, the province's or"
+    help="评价页地址, 省里的或自己的, 可用 {hall} {number} {agent} {window} / the page's address, the province's or"
     " your own; these stand for the window",
 )
 @click.option(
