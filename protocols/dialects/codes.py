@@ -12,7 +12,7 @@ import msgspec
 
 from protocols import tags
 from protocols.errors import BadSettings
-from protocols.ratings import Accepted, Answer, Case, Held, Rating, Refused, Unavailable, Verdict
+from protocols.ratings import Accepted, Answer, Case, Held, Rating, Refused, Request, Token, Unavailable, Verdict
 
 from . import quoted
 
@@ -70,6 +70,18 @@ class Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str
     codes: dict[str, dict[str, str]]
     answers: Answers
+
+
+class Tokenless:
+    """What a dialect says to who asks it for a token and needs none: every call shows who we are."""
+
+    def token_request(self, now_ms: int) -> Request | None:
+        """None."""
+        return None
+
+    def token(self, answer: Answer, now_ms: int) -> Token | Unavailable:
+        """There is none."""
+        return Unavailable("不用令牌 / no token is needed")
 
 
 LEVELS = "levels"
@@ -138,7 +150,8 @@ class Codes:
     def held(self, rating: Rating, case: Case, lacks: tuple[str, ...]) -> Held | None:
         """Why a person has to look before this is sent, given what it `lacks`; None if it can go."""
         item_code = case.item_handle_code or case.item_code
-        if lacks:
+        given = {"channel": self.code("pf", rating.channel), "pressed_ms": china_time(rating.pressed_ms)}
+        if lacks := lacks + empty(given):
             return Held("lacking", ", ".join(lacks))
         if self._ways.items and item_code not in self._ways.items:
             return Held("item_not_mapped", item_code)

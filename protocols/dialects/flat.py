@@ -12,10 +12,21 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from protocols.ratings import Accepted, Answer, Case, Held, Rating, Request, Token, Unavailable, Verdict
+from protocols.ratings import Accepted, Answer, Case, Held, Rating, Request, Unavailable, Verdict
 
 from . import Rated, quoted
-from .codes import Codes, ProvinceWays, china_time, empty, load, tag_codes, task_code, task_handle_item, wait_s
+from .codes import (
+    Codes,
+    ProvinceWays,
+    Tokenless,
+    china_time,
+    empty,
+    load,
+    tag_codes,
+    task_code,
+    task_handle_item,
+    wait_s,
+)
 
 _TABLES = load("flat")
 
@@ -34,7 +45,7 @@ class FlatSettings(ProvinceWays, frozen=True, kw_only=True, forbid_unknown_field
     """Whether taskHandleItem is filled in for a 业务办理项 ("浙江目前不传")."""
 
 
-class Flat:
+class Flat(Tokenless):
     """Dialect C, as one province speaks it."""
 
     case_first = False
@@ -72,16 +83,7 @@ class Flat:
 
     def held(self, rating: Rating, case: Case) -> Held | None:
         """Why this rating cannot go as it is."""
-        required = {"channel": self._codes.code("pf", rating.channel), "pressed_ms": china_time(rating.pressed_ms)}
-        return self._codes.held(rating, case, self.case_lacks(case) + empty(required))
-
-    def token_request(self, now_ms: int) -> Request | None:
-        """None: every call shows who we are."""
-        return None
-
-    def token(self, answer: Answer, now_ms: int) -> Token | Unavailable:
-        """There is none."""
-        return Unavailable("不用令牌 / no token is needed")
+        return self._codes.held(rating, case, self.case_lacks(case))
 
     def case_request(self, case: Case, now_ms: int, token: str = "") -> Request:
         """Never asked for: a case travels with its rating."""

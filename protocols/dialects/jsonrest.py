@@ -13,10 +13,10 @@ from typing import Any, Literal
 import msgspec
 
 from protocols import tags
-from protocols.ratings import Accepted, Answer, Case, Held, Rating, Refused, Request, Token, Unavailable, Verdict
+from protocols.ratings import Accepted, Answer, Case, Held, Rating, Refused, Request, Unavailable, Verdict
 
 from . import Rated, quoted
-from .codes import Codes, ProvinceWays, empty, load, wait_s
+from .codes import Codes, ProvinceWays, Tokenless, empty, load, wait_s
 
 _TABLES = load("json")
 _RECEIPT_MAX = 200  # characters: the longest number of a province seen is a UUID
@@ -31,7 +31,7 @@ class JsonRestSettings(ProvinceWays, frozen=True, kw_only=True, forbid_unknown_f
     """How many ratings it takes in one call."""
 
 
-class JsonRest:
+class JsonRest(Tokenless):
     """Dialect D, as one platform speaks it."""
 
     case_first = False
@@ -60,14 +60,6 @@ class JsonRest:
     def held(self, rating: Rating, case: Case) -> Held | None:
         """Why this rating cannot go as it is."""
         return self._codes.held(rating, case, self.case_lacks(case))
-
-    def token_request(self, now_ms: int) -> Request | None:
-        """None: the platform's token is for good."""
-        return None
-
-    def token(self, answer: Answer, now_ms: int) -> Token | Unavailable:
-        """There is none."""
-        return Unavailable("不用令牌 / no token is needed")
 
     def case_request(self, case: Case, now_ms: int, token: str = "") -> Request:
         """Never asked for: a case travels with its ratings."""

@@ -93,8 +93,7 @@ class Linewell:
 
     def held(self, rating: Rating, case: Case) -> Held | None:
         """Why this rating cannot go as it is."""
-        required = {"channel": self._codes.code("pf", rating.channel), "pressed_ms": china_time(rating.pressed_ms)}
-        return self._codes.held(rating, case, self.case_lacks(case) + empty(required))
+        return self._codes.held(rating, case, self.case_lacks(case))
 
     # ---- the token
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from protocols import sm2
-from protocols.ratings import Accepted, Answer, Case, Channel, Held, Rating, Request, Token, Unavailable, Verdict
+from protocols.ratings import Accepted, Answer, Case, Channel, Held, Rating, Request, Unavailable, Verdict
 
 from .. import Rated, quoted
-from ..codes import Codes, ProvinceWays, china_time, empty, load, task_code, wait_s
+from ..codes import Codes, ProvinceWays, Tokenless, china_time, empty, load, task_code, wait_s
 from .envelope import Envelope, Hider, Order, read_reply
 from .queries import Indicator, Queries, Unrated, read_indicators, read_unrated
 from .records import Record, Records
@@ -50,7 +50,7 @@ class TxnBodySettings(ProvinceWays, frozen=True, kw_only=True, forbid_unknown_fi
     """Our SM2 key, 64 hex digits: what the province hides for us is opened with it."""
 
 
-class TxnBody:
+class TxnBody(Tokenless):
     """Dialect A, as one province speaks it. Raises BadSettings for a public key that is none."""
 
     case_first = True
@@ -93,16 +93,7 @@ class TxnBody:
 
     def held(self, rating: Rating, case: Case) -> Held | None:
         """Why this rating cannot go as it is."""
-        required = {"channel": self._codes.code("pf", rating.channel), "pressed_ms": china_time(rating.pressed_ms)}
-        return self._codes.held(rating, case, self.case_lacks(case) + empty(required))
-
-    def token_request(self, now_ms: int) -> Request | None:
-        """None: every call shows who we are."""
-        return None
-
-    def token(self, answer: Answer, now_ms: int) -> Token | Unavailable:
-        """There is none."""
-        return Unavailable("不用令牌 / no token is needed")
+        return self._codes.held(rating, case, self.case_lacks(case))
 
     def case_request(self, case: Case, now_ms: int, token: str = "") -> Request:
         """办件服务: one service of a case."""
