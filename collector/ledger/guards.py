@@ -88,7 +88,6 @@ _OF_HANDS = (
         ("id",),
         never="NEW.details IS NOT NULL AND NEW.details IS NOT OLD.details",  # they go with the citizen's other details
     ),
-    _Guard("heard", "client ref epoch_id seq", ("client ref",)),
 )
 GUARDS_OF_HANDS: tuple[str, ...] = tuple(statement for guard in _OF_HANDS for statement in guard.statements())
-"""The same for the tables that version 5 added."""
+"""The same for the table that version 5 added."""

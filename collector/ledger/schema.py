@@ -46,12 +46,6 @@ _BY_HAND = (
     "CREATE TABLE correction(id INTEGER PRIMARY KEY, rating INTEGER NOT NULL, at_ms INTEGER NOT NULL,"
     " who TEXT NOT NULL, what TEXT NOT NULL, reason TEXT NOT NULL, details BLOB)",
     "CREATE INDEX correction_rating ON correction(rating)",
-    # Details that came with a closing, hidden for a key that this collector does not have (yet).
-    "CREATE TABLE unopened(epoch_id INTEGER NOT NULL, seq INTEGER NOT NULL, body BLOB NOT NULL, at_ms INTEGER NOT NULL,"
-    " PRIMARY KEY(epoch_id, seq)) WITHOUT ROWID",
-    # Which record a client's own number for a rating stands for.
-    "CREATE TABLE heard(client TEXT NOT NULL, ref TEXT NOT NULL, epoch_id INTEGER NOT NULL, seq INTEGER NOT NULL,"
-    " PRIMARY KEY(client, ref)) WITHOUT ROWID",
     *GUARDS_OF_HANDS,
 )
 _ROW_SUMS = ("ALTER TABLE rating ADD COLUMN sum BLOB", "ALTER TABLE service_case ADD COLUMN sum BLOB")

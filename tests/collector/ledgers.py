@@ -74,7 +74,7 @@ def unguard(db: sqlite3.Connection) -> None:
 
 KEY = PrivateKey(bytes(range(32)))
 VAULT = Vault([KEY])
-_OF_HANDS = ("correction", "unopened", "heard")
+_OF_HANDS = ("correction",)
 
 
 def made_older(db: sqlite3.Connection) -> None:
