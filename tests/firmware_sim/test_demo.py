@@ -37,6 +37,20 @@ def test_its_figures_have_exactly_the_agreed_keys(played):
     assert [0, 0, 0, 0] == [figures[key] for key in ("lost", "doubled", "invented", "altered")]
 
 
+def test_nobodys_details_lie_about_in_what_it_leaves(played):
+    """Every byte of every file but the province's own journal: ledger, outboxes, their logs, what each program said.
+    Red if details are kept as they came, or a program tells its log whose case it is."""
+    folder, _ = played
+    rows = [json.loads(line) for line in (folder / "province.jsonl").read_text("utf-8").splitlines()]
+    details = {row[name] for row in rows if row["kind"] == "case" for name in ("userName", "certkeyGOV", "mobile")}
+    files = [each for each in folder.rglob("*") if each.is_file() and each.name != "province.jsonl"]
+
+    assert len(details) > 10
+    assert any(each.name == "ledger.db" for each in files)
+    found = {(each.name, value) for each in files for value in details if value.encode() in each.read_bytes()}
+    assert set() == found
+
+
 def judged(folder: Path) -> list[str]:
     """The mistakes that the demo finds in these files."""
     return Demo(folder, 6, False, 7, "amqtt").figures(0)[1]
