@@ -1,5 +1,5 @@
 # 两条命令 / two commands:  make demo   make test
-# 其余 / others:            make bench  make torture  make power  make rot  make fuzz  make vm-test  make vm-power  make lint  make clean
+# 其余 / others:            make bench  make forward  make torture  make power  make rot  make fuzz  make vm-test  make vm-power  make lint  make clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -10,6 +10,7 @@ SECONDS ?= 20
 FUZZ_SECONDS ?= 60
 STATES ?= 20000
 FLIPS ?= 10000
+RATINGS ?= 100000
 MINUTES ?= 5
 KILLS ?= 0
 CUTS ?= 200
@@ -21,7 +22,7 @@ KEEP    ?=
 PYTEST_ARGS ?=
 WORKERS ?= 2
 
-.PHONY: demo test bench torture power rot fuzz mutations vm-test vm-power lint format setup mosquitto browser qemu clean
+.PHONY: demo test bench forward torture power rot fuzz mutations vm-test vm-power lint format setup mosquitto browser qemu clean
 
 # 一次繁忙的上午, 全部为独立进程 / a busy morning, every part a process of its own
 demo: $(READY)
@@ -57,6 +58,10 @@ rot: $(READY)
 # 真实进程, 一切都出错 / real processes, and everything goes wrong: MINUTES=60, KILLS=10000
 torture: $(READY) mosquitto
 	@$(BIN)/python -m tests.torture --minutes $(MINUTES) --kills $(KILLS) $(TORTURE_ARGS)
+
+# 每种不守规矩的省平台, 各两成 / provinces that misbehave in every way, a fifth of the time each: RATINGS=100000
+forward: $(READY)
+	@$(BIN)/python -m tests.bench.forwarding --campaign --ratings $(RATINGS) --workers 12 --timeout-s 0.5 --stall-ms 1000
 
 bench: $(READY) mosquitto
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)

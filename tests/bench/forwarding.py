@@ -151,6 +151,7 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             took_s = time.perf_counter() - began_s
         cpu_s = _cpu_s() - before_s
     there, states = held(folder), filled.states()
+    accepted = {row["case_no"] for row in filled.store.rows("SELECT case_no FROM rating WHERE state = 'accepted'")}
     filled.store.close()
     found = {
         "dialect": options.dialect,
@@ -161,7 +162,8 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "province": sum(there.values()),
         "doubled": sum(n - 1 for n in there.values()),
         "altered": sum(n for (case_no, level), n in there.items() if filled.levels.get(case_no) != level),
-        "lost": states.get("accepted", 0) - sum(there.values()),
+        # One that it has and we do not know of yet waits for its answer: that is none lost.
+        "lost": len(accepted - {case_no for case_no, _ in there}),
         "findings": len(audit.verify(folder / "ledger.db").findings),
     }
     return found | ({"bad_s": round(late_s, 3)} if late_s else {})
