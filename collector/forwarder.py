@@ -313,6 +313,16 @@ class Forwarder:
         self._awake.set()
 
 
+def asked_once(request: Request, timeout_s: float) -> Answer | Unavailable:
+    """One call by itself, for a person who waits for it."""
+    watch = _Watch()
+    threading.Thread(target=watch.run, name="forwarder-watch", daemon=True).start()
+    try:
+        return _Line(timeout_s, watch).ask(request)
+    finally:
+        watch.stop()
+
+
 class _Ended(NamedTuple):
     """A call that was made, and what came of it."""
 

@@ -42,7 +42,14 @@ LIBRARIES = {
     },
     "collector": {
         "msgspec": ANYWHERE,
-        "click": ("cli/__init__.py", "cli/codes.py", "cli/desk.py", "cli/evidence.py", "cli/ground.py"),
+        "click": (
+            "cli/__init__.py",
+            "cli/codes.py",
+            "cli/desk.py",
+            "cli/evidence.py",
+            "cli/ground.py",
+            "cli/questions.py",
+        ),
         "cryptography": ("checkpoint.py", "vault.py"),
         "flask": ("web/__init__.py", "web/channels.py", "web/desk.py"),
         "paho": ("inbox.py",),
@@ -75,6 +82,7 @@ CLOCK_FILES = {
     "collector/__main__.py",
     "collector/cli/desk.py",
     "collector/cli/evidence.py",
+    "collector/cli/questions.py",
     "collector/forwarder.py",
 }
 CLOCKS = {

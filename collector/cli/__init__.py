@@ -18,7 +18,7 @@ from .. import checkpoint as signing
 from ..__main__ import run as run_collector
 from ..directory import Key
 from ..ledger.file import LedgerDamaged, LedgerMismatch
-from . import codes, desk, evidence
+from . import codes, desk, evidence, questions
 from .ground import CONFIG, give_up, give_up_for_file, settings_of
 
 
@@ -97,5 +97,13 @@ def _meaning(key: Key) -> str:
     return f"{key.level.zh} ({reason})" if reason else key.level.zh
 
 
-for _command in (evidence.verify, evidence.checkpoint, evidence.reconcile, desk.parked, desk.forward, codes.qr):
+for _command in (
+    evidence.verify,
+    evidence.checkpoint,
+    evidence.reconcile,
+    desk.parked,
+    desk.forward,
+    codes.qr,
+    questions.province,
+):
     main.add_command(_command)

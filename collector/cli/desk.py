@@ -164,9 +164,9 @@ def forward(path: Path, dry_run: bool, most: int) -> None:
     if settings.province is None:
         give_up(f"{path.name}: 没有 [province] / no [province]")
     spoken = dialect(settings.province, path.parent)
-    file, vault = ledger_of(settings, path), _vault(settings, path)
+    file, vault = ledger_of(settings, path), vault_of(settings, path)
     now_ms = time.time_ns() // 1_000_000
-    with _store(file, look_only=True) as store:
+    with opened(file, look_only=True) as store:
         dues = Delivery(store, vault).batch(now_ms, (), most)
         for due in dues:
             _show_due(spoken, due)
@@ -192,7 +192,8 @@ def _show_due(spoken: Dialect, due: Due) -> None:
 
 
 @contextmanager
-def _store(file: Path, look_only: bool) -> Iterator[Store]:
+def opened(file: Path, look_only: bool) -> Iterator[Store]:
+    """The ledger in this file; what is wrong with it ends the program."""
     try:
         store = Store(file, look_only=look_only)
         try:
@@ -208,8 +209,8 @@ def _store(file: Path, look_only: bool) -> Iterator[Store]:
 @contextmanager
 def _looking(path: Path) -> Iterator[Desk]:
     settings, directory = settings_of(path)
-    file, vault = ledger_of(settings, path), _vault(settings, path)
-    with _store(file, look_only=True) as store:
+    file, vault = ledger_of(settings, path), vault_of(settings, path)
+    with opened(file, look_only=True) as store:
         yield Desk(store, vault, Intake(store, directory, vault))
 
 
@@ -221,7 +222,8 @@ def _no_gives_up() -> Iterator[None]:
         give_up(str(error))
 
 
-def _vault(settings: Settings, path: Path) -> Vault:
+def vault_of(settings: Settings, path: Path) -> Vault:
+    """The keys of citizens' details; without any the program ends."""
     file = path.parent / settings.details.key_file
     try:
         vault = read_keys(file, os.environ)
@@ -247,9 +249,9 @@ def _done(path: Path, rating: int, what: str, body: dict[str, Any], here: Callab
 def _in_the_file(
     file: Path, settings: Settings, path: Path, directory: Directory, here: Callable[[Desk, int], None]
 ) -> None:
-    vault = _vault(settings, path)
+    vault = vault_of(settings, path)
     now_ms = time.time_ns() // 1_000_000
-    with _store(file, look_only=False) as store, _no_gives_up():
+    with opened(file, look_only=False) as store, _no_gives_up():
         here(Desk(store, vault, Intake(store, directory, vault)), now_ms)
 
 

@@ -80,6 +80,13 @@ class Desk:
             "corrections": self._corrections(row),
         }
 
+    def case(self, case_no: str, service_number: int) -> Case:
+        """The details of this service as they are; NotSo if they are not there, or cannot be read."""
+        found = self._case_of(case_no, service_number)
+        if found is None:
+            raise NotSo("case_no", f"没有办件 {case_no}/{service_number} 的信息 / its details are not there")
+        return found
+
     # ---- what can be done
 
     def correct(self, rating: int, changes: Mapping[str, Any], who: str, why: str, now_ms: int) -> None:
@@ -141,14 +148,16 @@ class Desk:
         return row
 
     def _case(self, row: sqlite3.Row) -> Case | None:
+        return self._case_of(row["case_no"], row["service_number"])
+
+    def _case_of(self, case_no: str, service_number: int) -> Case | None:
         found = self._store.row(
-            "SELECT body FROM service_case WHERE case_no = ? AND service_number = ?",
-            (row["case_no"], row["service_number"]),
+            "SELECT body FROM service_case WHERE case_no = ? AND service_number = ?", (case_no, service_number)
         )
         if found is None:
             return None
         try:
-            return self._vault.show(row["case_no"], row["service_number"], found["body"])
+            return self._vault.show(case_no, service_number, found["body"])
         except (Locked, CannotOpen):
             return None
 
