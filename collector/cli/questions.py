@@ -70,7 +70,7 @@ def unrated(path: Path, case_no: str, service_number: int) -> None:
 @click.option("--service-number", default=1, show_default=True, help="服务序号")
 @click.option("--channel", default="kiosk", show_default=True, type=click.Choice(get_args(Channel)), help="评价渠道")
 def page(path: Path, case_no: str, service_number: int, channel: Channel) -> None:
-    """省平台自己的评价页地址, 带签名, 无个人信息 / its own rating page for this service, signed; nobody's name is in it."""
+    """省平台自己的评价页地址, 带签名, 无个人信息 / its own rating page for this service: signed, nobody named."""
     spoken, _ = _spoken(path)
     address = spoken.page(_case(path, case_no, service_number), channel, _now_ms())
     if address is None:
