@@ -111,7 +111,9 @@ class Ledger:
         self.overview = Overview(self.store)
         self.desk = Desk(self.store, VAULT, self.intake)
         self.channels = Channels(self.store, self.intake)
-        path.with_name("details.key").write_text(KEY.text(), "utf-8")  # for a process that takes it over
+        key_file = path.with_name("details.key")  # for a process that takes it over
+        key_file.write_text(KEY.text(), "utf-8")
+        key_file.chmod(0o600)
 
     def take(self, agent: Agent, batch: Batch, now_ms: int = NOW_MS) -> Receipt:
         """The receipt for this batch."""

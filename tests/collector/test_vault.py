@@ -8,8 +8,10 @@ import stat
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from collector import vault as vaults
+from collector.cli import main
 from collector.ledger import audit
 from collector.ledger.details import Details, Keep, hides
 from collector.ledger.rows import case_sum
@@ -19,7 +21,7 @@ from protocols.ratings import Accepted
 from protocols.seal import CannotOpen, PrivateKey
 from protocols.seal_sm import SmPrivateKey
 from tests.collector.agents import NOW_MS
-from tests.collector.ledgers import PERSON, VAULT, case
+from tests.collector.ledgers import PERSON, VAULT, case, window
 
 DAY_MS = 86_400_000
 KINDS = pytest.mark.parametrize("kind", [PrivateKey, SmPrivateKey], ids=["x25519", "sm2"])
@@ -124,6 +126,35 @@ def test_what_is_no_key_is_named_and_not_shown(tmp_path):
 
     assert "k: 第 2 行 line 2" in str(wrong.value)
     assert (tmp_path / "k").read_text().strip()[8:] not in str(wrong.value)
+
+
+def test_check_looks_at_the_key(tmp_path):
+    """One that others can read, or that is none, is named with its cure; one that is not there yet is told of."""
+    (tmp_path / "collector.toml").write_text('[broker]\nhost = "b"\npassword = "p"\n', "utf-8")
+    (tmp_path / "directory.toml").write_text(window(), "utf-8")
+
+    def check() -> tuple[int, str]:
+        done = CliRunner().invoke(main, ["check", "--config", str(tmp_path / "collector.toml")])
+        return done.exit_code, done.output
+
+    code, said = check()
+    assert (0, True) == (code, "首次启动时生成" in said)
+    vaults.new_key(tmp_path / "details.key")
+    assert 0 == check()[0]
+    (tmp_path / "details.key").chmod(0o644)
+    assert (2, True) == (check()[0], "chmod 600" in check()[1])
+    (tmp_path / "details.key").write_text("x25519:AAAA")
+    assert "第 1 行 line 1" in check()[1]
+
+
+def test_a_cut_leaves_a_whole_key_or_none(tmp_path):
+    """Half a file, or an empty one, is replaced. Red if it is written in its place."""
+    (tmp_path / "details.key").touch()
+    (tmp_path / "details.key.new").write_text("x255")
+    vaults.new_key(tmp_path / "details.key")
+
+    assert vaults.read_keys(tmp_path / "details.key", {}) is not None
+    assert ["details.key"] == [each.name for each in tmp_path.iterdir()]
 
 
 # ---- in the ledger
