@@ -1,4 +1,4 @@
-"""Ledger to province: dialect, HTTP, verdict, ledger. The only user of requests and tenacity.
+"""Ledger to province: dialect, HTTP, verdict, ledger. The only user of tenacity.
 
 Each worker takes the most urgent rating that nobody else holds. A rating without an answer waits by itself while the
 others go on. When several different ones in a row get none, the province is away: everybody waits, and asks now and
@@ -8,25 +8,20 @@ then with the rating that has been asked with least, so that no single one can m
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import requests
-import requests.adapters
 import tenacity
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from protocols.dialects import Dialect, without_details
-from protocols.ratings import Accepted, Answer, Case, Request, Token, Unavailable, Verdict
+from protocols.ratings import Accepted, Case, Token, Unavailable, Verdict
 
 from .ledger.delivery import Delivery, Due, What
+from .line import Line, Watch
 from .pace import Pace
 
 log = logging.getLogger(__name__)
@@ -36,8 +31,6 @@ _IDLE_S = 1.0
 _AT_ONCE = 16  # calls of one worker between two commits
 _AT_ONCE_S = 0.1  # and for how long at most: a bad rating that comes meanwhile waits behind them
 _SAID_MAX = 50  # what a province says instead of an answer is logged once; one that never repeats itself is cut off
-_CONNECT_S = 5.0
-_ANSWER_MAX = 1024 * 1024  # an answer is 200 bytes; an error page may be long, and is not read to its end
 
 
 class ProvinceAway(Exception):
@@ -68,13 +61,13 @@ class Forwarder:
         self._awake = threading.Event()  # set when nobody needs to wait for the province
         self._turn = threading.Condition()  # holds together all below
         self._held: dict[int, Due] = {}
-        self._lines: set[_Line] = set()
+        self._lines: set[Line] = set()
         self._silent: set[int] = set()
         self._said: set[str] = set()
         self._pace = pace or Pace()
         self._asking = threading.Lock()
         self._token: Token | None = None
-        self._watch = _Watch()
+        self._watch = Watch()
         self._call_s = 1.0  # what a call takes; slow as long as that is not known
         self._away = False
         self._noted = True  # whether the ledger may say that the province is away, from an earlier run too
@@ -96,7 +89,7 @@ class Forwarder:
 
     def work(self) -> None:
         """Send ratings until `stop`."""
-        line = _Line(self._timeout_s, self._watch)
+        line = Line(self._timeout_s, self._watch)
         with self._turn:
             if not self._lines:
                 threading.Thread(target=self._watch.run, name="forwarder-watch", daemon=True).start()
@@ -113,7 +106,7 @@ class Forwarder:
             except tenacity.RetryError:
                 return  # told to stop while the province is away
 
-    def _one(self, line: _Line) -> None:
+    def _one(self, line: Line) -> None:
         dues = self._taken()
         if not dues:
             return
@@ -168,7 +161,7 @@ class Forwarder:
 
     # ---- one call
 
-    def _deliver(self, line: _Line, dues: list[Due]) -> None:
+    def _deliver(self, line: Line, dues: list[Due]) -> None:
         dues = [due for due in dues if not self._parked(due)]
         first = [due for due in dues if self._dialect.case_first and not due.case_delivered]
         ended = self._told(line, first, "case", [])
@@ -183,7 +176,7 @@ class Forwarder:
         self._delivery.park(due, held.reason, held.detail, self._now_ms())
         return True
 
-    def _told(self, line: _Line, dues: list[Due], what: What, before: list[_Ended]) -> list[_Ended]:
+    def _told(self, line: Line, dues: list[Due], what: What, before: list[_Ended]) -> list[_Ended]:
         """Make these calls, one after the other; what came of them is to be written down with the begin of the next, or
         at once. After a call without an answer the others are not made."""
         if not dues:
@@ -203,10 +196,11 @@ class Forwarder:
                 break
             if first or before:
                 self._wait_for_turn()
-            verdicts += self._asked(line, some, what, token)
-        if not self._stopping.is_set():  # a call that we cut says nothing about the province
-            for due, verdict in zip(dues, verdicts, strict=False):
-                self._note(due, verdict)
+            said_of_some = self._asked(line, some, what, token)
+            verdicts += said_of_some
+            self._heard(some[0], said_of_some)
+        if isinstance(token, Unavailable):
+            self._heard(dues[0], verdicts)
         made = zip_longest(dues, attempts, verdicts)
         return [_Ended(due, said, attempt, verdict) for due, attempt, verdict in made]
 
@@ -219,7 +213,7 @@ class Forwarder:
                     else:
                         self._delivery.end(each.due, each.what, each.attempt, each.verdict, self._now_ms())
 
-    def _asked(self, line: _Line, dues: list[Due], what: What, token: str) -> list[Verdict]:
+    def _asked(self, line: Line, dues: list[Due], what: What, token: str) -> list[Verdict]:
         verdicts = self._called(line, dues, what, token)
         if isinstance(verdicts[0], Unavailable) and verdicts[0].token_stale:
             fresh = self._token_text(line)
@@ -227,7 +221,7 @@ class Forwarder:
                 verdicts = self._called(line, dues, what, fresh)
         return [_cleaned(verdict, due.case) for due, verdict in zip(dues, verdicts, strict=True)]
 
-    def _called(self, line: _Line, dues: list[Due], what: What, token: str) -> list[Verdict]:
+    def _called(self, line: Line, dues: list[Due], what: What, token: str) -> list[Verdict]:
         rated = [(due.rating, due.case) for due in dues]
         now_ms = self._now_ms()
         request = (
@@ -253,7 +247,7 @@ class Forwarder:
 
     # ---- the token
 
-    def _token_text(self, line: _Line) -> str | Unavailable:
+    def _token_text(self, line: Line) -> str | Unavailable:
         """What has to be shown with a call; empty where nothing has to."""
         with self._asking:  # one for all workers: some gateways take only the last one that they handed out
             now_ms = self._now_ms()
@@ -278,6 +272,12 @@ class Forwarder:
             self._pace.take(self._now_ms())
 
     # ---- whether the province is there
+
+    def _heard(self, due: Due, verdicts: list[Verdict]) -> None:
+        """What one call says about the province, whichever of its ratings it says something of."""
+        if not self._stopping.is_set():  # a call that we cut says nothing about it
+            answered = [verdict for verdict in verdicts if not isinstance(verdict, Unavailable)]
+            self._note(due, (answered or verdicts)[0])
 
     def _note(self, due: Due, verdict: Verdict) -> None:
         with self._turn:
@@ -313,16 +313,6 @@ class Forwarder:
         self._awake.set()
 
 
-def asked_once(request: Request, timeout_s: float) -> Answer | Unavailable:
-    """One call by itself, for a person who waits for it."""
-    watch = _Watch()
-    threading.Thread(target=watch.run, name="forwarder-watch", daemon=True).start()
-    try:
-        return _Line(timeout_s, watch).ask(request)
-    finally:
-        watch.stop()
-
-
 class _Ended(NamedTuple):
     """A call that was made, and what came of it."""
 
@@ -331,159 +321,6 @@ class _Ended(NamedTuple):
     attempt: int
     verdict: Verdict | None
     """None for a call that was not made after all."""
-
-
-class _Watch:
-    """Cuts calls whose time is over: one thread for all lines, for one each call would cost more than the call."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._ends_s: dict[_Line, float] = {}
-        self._stopped = False
-
-    def begin(self, line: _Line, end_s: float) -> None:
-        """This line's call is to end by then, by the monotonic clock."""
-        with self._changed:
-            first = not self._ends_s
-            self._ends_s[line] = end_s
-            if first:
-                self._changed.notify()
-
-    def end(self, line: _Line) -> None:
-        """It has."""
-        with self._changed:
-            self._ends_s.pop(line, None)
-
-    def stop(self) -> None:
-        """Let `run` return."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify()
-
-    def run(self) -> None:
-        """Until `stop`."""
-        with self._changed:
-            while not self._stopped:
-                now_s = time.monotonic()
-                for line in [line for line, end_s in self._ends_s.items() if end_s <= now_s]:
-                    del self._ends_s[line]
-                    line.cut()  # held together with `end`: it never meets the line's next call
-                # Calls that begin meanwhile end later than those that are there: all have the same time.
-                soonest_s = min(self._ends_s.values(), default=now_s + _IDLE_S)
-                self._changed.wait(max(0.0, soonest_s - now_s))
-
-
-class _Line:
-    """One worker's way to the province. A call ends within `timeout_s` however slowly the answer drips."""
-
-    def __init__(self, timeout_s: float, watch: _Watch):
-        self._timeout_s = timeout_s
-        self._watch = watch
-        self._socket: socket.socket | None = None
-        self._late = False
-        self._ended = False
-        # No session: it would look for proxies, cookies and redirects with each call, and none of them is wanted. A
-        # proxy of the machine's user has no business with citizens' details.
-        self._adapter = _Adapter(self._opened)
-
-    def ask(self, request: Request) -> Answer | Unavailable:
-        """What came back, or why nothing did."""
-        if self._ended:
-            return Unavailable("正在停止 / stopping")
-        self._late = False
-        self._watch.begin(self, time.monotonic() + self._timeout_s)
-        try:
-            with self._adapter.send(
-                _prepared(request), stream=True, timeout=(min(_CONNECT_S, self._timeout_s), self._timeout_s)
-            ) as answer:
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                said = Answer(answer.status_code, _body(answer), headers)
-            # What was cut off can look whole: the end of a head, or an answer of unknown length.
-            return self._too_late() if self._late else said
-        except (requests.RequestException, OSError) as error:
-            if self._late or isinstance(error, requests.Timeout):
-                return self._too_late()
-            # The kind of trouble only: its text can carry the request.
-            return Unavailable(f"联系不上 / not reached: {type(error).__name__}")
-        finally:
-            self._watch.end(self)
-
-    def _too_late(self) -> Unavailable:
-        return Unavailable(f"{self._timeout_s:g} 秒内没有答复 / no answer in time")
-
-    def end(self) -> None:
-        """Cut the call that is being made, and let no other begin. Any thread may call it."""
-        self._ended = True
-        self.cut()
-
-    def cut(self) -> None:
-        """Cut the call that is being made. Any thread may call it."""
-        self._late = True
-        if self._socket is not None:
-            try:
-                # Not SSLSocket's own: it would make the reader go on without its cipher.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-            except OSError:
-                pass  # the other side was quicker
-
-    def _opened(self, sock: socket.socket) -> None:
-        self._socket = sock
-        if self._late or self._ended:
-            raise TimeoutError
-
-
-@lru_cache(maxsize=16)  # a province has a handful of addresses, each of which is looked through once
-def _whole(url: str) -> str:
-    prepared = requests.PreparedRequest()
-    prepared.prepare_url(url, None)
-    return str(prepared.url)
-
-
-def _prepared(request: Request) -> requests.PreparedRequest:
-    prepared = requests.PreparedRequest()
-    prepared.method = "GET" if request.body is None else "POST"
-    prepared.url = _whole(request.url)
-    prepared.headers = requests.structures.CaseInsensitiveDict(request.headers)
-    if request.body is not None:
-        prepared.body = request.body
-        prepared.headers["Content-Length"] = str(len(request.body))
-    return prepared
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    """Shows each socket that is opened to `opened`, which may object."""
-
-    def __init__(self, opened: Callable[[socket.socket], None]):
-        self._opened = opened
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        opened = self._opened
-
-        class Http(HTTPConnection):
-            def connect(self) -> None:
-                super().connect()
-                opened(self.sock)
-
-        class Https(HTTPSConnection):
-            def connect(self) -> None:
-                super().connect()
-                opened(self.sock)
-
-        self.poolmanager.pool_classes_by_scheme = {
-            "http": type("HttpPool", (HTTPConnectionPool,), {"ConnectionCls": Http}),
-            "https": type("HttpsPool", (HTTPSConnectionPool,), {"ConnectionCls": Https}),
-        }
-
-
-def _body(answer: requests.Response) -> bytes:
-    body = b""
-    for piece in answer.iter_content(_ANSWER_MAX):
-        body += piece
-        if len(body) >= _ANSWER_MAX:
-            break
-    return body
 
 
 def _cleaned(verdict: Verdict, case: Case) -> Verdict:
