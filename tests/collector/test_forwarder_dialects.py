@@ -7,6 +7,7 @@ import time
 import pytest
 
 from collector.pace import Pace
+from firmware_sim.province import Answer
 from firmware_sim.province.demands import Rules
 from firmware_sim.province.door import serving
 from firmware_sim.province.linewell import TOKEN_PATH
@@ -186,6 +187,46 @@ def test_an_exchange_platform_gets_many_in_one_call(ledger):
     assert 40 == len(there.ratings())
     assert "parked refused" == ledger.states()["C41"]
     assert there.state()["calls"] <= 4
+
+
+def test_one_call_of_many_without_an_answer_does_not_make_the_province_away(ledger, caplog):
+    """It is one silence and not forty. Red if each rating of the call is counted."""
+    spoken = SPOKEN["json"]
+    ledger.rate(*range(1, 41))
+    there = spoken.province()
+    with serving(there) as door:
+        calls, real = [], there.answer
+
+        def silent_once(*call):
+            calls.append(call)
+            return Answer(503) if len(calls) == 1 else real(*call)
+
+        there.answer = silent_once
+        with forwarding(ledger, door.url, 1, speaks=spoken.dialect(door.url)):
+            eventually(settled(ledger, 40))
+
+    assert len(calls) > 1
+    assert "province away" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["txnbody", "flat"])
+def test_after_a_call_without_an_answer_the_others_of_its_turn_are_not_made(ledger, name):
+    """Their begin was written down: so is that they were not made, and a duplicate later on is somebody else's. Red if
+    they count as calls whose answer was lost."""
+    spoken = SPOKEN[name]
+    there = spoken.province()
+    ledger.rate(*range(1, 13))
+    with serving(there) as door, forwarding(ledger, door.url, 1, speaks=spoken.dialect(door.url)) as forwarder:
+        forwarder._call_s = 0.001
+        eventually(settled(ledger, 12))
+        there.go_away(10**15)
+        ledger.rate(*range(20, 32))
+        eventually(lambda: ledger.store.row("SELECT count(*) FROM attempt WHERE verdict = 'not_made'")[0] > 0)
+        there.go_away(0)
+        eventually(settled(ledger, 24))
+
+    assert 24 == len(there.ratings())
+    assert 0 == ledger.overview.counts()["flagged"]
 
 
 # ---- the order of one case
