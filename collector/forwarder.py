@@ -20,8 +20,8 @@ import tenacity
 from protocols.dialects import Dialect, without_details
 from protocols.ratings import Accepted, Case, Token, Unavailable, Verdict
 
+from .calls import Calls, Watch
 from .ledger.delivery import Delivery, Due, What
-from .line import Line, Watch
 from .pace import Pace
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Forwarder:
         self._awake = threading.Event()  # set when nobody needs to wait for the province
         self._turn = threading.Condition()  # holds together all below
         self._held: dict[int, Due] = {}
-        self._lines: set[Line] = set()
+        self._callers: set[Calls] = set()
         self._silent: set[int] = set()
         self._said: set[str] = set()
         self._pace = pace or Pace()
@@ -83,17 +83,17 @@ class Forwarder:
         self._awake.set()
         with self._turn:
             self._turn.notify_all()
-            for line in self._lines:
-                line.end()
+            for calls in self._callers:
+                calls.end()
         self._watch.stop()
 
     def work(self) -> None:
         """Send ratings until `stop`."""
-        line = Line(self._timeout_s, self._watch)
+        calls = Calls(self._timeout_s, self._watch)
         with self._turn:
-            if not self._lines:
+            if not self._callers:
                 threading.Thread(target=self._watch.run, name="forwarder-watch", daemon=True).start()
-            self._lines.add(line)
+            self._callers.add(calls)
         patient = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(ProvinceAway),
             wait=tenacity.wait_random_exponential(multiplier=0.25, max=self._look_again_s),
@@ -102,16 +102,16 @@ class Forwarder:
         )
         while not self._stopping.is_set():
             try:
-                patient(self._one, line)
+                patient(self._one, calls)
             except tenacity.RetryError:
                 return  # told to stop while the province is away
 
-    def _one(self, line: Line) -> None:
+    def _one(self, calls: Calls) -> None:
         dues = self._taken()
         if not dues:
             return
         try:
-            self._deliver(line, dues)
+            self._deliver(calls, dues)
         finally:
             with self._turn:
                 for due in dues:
@@ -161,12 +161,12 @@ class Forwarder:
 
     # ---- one call
 
-    def _deliver(self, line: Line, dues: list[Due]) -> None:
+    def _deliver(self, calls: Calls, dues: list[Due]) -> None:
         dues = [due for due in dues if not self._parked(due)]
         first = [due for due in dues if self._dialect.case_first and not due.case_delivered]
-        ended = self._told(line, first, "case", [])
+        ended = self._told(calls, first, "case", [])
         missing = {each.due.id for each in ended if not isinstance(each.verdict, Accepted)}
-        ended = self._told(line, [due for due in dues if due.id not in missing], "rating", ended)
+        ended = self._told(calls, [due for due in dues if due.id not in missing], "rating", ended)
         self._write_down(ended)
 
     def _parked(self, due: Due) -> bool:
@@ -176,12 +176,12 @@ class Forwarder:
         self._delivery.park(due, held.reason, held.detail, self._now_ms())
         return True
 
-    def _told(self, line: Line, dues: list[Due], what: What, before: list[_Ended]) -> list[_Ended]:
+    def _told(self, calls: Calls, dues: list[Due], what: What, before: list[_Ended]) -> list[_Ended]:
         """Make these calls, one after the other; what came of them is to be written down with the begin of the next, or
         at once. After a call without an answer the others are not made."""
         if not dues:
             return before
-        token = self._token_text(line)
+        token = self._token_text(calls)
         said: What = "token" if isinstance(token, Unavailable) else what
         with self._delivery.together():
             self._write_down(before)
@@ -196,7 +196,7 @@ class Forwarder:
                 break
             if first or before:
                 self._wait_for_turn()
-            said_of_some = self._asked(line, some, what, token)
+            said_of_some = self._asked(calls, some, what, token)
             verdicts += said_of_some
             self._heard(some[0], said_of_some)
         if isinstance(token, Unavailable):
@@ -213,15 +213,15 @@ class Forwarder:
                     else:
                         self._delivery.end(each.due, each.what, each.attempt, each.verdict, self._now_ms())
 
-    def _asked(self, line: Line, dues: list[Due], what: What, token: str) -> list[Verdict]:
-        verdicts = self._called(line, dues, what, token)
+    def _asked(self, calls: Calls, dues: list[Due], what: What, token: str) -> list[Verdict]:
+        verdicts = self._called(calls, dues, what, token)
         if isinstance(verdicts[0], Unavailable) and verdicts[0].token_stale:
-            fresh = self._token_text(line)
+            fresh = self._token_text(calls)
             if not isinstance(fresh, Unavailable):
-                verdicts = self._called(line, dues, what, fresh)
+                verdicts = self._called(calls, dues, what, fresh)
         return [_cleaned(verdict, due.case) for due, verdict in zip(dues, verdicts, strict=True)]
 
-    def _called(self, line: Line, dues: list[Due], what: What, token: str) -> list[Verdict]:
+    def _called(self, calls: Calls, dues: list[Due], what: What, token: str) -> list[Verdict]:
         rated = [(due.rating, due.case) for due in dues]
         now_ms = self._now_ms()
         request = (
@@ -230,7 +230,7 @@ class Forwarder:
             else self._dialect.rating_request(rated, now_ms, token)
         )
         began_s = time.monotonic()
-        answer = line.ask(request)
+        answer = calls.ask(request)
         self._call_s += (time.monotonic() - began_s - self._call_s) / 4  # it forgets what is some calls ago
         verdicts = [answer] * len(dues) if isinstance(answer, Unavailable) else self._dialect.verdicts(answer, rated)
         self._mind(verdicts[0], token)
@@ -247,7 +247,7 @@ class Forwarder:
 
     # ---- the token
 
-    def _token_text(self, line: Line) -> str | Unavailable:
+    def _token_text(self, calls: Calls) -> str | Unavailable:
         """What has to be shown with a call; empty where nothing has to."""
         with self._asking:  # one for all workers: some gateways take only the last one that they handed out
             now_ms = self._now_ms()
@@ -256,7 +256,7 @@ class Forwarder:
             request = self._dialect.token_request(now_ms)
             if request is None:
                 return ""
-            answer = line.ask(request)
+            answer = calls.ask(request)
             given = answer if isinstance(answer, Unavailable) else self._dialect.token(answer, now_ms)
             if isinstance(given, Unavailable):
                 self._mind(given, "")

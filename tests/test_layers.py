@@ -53,11 +53,11 @@ LIBRARIES = {
         "cryptography": ("checkpoint.py", "vault.py"),
         "flask": ("web/__init__.py", "web/channels.py", "web/desk.py"),
         "paho": ("inbox.py",),
-        "requests": ("line.py",),
+        "requests": ("calls.py",),
         "segno": ("cli/codes.py",),
         "sqlite_utils": ("ledger/store.py",),
         "tenacity": ("forwarder.py",),
-        "urllib3": ("line.py",),
+        "urllib3": ("calls.py",),
         "waitress": ("web/__init__.py",),
     },
     "firmware_sim": {
@@ -84,7 +84,7 @@ CLOCK_FILES = {
     "collector/cli/evidence.py",
     "collector/cli/questions.py",
     "collector/forwarder.py",  # loops: how long a call takes, and may take
-    "collector/line.py",
+    "collector/calls.py",
 }
 CLOCKS = {
     "time": re.compile(r"(time|monotonic|perf_counter|process_time|thread_time|clock_gettime)(_ns)?|(local|gm|c)time"),

@@ -13,9 +13,9 @@ from protocols.dialects.txnbody import TxnBody
 from protocols.ratings import Answer, Case, Channel, Request, Unavailable
 from protocols.tags import TAGS, VERSION
 
+from ..calls import asked_once
 from ..ledger.desk import Desk, NotSo
 from ..ledger.intake import Intake
-from ..line import asked_once
 from ..provinces import dialect
 from .desk import opened, vault_of
 from .ground import CONFIG, give_up, ledger_of, settings_of

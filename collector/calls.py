@@ -1,4 +1,4 @@
-"""One worker's way to a province: HTTP calls that end in time, whatever comes back. The only user of requests."""
+"""Calls to a province that end in time, whatever comes back. The only user of requests."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ def asked_once(request: Request, timeout_s: float) -> Answer | Unavailable:
     watch = Watch()
     threading.Thread(target=watch.run, name="forwarder-watch", daemon=True).start()
     try:
-        return Line(timeout_s, watch).ask(request)
+        return Calls(timeout_s, watch).ask(request)
     finally:
         watch.stop()
 
 
 class Watch:
-    """Cuts calls whose time is over: one thread for all lines, for one each call would cost more than the call."""
+    """Cuts calls whose time is over: one thread for all workers, for one each call would cost more than the call."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._ends_s: dict[Line, float] = {}
+        self._ends_s: dict[Calls, float] = {}
         self._stopped = False
 
-    def begin(self, line: Line, end_s: float) -> None:
-        """This line's call is to end by then, by the monotonic clock."""
+    def begin(self, whose: Calls, end_s: float) -> None:
+        """Its call is to end by then, by the monotonic clock."""
         with self._changed:
             first = not self._ends_s
-            self._ends_s[line] = end_s
+            self._ends_s[whose] = end_s
             if first:
                 self._changed.notify()
 
-    def end(self, line: Line) -> None:
+    def end(self, whose: Calls) -> None:
         """It has."""
         with self._changed:
-            self._ends_s.pop(line, None)
+            self._ends_s.pop(whose, None)
 
     def stop(self) -> None:
         """Let `run` return."""
@@ -63,16 +63,16 @@ class Watch:
         with self._changed:
             while not self._stopped:
                 now_s = time.monotonic()
-                for line in [line for line, end_s in self._ends_s.items() if end_s <= now_s]:
-                    del self._ends_s[line]
-                    line.cut()  # held together with `end`: it never meets the line's next call
+                for whose in [whose for whose, end_s in self._ends_s.items() if end_s <= now_s]:
+                    del self._ends_s[whose]
+                    whose.cut()  # held together with `end`: it never meets the next call
                 # Calls that begin meanwhile end later than those that are there: all have the same time.
                 soonest_s = min(self._ends_s.values(), default=now_s + _IDLE_S)
                 self._changed.wait(max(0.0, soonest_s - now_s))
 
 
-class Line:
-    """One worker's way to the province. A call ends within `timeout_s` however slowly the answer drips."""
+class Calls:
+    """The calls of one worker, one after the other. Each ends within `timeout_s` however slowly the answer drips."""
 
     def __init__(self, timeout_s: float, watch: Watch):
         self._timeout_s = timeout_s
