@@ -156,6 +156,8 @@ class Forwarder:
         return max(1, min(_AT_ONCE, int(_AT_ONCE_S / self._call_s)))
 
     def _pause_s(self, now_ms: int) -> float:
+        if self._away and self._held:
+            return _IDLE_S  # somebody asks already, and wakes the others when it hears something
         next_ms = self._delivery.next_ms(now_ms, self._held)
         return _IDLE_S if next_ms is None else min(_IDLE_S, (next_ms - now_ms) / 1000)
 
@@ -187,20 +189,19 @@ class Forwarder:
             self._write_down(before)
             attempts = [self._delivery.begin(due, said, self._now_ms()) for due in dues]
         verdicts: list[Verdict] = []
-        for first in range(0, len(dues), self._dialect.together_max):
-            some = dues[first : first + self._dialect.together_max]
-            if isinstance(token, Unavailable):
-                verdicts += [token] * len(some)
-                continue
-            if verdicts and isinstance(verdicts[-1], Unavailable):
-                break
-            if first or before:
+        if isinstance(token, Unavailable):
+            verdicts = [token] * len(dues)
+            self._heard(dues[0], verdicts)
+        while len(verdicts) < len(dues) and not (verdicts and isinstance(verdicts[-1], Unavailable)):
+            if verdicts or before:
                 self._wait_for_turn()
+            token = self._token_text(calls)  # again: it may have ended, or been lost, meanwhile
+            if isinstance(token, Unavailable):
+                break
+            some = dues[len(verdicts) : len(verdicts) + self._dialect.together_max]
             said_of_some = self._asked(calls, some, what, token)
             verdicts += said_of_some
             self._heard(some[0], said_of_some)
-        if isinstance(token, Unavailable):
-            self._heard(dues[0], verdicts)
         made = zip_longest(dues, attempts, verdicts)
         return [_Ended(due, said, attempt, verdict) for due, attempt, verdict in made]
 
@@ -309,6 +310,7 @@ class Forwarder:
             self._delivery.province_back(self._now_ms())
         if self._away:
             log.info("省平台已恢复 / province back")
+            self._turn.notify_all()
         self._away = self._noted = False
         self._awake.set()
 

@@ -91,7 +91,7 @@ class Delivery:
                     found[case_no] = turn
             if len(rows) < most + 4:
                 break
-        return self._dues(list(found.values()))
+        return self._dues(list(found.values()), now_ms)
 
     def _turn(self, row: sqlite3.Row, now_ms: int) -> sqlite3.Row | None:
         """The oldest rating of the same case that is due, if its time has come."""
@@ -114,10 +114,10 @@ class Delivery:
         return self._first("1", "tries, bad DESC, rating.id", now_ms, busy)
 
     def _first(self, which: str, order: str, now_ms: int, busy: Collection[int]) -> Due | None:
-        dues = self._dues(self._all(which, order, now_ms, busy, (), 1))
+        dues = self._dues(self._all(which, order, now_ms, busy, (), 1), now_ms)
         return dues[0] if dues else None
 
-    def _dues(self, rows: list[sqlite3.Row]) -> list[Due]:
+    def _dues(self, rows: list[sqlite3.Row], now_ms: int) -> list[Due]:
         dues, locked = [], []
         for row in rows:
             try:
@@ -128,7 +128,7 @@ class Delivery:
             with self._store.writing() as db:
                 for row, key_id in locked:
                     log.error("缺少密钥, 待人处理 / key missing, parked: 评价 rating %s, %s", row["id"], key_id)
-                    _parked_now(db, row["id"], "locked", key_id, row["next_ms"])
+                    _parked_now(db, row["id"], "locked", key_id, now_ms)
         return dues
 
     def _all(
