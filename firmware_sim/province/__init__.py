@@ -6,6 +6,7 @@ that. What it has accepted is the truth at the far end: each case and rating, ex
 journal before the answer leaves. A restart goes on from its journal, as a province would.
 """
 
+import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +40,12 @@ class Answer:
     body: bytes = b""
     delay_ms: int = 0
     drop: bool = False
+
+
+def shown(value: Any, status: int = 200) -> Answer:
+    """An answer in JSON."""
+    body = json.dumps(value, ensure_ascii=False).encode()
+    return Answer(status, {"Content-Type": "application/json;charset=UTF-8"}, body)
 
 
 class Told(NamedTuple):

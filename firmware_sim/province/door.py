@@ -11,7 +11,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from firmware_sim.province import Answer, Province
+from firmware_sim.province import Answer, Province, shown
 
 BODY_MAX = 1 << 20  # one sealed record is about 4 kB; what is longer than this was not meant for us
 
@@ -85,9 +85,9 @@ class _Caller(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         match self.path:
             case "/_sim/state":
-                self._send(_shown(self.server.province.state()))
+                self._send(shown(self.server.province.state()))
             case "/_sim/ratings":
-                self._send(_shown(self.server.province.ratings()))
+                self._send(shown(self.server.province.ratings()))
             case _:
                 now_ms = time.time_ns() // 1_000_000
                 self._send(self.server.province.answer(self.path, dict(self.headers.items()), b"", now_ms))
@@ -98,7 +98,7 @@ class _Caller(BaseHTTPRequestHandler):
         except (ValueError, TypeError, KeyError):
             return Answer(400)
         self.server.province.go_away(now_ms + int(seconds * 1000))
-        return _shown({"away_ms": int(seconds * 1000)})
+        return shown({"away_ms": int(seconds * 1000)})
 
     def _send(self, answer: Answer) -> None:
         if answer.delay_ms:
@@ -119,11 +119,6 @@ class _Caller(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: one line per call would hide the rest."""
-
-
-def _shown(value: Any) -> Answer:
-    body = json.dumps(value, ensure_ascii=False).encode()
-    return Answer(200, {"Content-Type": "application/json;charset=UTF-8"}, body)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from firmware_sim.province import Answer, Call, Opened, Outcome, Times, Told
+from firmware_sim.province import Answer, Call, Opened, Outcome, Times, Told, shown
 from firmware_sim.province.demands import Record, Rules, tags_mistake
 
 RATINGS_PATH = "/exchange/v1/ratings"
@@ -109,9 +109,7 @@ class Exchange:
             }
             for outcome in outcomes
         ]
-        # In whatever order: they are told by their ids.
-        body = json.dumps({"results": results[::-1]}, ensure_ascii=False).encode()
-        return Answer(200, {"Content-Type": "application/json;charset=UTF-8"}, body)
+        return shown({"results": results[::-1]})  # in whatever order: they are told by their ids
 
     def spoilt(self, kind: str) -> Outcome:
         return Outcome("refused", "业务校验未通过" if kind == "body_false" else kind)

@@ -1,13 +1,12 @@
 """Dialect C from the province's side: one plain form of 25 fields, behind a platform that wants to know who calls."""
 
-import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import parse_qsl
 
-from firmware_sim.province import Answer, Call, Opened, Outcome, Times, Told
+from firmware_sim.province import Answer, Call, Opened, Outcome, Times, Told, shown
 from firmware_sim.province.demands import (
     COUNT,
     STAGE,
@@ -121,8 +120,8 @@ class Flat:
     def answer(self, outcomes: Sequence[Outcome]) -> Answer:
         [outcome] = outcomes
         if outcome.kind == "accepted":
-            return _shown({"success": True, "data": outcome.receipt, "errorMsg": ""})
-        return _shown({"success": False, "data": None, "errorMsg": outcome.words})
+            return shown({"success": True, "data": outcome.receipt, "errorMsg": ""})
+        return shown({"success": False, "data": None, "errorMsg": outcome.words})
 
     def spoilt(self, kind: str) -> Outcome:
         match kind:
@@ -135,8 +134,3 @@ class Flat:
 
     def token_lost(self) -> Answer:
         return Answer(401)
-
-
-def _shown(value: object) -> Answer:
-    body = json.dumps(value, ensure_ascii=False).encode()
-    return Answer(200, {"Content-Type": "application/json;charset=UTF-8"}, body)

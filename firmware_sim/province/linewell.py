@@ -3,7 +3,6 @@
 import base64
 import binascii
 import hashlib
-import json
 import re
 import secrets
 import threading
@@ -18,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import SM4
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from firmware_sim.province import Answer, Call, Opened, Outcome, Times, Told
+from firmware_sim.province import Answer, Call, Opened, Outcome, Times, Told, shown
 from firmware_sim.province.demands import (
     PAPER,
     STAGE,
@@ -134,12 +133,12 @@ class Linewell:
         right = asked.get("app_key") == self.keys.app_key and asked.get("sign", "").lower() == sign
         far = self.rules.sign_clock_ms
         if not right or not stamp.isdigit() or (far and abs(int(stamp) - call.now_ms) > far):
-            return _shown({"code": 401, "msg": "签名错误"}, 401)
+            return shown({"code": 401, "msg": "签名错误"}, 401)
         token = secrets.token_hex(16)
         with self._lock:
             self._tokens = {old: until_ms for old, until_ms in self._tokens.items() if until_ms > call.now_ms}
             self._tokens[token] = call.now_ms + TOKEN_S * 1000
-        return _shown(
+        return shown(
             {
                 "access_token": token,
                 "refresh_token": secrets.token_hex(16),
@@ -232,7 +231,3 @@ def _soap(code: str, words: str, receipt: str = "") -> Answer:
         f"<return>{escape(case)}</return></ns2:getSaveEvaluationResponse></soap:Body></soap:Envelope>"
     )
     return Answer(200, {"Content-Type": "text/xml;charset=UTF-8"}, body.encode())
-
-
-def _shown(value: object, status: int = 200) -> Answer:
-    return Answer(status, {"Content-Type": "application/json;charset=UTF-8"}, json.dumps(value).encode())

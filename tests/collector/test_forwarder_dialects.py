@@ -157,6 +157,26 @@ def test_a_token_that_the_gateway_lost_costs_no_rating_a_try(ledger):
     assert 0 == ledger.store.row("SELECT sum(tries) FROM rating")[0]
 
 
+def test_a_token_lost_in_the_middle_of_a_turn_is_replaced_once(ledger):
+    """One more call, and one more token. Red if the rest of the turn goes on with the old one."""
+    spoken = SPOKEN["linewell"]
+    there = spoken.province()
+    ledger.rate(*range(1, 25))
+    with serving(there) as door:
+        calls, real = [], there.answer
+
+        def answer(path, *rest):
+            calls.append(path.partition("?")[0])
+            return there.way.token_lost() if len(calls) == 8 else real(path, *rest)
+
+        there.answer = answer
+        with forwarding(ledger, door.url, 1, speed=1, speaks=spoken.dialect(door.url)):
+            eventually(settled(ledger, 24))
+
+    assert 2 == calls.count(TOKEN_PATH)
+    assert 25 == len(calls) - calls.count(TOKEN_PATH)
+
+
 def test_without_a_token_no_call_is_counted_as_made(ledger):
     """A duplicate later on is then somebody else's, and flagged. Red if "rating" is written down for a call of which
     only the token was asked for."""
