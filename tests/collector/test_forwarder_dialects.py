@@ -161,20 +161,21 @@ def test_a_token_lost_in_the_middle_of_a_turn_is_replaced_once(ledger):
     """One more call, and one more token. Red if the rest of the turn goes on with the old one."""
     spoken = SPOKEN["linewell"]
     there = spoken.province()
-    ledger.rate(*range(1, 25))
+    ledger.rate(*range(1, 61))
     with serving(there) as door:
         calls, real = [], there.answer
 
         def answer(path, *rest):
             calls.append(path.partition("?")[0])
-            return there.way.token_lost() if len(calls) == 8 else real(path, *rest)
+            return there.way.token_lost() if len(calls) == 30 else real(path, *rest)
 
         there.answer = answer
-        with forwarding(ledger, door.url, 1, speed=1, speaks=spoken.dialect(door.url)):
-            eventually(settled(ledger, 24))
+        with forwarding(ledger, door.url, 1, speed=1, speaks=spoken.dialect(door.url)) as forwarder:
+            forwarder._call_s = 0.001
+            eventually(settled(ledger, 60))
 
     assert 2 == calls.count(TOKEN_PATH)
-    assert 25 == len(calls) - calls.count(TOKEN_PATH)
+    assert 61 == len(calls) - calls.count(TOKEN_PATH)
 
 
 def test_without_a_token_no_call_is_counted_as_made(ledger):
