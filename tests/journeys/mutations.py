@@ -283,7 +283,7 @@ MUTATIONS = (
     Mutation(
         "a rating's move is counted when it is made",
         "collector/ledger/delivery.py",
-        'moved(db, due.id, "parked")',
+        'moved(db, rating, "parked")',
         "pass",
     ),
     Mutation(
