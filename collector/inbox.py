@@ -12,7 +12,7 @@ import select
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,10 @@ from protocols.messages import (
     AgentStatus,
     Batch,
     CollectorStatus,
+    Details,
     Health,
+    Receipt,
+    Taken,
     decode,
     encode,
     parse_topic,
@@ -44,7 +47,7 @@ _BACK_OFF_MAX_S = 1.5
 _REFUSED_S = 5.0
 _STEADY_MS = 5000  # a connection that did not even last this long is no reason to hurry back
 _TOGETHER_MAX = 64  # messages in one transaction: each may be a batch of a megabyte
-_KINDS = ("batch", "status", "health")
+_KINDS = ("batch", "details", "status", "health")
 
 
 @dataclass(frozen=True)
@@ -112,18 +115,23 @@ class Inbox:
 
     def _take(self, arrived: list[tuple[str, bytes]]) -> None:
         batches: list[tuple[str, Batch, bytes]] = []
+        answers: list[tuple[str, str, Receipt | Taken]] = []
         with self._intake.together():
             for name, payload in arrived:
                 try:
-                    self._sort(name, payload, batches)
+                    answers += self._sort(name, payload, batches)
                 except BadMessage as bad:
                     log.warning("消息已隔离 / message quarantined: topic=%r %s", name, bad.reason)
                     self._intake.quarantine(name, bad.reason, payload, self._now_ms())
-            receipts = self._intake.take(batches, self._now_ms())
-        for agent, receipt in receipts:
-            self._client.publish(topic(agent, "receipt"), encode(receipt), qos=1)
+            # Cases before what may be a rating of one of them.
+            answers += [(agent, "receipt", each) for agent, each in self._intake.take(batches, self._now_ms())]
+        for agent, kind, answer in answers:
+            self._client.publish(topic(agent, kind), encode(answer), qos=1)
 
-    def _sort(self, name: str, payload: bytes, batches: list[tuple[str, Batch, bytes]]) -> None:
+    def _sort(
+        self, name: str, payload: bytes, batches: list[tuple[str, Batch, bytes]]
+    ) -> Iterator[tuple[str, str, Taken]]:
+        """Note what it says, or put it among the batches; with what is to be answered at once."""
         parsed = parse_topic(name)
         if parsed is None or parsed[1] not in _KINDS:
             raise BadMessage("不认识的主题 / unknown topic", payload)
@@ -134,6 +142,8 @@ class Inbox:
             raise BadMessage("目录中没有这个代理 / this agent is not in the directory", payload)
         if kind == "batch":
             batches.append((agent, decode(payload, Batch), payload))
+        elif kind == "details":
+            yield agent, "taken", self._intake.take_details(agent, decode(payload, Details), self._now_ms())
         elif kind == "health":
             self._intake.note_health(agent, decode(payload, Health), self._now_ms())
         else:

@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -26,9 +25,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from protocols import seal, seal_sm
+from protocols.cases import BadCase, about_case, decode_case, encode_case
 from protocols.errors import BadSettings
 from protocols.ratings import Case
-from protocols.seal import CannotOpen, about_case, sealed_for
+from protocols.seal import CannotOpen, sealed_for
 
 ENVIRONMENT = "HALL_RATING_DETAILS_KEY"
 """Keys given by the environment come before those of the file."""
@@ -47,11 +47,6 @@ _NONCE, _TAG = 12, 16
 _HEAD = 1 + seal.KEY_ID
 _INFO = b"hall-rating details at rest 1"
 Private = seal.PrivateKey | seal_sm.SmPrivateKey
-
-# msgspec works a type out when it first meets it, and the process dies if two threads do that at once: so it is
-# done here, before there are any.
-_case = msgspec.json.Decoder(Case)
-_encode = msgspec.json.Encoder().encode
 
 
 class Locked(Exception):
@@ -77,7 +72,7 @@ class Vault:
 
     def hide(self, case: Case) -> bytes:
         """All of a case, for the ledger."""
-        return self.hide_text(_encode(case), about_case(case.case_no, case.service_number))
+        return self.hide_text(encode_case(case), about_case(case.case_no, case.service_number))
 
     def hide_text(self, text: bytes, about: bytes) -> bytes:
         """Any text, for the ledger, bound to what it is about."""
@@ -89,11 +84,11 @@ class Vault:
 
     def show(self, case_no: str, service_number: int, body: bytes) -> Case:
         """The case again. Locked if its key is not here; CannotOpen if it is not what was hidden for this case."""
-        if body[:1] == b"{":
-            return _case.decode(body)  # of a ledger of before
         try:
-            return _case.decode(self.show_text(body, about_case(case_no, service_number)))
-        except msgspec.MsgspecError as error:
+            if body[:1] == b"{":
+                return decode_case(body)  # of a ledger of before
+            return decode_case(self.show_text(body, about_case(case_no, service_number)))
+        except BadCase as error:
             raise CannotOpen("办件信息打不开 / details cannot be opened") from error
 
     def show_text(self, body: bytes, about: bytes) -> bytes:
@@ -113,12 +108,19 @@ class Vault:
         except (InvalidTag, ValueError) as error:
             raise CannotOpen("办件信息打不开 / details cannot be opened") from error
 
-    def unseal(self, case_no: str, service_number: int, sealed: bytes) -> bytes:
-        """What a window PC sealed. Locked if it is for a key that is not here; CannotOpen if it is not whole."""
+    def unseal(self, case_no: str, service_number: int, sealed: bytes) -> Case:
+        """What a window PC sealed. Locked if it is for a key that is not here; CannotOpen if it is not the details of
+        this case."""
         key = self._keys.get(sealed_for(sealed))
         if key is None:
             raise Locked(sealed_for(sealed))
-        return key.open(sealed, about_case(case_no, service_number))
+        try:
+            case = decode_case(key.open(sealed, about_case(case_no, service_number)))
+        except BadCase as error:
+            raise CannotOpen(error.message) from error
+        if (case.case_no, case.service_number) != (case_no, service_number):
+            raise CannotOpen("属于另一办件 / about another case")
+        return case
 
 
 def without_person(case: Case) -> Case:

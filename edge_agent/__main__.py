@@ -11,7 +11,8 @@ import socket
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from protocols.errors import BadSettings
 
 from . import clock
 from .config import DoorSettings, Settings, UplinkSettings, secret, tls_context
+from .details import CaseDetails
 from .lines import Line, lines_of
 from .outbox import Outbox
 from .outbox.file import READ_ONLY, OutboxForked, OutboxMismatch, is_damage, lacks
@@ -39,7 +41,7 @@ def run(settings: Settings, folder: Path) -> None:
     started = clock.now()
     sys.setswitchinterval(_TURN_S)
     broker = _broker(settings.uplink, folder)
-    outbox, front = _awaited(settings, folder)
+    (outbox, details), front = _awaited(settings, folder)
     lines = lines_of(settings.windows, folder, outbox, started)
     windows = [window for line in lines for window in line.windows]
     line_of = {window.id: line for line in lines for window in line.windows}
@@ -51,6 +53,7 @@ def run(settings: Settings, folder: Path) -> None:
         clock.now,
         settings.uplink.receipt_wait_ms,
         settings.uplink.health_every_s,
+        details,
     )
 
     def changed(window: str) -> None:
@@ -106,7 +109,7 @@ def run(settings: Settings, folder: Path) -> None:
     # The door is not waited for at the end: whoever listens to a stream there may do so for minutes.
     pages = {line.windows[0].id: line.link for line in lines if isinstance(line.link, Page)}
     doors = (
-        [loop("door", _door(settings, settings.door, folder, outbox, pages, front))]
+        [loop("door", _door(settings, settings.door, folder, outbox, pages, front, details))]
         if settings.door is not None
         else []
     )
@@ -128,6 +131,8 @@ def run(settings: Settings, folder: Path) -> None:
     elif failures and is_damage(failures[0]):
         outbox.condemn(clock.now().wall_ms)
     outbox.close()
+    if details is not None:
+        details.close()
     ended.set()
     if failures:
         raise failures[0]
@@ -150,12 +155,13 @@ class _Shut:
         self.thread.start()
 
 
-def _awaited(settings: Settings, folder: Path) -> tuple[Outbox, _Shut | None]:
-    """The outbox, when there is room for it; and the door that had to say until then that nothing is accepted."""
+def _awaited(settings: Settings, folder: Path) -> tuple[tuple[Outbox, CaseDetails | None], _Shut | None]:
+    """The outbox and what stands beside it, when there is room for it; and the door that had to say until then that
+    nothing is accepted."""
     shut, said = None, ""
     while True:
         try:
-            return _outbox(settings, folder, clock.now().wall_ms), shut
+            return _kept(settings, folder, clock.now().wall_ms), shut
         except NoRoom as lack:
             why = str(lack)
         if why != said:
@@ -168,10 +174,22 @@ def _awaited(settings: Settings, folder: Path) -> tuple[Outbox, _Shut | None]:
         threading.Event().wait(_ROOM_AGAIN_S)
 
 
-def _outbox(settings: Settings, folder: Path, now_ms: int) -> Outbox:
+def _kept(settings: Settings, folder: Path, now_ms: int) -> tuple[Outbox, CaseDetails | None]:
     path = folder / settings.outbox.path
+    with _opening(path):
+        outbox = Outbox(path, settings.agent, now_ms, settings.outbox.max_megabytes, sole=True)
     try:
-        return Outbox(path, settings.agent, now_ms, settings.outbox.max_megabytes, sole=True)
+        with _opening(path):
+            return outbox, _details(settings, path.with_name(f"{path.name}.details"), now_ms)
+    except BaseException:
+        outbox.close()
+        raise
+
+
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OutboxMismatch as error:
         raise BadSettings([f"outbox.path: {error}"]) from error
     except (sqlite3.OperationalError, OSError) as error:
@@ -181,6 +199,20 @@ def _outbox(settings: Settings, folder: Path, now_ms: int) -> Outbox:
         raise BadSettings([f"outbox.path: {path}: 打不开或写不了 / cannot be opened or written: {error}"]) from error
 
 
+def _details(settings: Settings, path: Path, now_ms: int) -> CaseDetails | None:
+    """What waits there goes out also where no more are taken."""
+    if settings.details is None:
+        return CaseDetails(path, None, now_ms) if path.exists() else None
+    # The ciphers cost an agent eight megabytes, so they are loaded here.
+    national = settings.details.key.startswith("sm2:")
+    module = importlib.import_module("protocols.seal_sm" if national else "protocols.seal")
+    try:
+        sealer = (module.SmPublicKey if national else module.PublicKey).from_text(settings.details.key)
+    except BadSettings as error:
+        raise BadSettings([f"details.key: {mistake}" for mistake in error.mistakes]) from error
+    return CaseDetails(path, sealer, now_ms, settings.outbox.max_megabytes)
+
+
 def _door(
     settings: Settings,
     door: DoorSettings,
@@ -188,6 +220,7 @@ def _door(
     outbox: Outbox,
     pages: dict[str, Page],
     shut: _Shut | None,
+    details: CaseDetails | None,
 ) -> Callable[[], None]:
     """The door's loop; its port is bound when this returns."""
     # Flask costs an agent without a door ten megabytes and a tenth of a second, so it is loaded here.
@@ -195,7 +228,7 @@ def _door(
     token = secret("door.token", door.token, door.token_file, folder)
     seconds = {each.id: each.invite_s for each in settings.windows}
     presses = {window: page.press for window, page in pages.items()}
-    app = module.create_app(outbox, seconds, token, clock.now, presses)
+    app = module.create_app(outbox, seconds, token, clock.now, presses, details)
     if shut is not None:
         shut.front.app = app
         return shut.thread.join

@@ -58,6 +58,19 @@ class DoorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port_file: str = ""
 
 
+class DetailsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose key the details of cases are sealed for that come through the door: `collector key` shows it."""
+
+    key: Annotated[
+        str,
+        Meta(
+            pattern=r"^(x25519:[A-Za-z0-9+/]{43}=|sm2:04[0-9a-fA-F]{128})\Z",
+            description="汇聚器的公钥, 由 collector key 显示, 以 x25519: 或 sm2: 开头"
+            " / the collector's public key as collector key shows it, begins with x25519: or sm2:",
+        ),
+    ]
+
+
 class WindowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One service window: its device and the cable to it. What `port` may say stands in ports.py.
 
@@ -83,6 +96,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     windows: list[WindowSettings]
     outbox: OutboxSettings = OutboxSettings()
     door: DoorSettings | None = None
+    details: DetailsSettings | None = None
     log: Literal["debug", "info", "warning"] = "info"
 
 

@@ -20,9 +20,11 @@ from msgspec import Meta
 from waitress.server import create_server
 from werkzeug.exceptions import HTTPException
 
+from protocols.cases import CASE_NO_MAX, SERVICES_MAX, BadCase, case_of
 from protocols.messages import Count
 from protocols.ratings import Invitation, Moment
 
+from .details import CaseDetails
 from .outbox import Outbox, OutboxClosed, OutboxFull, WindowBusy
 from .outbox.file import FULL, READ_ONLY
 from .outbox.invitations import new_id
@@ -43,9 +45,11 @@ class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     window: str
     id: str | None = None
     """A UUID of the caller's: sent again, the same invitation is answered, not a second one opened."""
-    case_no: Annotated[str, Meta(min_length=1, max_length=50)] | None = None
-    service_number: Annotated[int, Meta(ge=1, le=99)] = 1
+    case_no: Annotated[str, Meta(min_length=1, max_length=CASE_NO_MAX)] | None = None
+    service_number: Annotated[int, Meta(ge=1, le=SERVICES_MAX)] = 1
     clerk: Annotated[str, Meta(max_length=50)] | None = None
+    case: dict[str, Any] | None = None
+    """The details of its case, as POST /api/v1/cases of the collector takes them; sealed here at once."""
     seconds: Annotated[int, Meta(ge=1, le=600)] | None = None
     replace: bool = False
     """Withdraw an invitation that is still open at this window."""
@@ -65,6 +69,7 @@ class Pressed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 # msgspec works a type out when it first meets it, and the process dies if two threads do that at once: so it is
 # done here, before there are any.
+_ANY = Ask(window="")
 _ask, _pressed = msgspec.json.Decoder(Ask), msgspec.json.Decoder(Pressed)
 
 
@@ -75,7 +80,7 @@ class Json(DefaultJSONProvider):
     sort_keys = False
 
 
-NOT_YET, STOPPING = "not_yet", "stopping"
+NOT_YET, STOPPING, NO_KEY = "not_yet", "stopping", "no_details_key"
 """What `error.code` says, for programs, beside FULL and READ_ONLY: these stay as they are."""
 _WHY = {FULL: ("存储已满", "storage is full"), READ_ONLY: ("存储只读", "storage is read-only")}
 _WHAT = {
@@ -105,9 +110,10 @@ def create_app(
     token: str,
     now: Callable[[], Moment],
     pages: Mapping[str, Callable[[bytes], Answer]] = MappingProxyType({}),
+    details: CaseDetails | None = None,
 ) -> Flask:
     """The door's application. `windows` gives each window's usual seconds for an invitation; `pages` takes the presses
-    of windows whose device is a page, and says what became of them."""
+    of windows whose device is a page, and says what became of them; `details` those of cases."""
     app = _app(token)
     changed = threading.Condition()
     streams = threading.Semaphore(STREAMS_MAX)
@@ -130,6 +136,9 @@ def create_app(
     @app.post("/v1/invitations")
     def invite() -> tuple[dict[str, Any], int]:
         ask, moment = _asked(request.get_data(), windows), now()
+        if ask.case is not None:
+            # On the disk before anybody can answer: a rating that comes before its case would have to wait for it.
+            ask = _handed_in(ask, ask.case, details, moment)
         invitation = Invitation(
             id=ask.id or new_id(moment.wall_ms),
             window=ask.window,
@@ -282,6 +291,28 @@ def _asked(body: bytes, windows: dict[str, int]) -> Ask:
     if ask.id is not None and not _UUID.fullmatch(ask.id):
         raise Wrong(400, "id", "id 应为小写 UUID / id must be a UUID in lower case")
     return ask
+
+
+def _handed_in(ask: Ask, given: dict[str, Any], details: CaseDetails | None, moment: Moment) -> Ask:
+    """The same, once the details of its case are sealed and kept."""
+    if details is None or not details.seals:
+        words = "本机没有配置 [details] key, 办件信息请交给汇聚器 POST /api/v1/cases"
+        raise Wrong(
+            409,
+            "case",
+            f"{words} / [details] key is not set here, post the case to the collector: POST /api/v1/cases",
+            code=NO_KEY,
+        )
+    for name in ("case_no", "service_number"):
+        ours = getattr(ask, name)
+        if ours != getattr(_ANY, name) and given.get(name, ours) != ours:
+            raise Wrong(400, f"case.{name}", f"case.{name}: 与邀请的不同 / is another one than the invitation's")
+    try:
+        case = case_of({"case_no": ask.case_no, "service_number": ask.service_number} | given, "case.")
+        details.keep(case, moment.wall_ms)
+    except BadCase as error:
+        raise Wrong(400, error.field or "case", error.message) from error
+    return msgspec.structs.replace(ask, case_no=case.case_no, service_number=case.service_number)
 
 
 def _named(words: str) -> str:

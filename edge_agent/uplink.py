@@ -28,6 +28,7 @@ from protocols.messages import (
     CollectorStatus,
     Health,
     Receipt,
+    Taken,
     WindowHealth,
     decode,
     encode,
@@ -35,6 +36,7 @@ from protocols.messages import (
 )
 from protocols.ratings import Moment
 
+from .details import CaseDetails
 from .outbox import Outbox, OutboxFull, Settled
 from .outbox.file import OutboxForked
 
@@ -80,10 +82,12 @@ class Uplink:
         now: Callable[[], Moment],
         receipt_wait_ms: int = 5_000,
         health_every_s: int = 30,
+        details: CaseDetails | None = None,
     ):
         self._broker = broker
         self._agent = agent
         self._outbox = outbox
+        self._details = details
         self._window_health = health
         self._now = now
         self._receipt_wait_ms = receipt_wait_ms
@@ -100,6 +104,7 @@ class Uplink:
         self._behind: tuple[Batch, bytes] | None = None
         """What follows the batch on its way, and that as it travels."""
         self._receipts: list[bytes] = []
+        self._taken: list[bytes] = []
         self._hold_until_ms = 0
         self._failures = 0
         self._connected_ms = 0
@@ -136,7 +141,8 @@ class Uplink:
     def alarm(self) -> str:
         """What a person has to look at, in words; empty when nothing."""
         aside = [_of_set_aside(file.name) for file in self._outbox.damaged_files()]
-        return "; ".join([self._alarm, *aside] if self._alarm else aside)
+        of_details = self._details.alarm if self._details is not None else ""
+        return "; ".join(filter(None, [self._alarm, *aside, of_details]))
 
     # ---- one turn of the loop
 
@@ -145,6 +151,9 @@ class Uplink:
         self._take_receipts()
         if self._ready and self._client.socket() is not None:
             moment = self._now()
+            if self._details is not None:
+                # Ahead of the presses: a rating that comes before its case has to wait for it.
+                self._send_details(self._details, moment)
             self._send_due(moment)
             self._send_health(moment)
             self._make_ready()
@@ -164,11 +173,26 @@ class Uplink:
             self._client.loop_write()
         self._client.loop_misc()
 
+    def _send_details(self, details: CaseDetails, moment: Moment) -> None:
+        answers, self._taken = self._taken, []
+        for payload in answers:
+            try:
+                details.answered(decode(payload, Taken), moment)
+            except BadMessage as bad:
+                _note_bad(topic(self._agent, "taken"), bad)
+        due = details.due(moment, self._wait_ms)
+        if due is not None:
+            self._client.publish(topic(self._agent, "details"), encode(due), qos=1)
+
+    @property
+    def _wait_ms(self) -> int:
+        """How long an answer is waited for."""
+        return self._receipt_wait_ms * (_AWAY_FACTOR if self._collector_away else 1)
+
     def _send_due(self, moment: Moment) -> None:
         if moment.mono_ms < self._hold_until_ms:
             return
-        wait_ms = self._receipt_wait_ms * (_AWAY_FACTOR if self._collector_away else 1)
-        if self._sent_ms is not None and moment.mono_ms - self._sent_ms < wait_ms:
+        if self._sent_ms is not None and moment.mono_ms - self._sent_ms < self._wait_ms:
             return
         batch = self._outbox.due()
         if batch is None:
@@ -348,9 +372,10 @@ class Uplink:
         self._answered = True
         log.info("消息服务器已连接 / broker connected: %s:%s", self._broker.host, self._broker.port)
         self._connected_ms = self._now().mono_ms
-        self._sent_ms = None
+        self._lost_on_its_way()
         self._collector_away = False
-        client.subscribe([(topic(self._agent, "receipt"), 1), (COLLECTOR_STATUS, 1)])
+        answers = ["receipt", *(["taken"] if self._details is not None else [])]
+        client.subscribe([*((topic(self._agent, kind), 1) for kind in answers), (COLLECTOR_STATUS, 1)])
         client.publish(topic(self._agent, "status"), self._status(True, self._now()), qos=1, retain=True)
 
     def _on_subscribe(self, _client: Any, _userdata: Any, _mid: int, reasons: Any, _properties: Any) -> None:
@@ -382,12 +407,18 @@ class Uplink:
         try:
             if message.topic == COLLECTOR_STATUS:
                 self._collector_away = not decode(bytes(message.payload), CollectorStatus).online
-                # Whoever just came back may have lost what was on its way.
-                self._sent_ms = None
+                self._lost_on_its_way()  # whoever just came back may have lost it
+            elif message.topic == topic(self._agent, "taken"):
+                self._taken.append(bytes(message.payload))
             else:
                 self._receipts.append(bytes(message.payload))
         except BadMessage as bad:
             _note_bad(message.topic, bad)
+
+    def _lost_on_its_way(self) -> None:
+        self._sent_ms = None
+        if self._details is not None:
+            self._details.send_again()
 
     def _sleep_again(self) -> None:
         try:

@@ -39,6 +39,7 @@ COLLECTOR = "collector"
 COLLECTOR_READS = ("hcp/v1/#",)
 COLLECTOR_WRITES = (
     "hcp/v1/+/receipt",
+    "hcp/v1/+/taken",
     "hcp/v1/+/invite",
     "hcp/v1/+/config/desired",
     "hcp/v1/collector/status",
@@ -46,6 +47,7 @@ COLLECTOR_WRITES = (
 AGENT_READS = ("hcp/v1/{agent}/#", "hcp/v1/collector/status")
 AGENT_WRITES = (
     "hcp/v1/{agent}/batch",
+    "hcp/v1/{agent}/details",
     "hcp/v1/{agent}/status",
     "hcp/v1/{agent}/health",
     "hcp/v1/{agent}/config/reported",

@@ -199,8 +199,15 @@ token = "w-{self.seed}"
 """,
         )
         self._write("directory.toml", "".join(placed(agent, window) for agent in AGENTS for window in WINDOWS))
+        made = subprocess.run(
+            [*_module("collector"), "key", "--config", "collector.toml"],
+            cwd=self.folder,
+            capture_output=True,
+            check=True,
+            text=True,
+        )
         for agent in AGENTS:
-            self._write(f"{agent}.toml", self._agent_settings(agent, broker_port))
+            self._write(f"{agent}.toml", self._agent_settings(agent, broker_port, made.stdout.strip()))
         hall = {
             "seed": self.seed,
             "seconds": self.seconds,
@@ -211,10 +218,11 @@ token = "w-{self.seed}"
             "door_token": f"d-{self.seed}",
             "collector": "collector.port",
             "collector_token": f"w-{self.seed}",
+            "sealed": 0.5,
         }
         self._write("hall.json", json.dumps(hall))
 
-    def _agent_settings(self, agent: str, broker_port: str) -> str:
+    def _agent_settings(self, agent: str, broker_port: str, details_key: str) -> str:
         windows = "".join(
             f'[[windows]]\nid = "{window}"\ndevice = "{device_of(agent, window)}"\n'
             f'port = "{self.folder / f"panel-{device_of(agent, window)}"}"\n'
@@ -235,6 +243,8 @@ health_every_s = 2
 port = 0
 port_file = "{agent}.port"
 token = "d-{self.seed}"
+[details]
+key = "{details_key}"
 """
 
     # ---- while it runs
@@ -562,9 +572,10 @@ def _mosquitto(folder: Path, users: dict[str, str]) -> list[str]:
         "user collector",
         "topic read hcp/v1/#",
         "topic write hcp/v1/+/receipt",
+        "topic write hcp/v1/+/taken",
         "topic write hcp/v1/collector/status",
     ]
-    fences += [f"pattern write hcp/v1/%u/{kind}" for kind in ("batch", "status", "health")]
+    fences += [f"pattern write hcp/v1/%u/{kind}" for kind in ("batch", "details", "status", "health")]
     fences += ["pattern read hcp/v1/%u/#", "pattern read hcp/v1/collector/status"]
     (folder / "acl").write_text("\n".join(fences) + "\n", encoding="utf-8")
     port = _free_port()

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import click
@@ -49,6 +50,8 @@ class Hall:
     collector: str
     """The file that holds the collector's port."""
     collector_token: str
+    sealed: float = 0.0
+    """How many of all invitations bring their case's details along, for the agent to seal."""
 
 
 class Office:
@@ -62,9 +65,9 @@ class Office:
         self._hall = hall
         self._stop = stop
 
-    def invite(self, window: str, service: Service, no_room: Callable[[], None]) -> str | None:
-        """Open the invitation; its id, or None when the morning was called off before anybody answered. `no_room` is
-        called each time that the agent says it has none."""
+    def invite(self, window: str, service: Service, no_room: Callable[[], None], with_case: bool) -> str | None:
+        """Open the invitation, with its case's details if the agent is to have them; its id, or None when the morning
+        was called off before anybody answered. `no_room` is called each time that the agent says it has none."""
         body = {
             "id": str(uuid.uuid4()),
             "window": window.split("/")[1],
@@ -73,6 +76,7 @@ class Office:
             "seconds": service.seconds,
             "clerk": "0042",
             "replace": True,
+            **({"case": service.case_details} if with_case else {}),
         }
         done = self._until_answered("POST", window, "/v1/invitations", body, no_room)
         return body["id"] if done else None  # type: ignore[return-value]
@@ -219,15 +223,17 @@ class Morning:
 
     def _serve_citizen(self, window: str, service: Service) -> list[threading.Thread]:
         asked_ms = self._now()
-        late = threading.Thread(target=self._deliver_later, args=(service,))
-        late.start()
+        with_case = Random(f"{self._hall.seed}/{service.case_no}/sealed").random() < self._hall.sealed
+        late = [] if with_case else [threading.Thread(target=self._deliver_later, args=(service,))]
+        for thread in late:
+            thread.start()
         impatient = Once(lambda: self._commands.press(window, service.presses[0].button if service.presses else 1))
-        invitation = self._office.invite(window, service, impatient)
+        invitation = self._office.invite(window, service, impatient, with_case)
         opened_ms = self._now()
         if invitation is None:
             # Nobody answered before the morning was called off. It may be open all the same, so the truth knows of it.
             self._note(self._truth.opened(service, asked_ms, opened_ms))
-            return [late]
+            return late
         self._note(self._truth.opened(service, asked_ms, opened_ms, invitation))
         for press in service.presses:
             self._press(window, opened_ms, press)
@@ -237,7 +243,7 @@ class Morning:
             self._office.withdraw(window, invitation)
         if service.intended == "nobody":
             self._wait_until(opened_ms + service.seconds * 1000)
-        return [late]
+        return late
 
     def _press(self, window: str, opened_ms: int, press: PressAt) -> None:
         self._wait_until(opened_ms + press.after_ms)

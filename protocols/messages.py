@@ -1,4 +1,4 @@
-"""What agents and the collector say to each other over MQTT: topics, records, batch, receipt, status, health.
+"""What agents and the collector say to each other over MQTT: topics, records, batch, receipt, details, status, health.
 
 JSON, every field named; a batch is deflated (zlib) when that is shorter. Unknown fields are passed over, so an
 old collector understands a newer agent; a record keeps its exact bytes whatever is in it.
@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
+from .cases import CASE_NO_MAX, SERVICES_MAX
 from .errors import BadMessage
 from .ratings import Outcome, PressId
 
@@ -30,6 +32,8 @@ RECORD_BYTES_MAX = 16 * 1024  # the longest record: a rating page's text of 150 
 BATCH_BYTES_MAX = 1024 * 1024  # inflated; 1,000 records of a button panel are 400 kB
 PAYLOAD_BYTES_MAX = BATCH_BYTES_MAX + 4096  # on the wire; above it nothing is even looked at
 SEQ_MAX = 2**62  # SQLite counts to 2**63 - 1
+SEALED_BYTES_MAX = 8 * 1024  # all fields of a case are under 2 kB
+DETAILS_MAX = 50  # cases in one message: they must not hold up a press behind them
 _REASON_MAX = 200  # characters: it stands in a table that a person reads
 
 Count = Annotated[int, Meta(ge=0, le=SEQ_MAX)]
@@ -173,6 +177,37 @@ class Receipt(msgspec.Struct, frozen=True):
     head: str
 
 
+class SealedCase(msgspec.Struct, frozen=True):
+    """The details of a case, hidden on the window PC for the collector's key (`seal`)."""
+
+    case_no: Annotated[str, Meta(min_length=1, max_length=CASE_NO_MAX)]
+    service_number: Annotated[int, Meta(ge=1, le=SERVICES_MAX)]
+    at_ms: Time
+    """When they were handed in, by the agent's wall clock: of two for one case the later one counts."""
+    sealed: bytes
+
+    @property
+    def digest(self) -> str:
+        """What an answer calls it by: nobody can name one by chance."""
+        return sha256(self.sealed).hexdigest()
+
+
+class Details(msgspec.Struct, frozen=True):
+    """Details of cases, in no chain: they are deleted once nobody needs them, and the records stay checkable."""
+
+    cases: list[SealedCase]
+
+
+class Taken(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the collector has of them, by digest: the agent lets go of these."""
+
+    taken: list[str]
+    spoilt: list[str] = []
+    """They cannot be opened, and never will: the agent lets go of them too, and says so."""
+    locked: list[str] = []
+    """The keys (`Sealer.key_id`) that some are sealed for and that are not here: the agent keeps those."""
+
+
 class AgentStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """Retained; the will says online = false."""
 
@@ -239,8 +274,8 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     """The hash of that record."""
 
 
-Message = Batch | Receipt | AgentStatus | CollectorStatus | Health
-M = TypeVar("M", Batch, Receipt, AgentStatus, CollectorStatus, Health)
+Message = Batch | Receipt | Details | Taken | AgentStatus | CollectorStatus | Health
+M = TypeVar("M", Batch, Receipt, Details, Taken, AgentStatus, CollectorStatus, Health)
 
 
 def encode(message: Message) -> bytes:
@@ -291,6 +326,8 @@ def _wrong(message: Message) -> str:
             return _wrong_batch(message)
         case Receipt():
             return _wrong_place(message.epoch, message.head)
+        case Details():
+            return _wrong_details(message)
         case Health() if message.receipted:
             return _wrong_place(message.epoch, message.head)
         case Health():
@@ -311,6 +348,14 @@ def _wrong_batch(batch: Batch) -> str:
     if any(len(bytes(body)) > RECORD_BYTES_MAX for body in batch.records):
         return f"有一条记录太长 / a record of more than {RECORD_BYTES_MAX} bytes"
     return _wrong_place(batch.epoch, batch.head)
+
+
+def _wrong_details(details: Details) -> str:
+    if not 1 <= len(details.cases) <= DETAILS_MAX:
+        return f"办件个数不对 / {len(details.cases)} cases, expected 1 to {DETAILS_MAX}"
+    if any(not 1 <= len(each.sealed) <= SEALED_BYTES_MAX for each in details.cases):
+        return f"办件信息长度不对 / sealed details of 0 or of more than {SEALED_BYTES_MAX} bytes"
+    return ""
 
 
 def _wrong_place(epoch: str, head: str) -> str:

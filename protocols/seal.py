@@ -15,7 +15,6 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -30,22 +29,10 @@ _PREFIX = "x25519:"
 _PUBLIC = 32
 _INFO = b"hall-rating details sealed 1"
 _ONCE = bytes(12)  # the key is used once, so its nonce need not differ
-SEALED_MAX = 8 * 1024  # all fields of a case are under 2 kB
 
 
 class CannotOpen(ProtocolError):
     """Sealed for another key, about another case, or not whole. It says nothing of what is inside."""
-
-
-class Sealer(Protocol):
-    """Hides texts for one key."""
-
-    @property
-    def key_id(self) -> str:
-        """Which key, in hex."""
-
-    def seal(self, text: bytes, about: bytes) -> bytes:
-        """The text, so that only the key's owner reads it, and only as being about this."""
 
 
 class Opener(Protocol):
@@ -78,7 +65,7 @@ class PublicKey:
         return hashlib.sha256(self.raw).digest()[:KEY_ID].hex()
 
     def seal(self, text: bytes, about: bytes) -> bytes:
-        """As `Sealer` says."""
+        """As `cases.Sealer` says."""
         once = X25519PrivateKey.generate()
         theirs = once.public_key().public_bytes_raw()
         key = _key(once.exchange(X25519PublicKey.from_public_bytes(self.raw)), theirs, self.raw)
@@ -126,11 +113,6 @@ class PrivateKey:
             return ChaCha20Poly1305(_key(shared, theirs, self.public.raw)).decrypt(_ONCE, hidden, about)
         except (InvalidTag, ValueError) as error:  # altered, about another case, or a point that is none
             raise CannotOpen("打不开: 已改动, 或属于另一办件 / altered, or about another case") from error
-
-
-def about_case(case_no: str, service_number: int) -> bytes:
-    """What the details of a case are bound to."""
-    return msgspec.json.encode([case_no, service_number])
 
 
 def sealed_for(sealed: bytes) -> str:

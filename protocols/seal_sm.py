@@ -43,7 +43,7 @@ class SmPublicKey:
         return hashlib.sha256(f"{self.key.x:064x}{self.key.y:064x}".encode()).digest()[:KEY_ID].hex()
 
     def seal(self, text: bytes, about: bytes) -> bytes:
-        """As `seal.Sealer` says."""
+        """As `cases.Sealer` says."""
         key = secrets.token_bytes(16)
         encryptor = Cipher(SM4(key), GCM(_ONCE)).encryptor()
         encryptor.authenticate_additional_data(about)

@@ -35,7 +35,8 @@ if worked_out:
     ("imports", "first"),
     [
         ("from collector import web", f"web._cases(b'{CASE}')"),
-        ("from collector import vault", f"vault._case.decode(b'{CASE}')"),
+        ("from protocols import cases", f"cases.decode_case(b'{CASE}')"),
+        ("from protocols import cases", f"cases.case_of({CASE})"),
         ("from protocols.dialects import linewell", "linewell._given.decode(b'{}')"),
         ("from protocols.dialects import flat", "flat._reply.decode(b'{}')"),
         ("from protocols.dialects import jsonrest", "jsonrest._reply.decode(b'{}')"),
@@ -44,7 +45,18 @@ if worked_out:
         ("from edge_agent import door", f"door._decoded(b'{PRESSED}', door._pressed)"),
         ("from protocols.profiles.readers import ScreenReader", f"ScreenReader().feed(b'{PRESSED}', 0)"),
     ],
-    ids=["case", "due case", "token", "flat", "json", "unrated", "invitation", "press of a page", "screen"],
+    ids=[
+        "case",
+        "due case",
+        "case of a door",
+        "token",
+        "flat",
+        "json",
+        "unrated",
+        "invitation",
+        "press of a page",
+        "screen",
+    ],
 )
 def test_no_type_is_new_to_the_threads(imports: str, first: str) -> None:
     """Red if a type is first met in a request: 1 of 60 processes with eight requests at once then died on a PC."""

@@ -17,6 +17,7 @@ from collector import web
 from collector.ledger.desk import FIELDS
 from edge_agent import door
 from edge_agent.outbox import Outbox
+from protocols.cases import case_of
 from protocols.dialects.flat import Flat, FlatSettings
 from protocols.dialects.jsonrest import JsonRest, JsonRestSettings
 from protocols.dialects.linewell import Linewell, LinewellSettings
@@ -27,7 +28,7 @@ from tests.collector.test_web import parts
 
 TEXT = (Path(__file__).parent.parent / "docs" / "integrate.md").read_text(encoding="utf-8")
 BODIES = [json.loads(body) for body in re.findall(r"-d '(\{.*?\})'", TEXT, flags=re.DOTALL)]
-CASE, ASK, CORRECTION = BODIES
+CASE, WITH_CASE, ASK, CORRECTION = BODIES
 PYTHON = re.search(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)[1]
 
 
@@ -55,6 +56,8 @@ def test_its_case_lacks_nothing_in_any_dialect():
 
 def test_its_bodies_are_taken():
     assert "BJ20260001" == msgspec.convert(ASK, door.Ask).case_no
+    assert WITH_CASE["case"].items() <= CASE.items()
+    assert case_of(msgspec.convert(WITH_CASE, door.Ask).case)
     assert {"who", "why", "fields"} == CORRECTION.keys()
     assert CORRECTION["fields"].keys() <= FIELDS.keys()
 

@@ -48,6 +48,7 @@ LIBRARIES = {
             "cli/desk.py",
             "cli/evidence.py",
             "cli/ground.py",
+            "cli/keys.py",
             "cli/questions.py",
         ),
         "cryptography": ("checkpoint.py", "vault.py"),

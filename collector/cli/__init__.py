@@ -1,4 +1,4 @@
-"""The command line of the collector: run, check, verify, checkpoint, reconcile, forward, parked, qr."""
+"""The command line of the collector: run, check, key, verify, checkpoint, reconcile, forward, parked, qr."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from .. import checkpoint as signing
 from ..__main__ import run as run_collector
 from ..directory import Key
 from ..ledger.file import LedgerDamaged, LedgerMismatch
-from ..vault import read_keys
-from . import codes, desk, evidence, questions
+from . import codes, desk, evidence, keys, questions
 from .ground import CONFIG, give_up, give_up_for_file, settings_of
 
 
@@ -69,7 +68,7 @@ def check(path: Path) -> None:
         click.echo(f"{where} {_key_map(directory.keys.get(place.device, {}))}")
     if settings.province is None:
         click.echo("没有 [province], 评价只入账不上报 / no [province]: ratings are kept and not forwarded")
-    _check_details(path.parent / settings.details.key_file)
+    keys.check_details(path.parent / settings.details.key_file)
     click.echo(f"{path.name}, {settings.directory}: 配置正确 / settings are right")
 
 
@@ -80,19 +79,6 @@ def _check_key(file: Path) -> None:
         give_up(f"checkpoint.key_file: {error}")
     if signing.readable_by_others(file):
         give_up(f"checkpoint.key_file: {file}: 别人也能读 / others can read it: chmod 600 {file}")
-
-
-def _check_details(file: Path) -> None:
-    try:
-        there = read_keys(file, os.environ) is not None
-    except BadSettings as error:
-        give_up("\n".join(f"details.key_file: {mistake}" for mistake in error.mistakes))
-    except OSError as error:
-        give_up(f"details.key_file: {file}: 读不了 / cannot be read: {error.strerror}")
-    if file.exists() and signing.readable_by_others(file):
-        give_up(f"details.key_file: {file}: 别人也能读 / others can read it: chmod 600 {file}")
-    if not there:
-        click.echo(f"{file.name}: 首次启动时生成, 请另行备份 / made at the first start: keep a copy elsewhere")
 
 
 def _key_map(keys: dict[int, Key]) -> str:
@@ -119,6 +105,7 @@ for _command in (
     desk.parked,
     desk.forward,
     codes.qr,
+    keys.key,
     questions.province,
 ):
     main.add_command(_command)

@@ -1,5 +1,5 @@
-"""What a person does about ratings that are not sent: parked list, show, correct, send-again, give-up; and what would
-be sent, without sending it.
+"""What a person does about ratings that are not sent: parked list, show, correct, link, send-again, give-up; and what
+would be sent, without sending it.
 
 Whoever only looks reads the ledger's file. What changes something is asked of the running collector, through its page's
 address; where none is running, it is done in the file.
@@ -21,6 +21,7 @@ from typing import Any
 
 import click
 
+from protocols.cases import SERVICES_MAX
 from protocols.dialects import Dialect
 from protocols.errors import BadSettings
 from protocols.ratings import Level, ParkReason
@@ -55,7 +56,7 @@ def _by(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def parked() -> None:
-    """待处理的评价: 查看, 更正, 重发, 放弃 / ratings that wait for a person: look, put right, send again, give up."""
+    """待处理的评价: 查看, 更正, 关联办件, 重发, 放弃 / ratings that wait: look, correct, link, send again, give up."""
 
 
 @parked.command("list")
@@ -131,6 +132,19 @@ def correct(path: Path, rating: int, fields: tuple[str, ...], source: Any, who: 
         changes[name] = _valued(name, value)
     body = {"who": who, "why": why, "fields": changes}
     _done(path, rating, "correct", body, lambda desk, now_ms: desk.correct(rating, changes, who, why, now_ms))
+
+
+@parked.command()
+@CONFIG
+@click.argument("rating", type=int)
+@click.argument("case_no")
+@click.option("--service-number", default=1, show_default=True, type=click.IntRange(1, SERVICES_MAX))
+@_by
+def link(path: Path, rating: int, case_no: str, service_number: int, who: str, why: str) -> None:
+    """没有办件编号的评价, 关联到它的办件后上报; 只能一次 / a rating that came without a case number, to the case that a
+    person has found for it: it is sent then. Once, and for good."""
+    body = {"who": who, "why": why, "case_no": case_no, "service_number": service_number}
+    _done(path, rating, "link", body, lambda desk, now_ms: desk.link(rating, case_no, service_number, who, why, now_ms))
 
 
 @parked.command("send-again")

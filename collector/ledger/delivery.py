@@ -15,6 +15,7 @@ from protocols.ratings import Accepted, Case, Level, ParkReason, PressId, Rating
 from protocols.seal import CannotOpen
 
 from ..vault import Locked, Vault
+from . import links
 from .file import LedgerDamaged
 from .rows import case_holds, rating_holds
 from .store import Store
@@ -81,7 +82,7 @@ class Delivery:
             # A few more: of some cases it is another rating's turn, or nobody's yet.
             rows = self._all(f"+tries < {STUBBORN}", "bad DESC, rating.id", now_ms, busy, [*found, *passed], most + 4)
             for row in rows:
-                case_no = row["case_no"]
+                case_no = row["its_case_no"]
                 if case_no in found or case_no in passed or len(found) == most:
                     continue
                 turn = self._turn(row, now_ms)
@@ -96,9 +97,10 @@ class Delivery:
     def _turn(self, row: sqlite3.Row, now_ms: int) -> sqlite3.Row | None:
         """The oldest rating of the same case that is due, if its time has come."""
         older = self._store.row(
-            f"SELECT id, next_ms, {_NOW} AS now FROM rating WHERE case_no = :case_no AND state = 'due'"
+            f"SELECT id, next_ms, {_NOW} AS now FROM rating WHERE (case_no = :case_no"
+            " OR id IN (SELECT rating FROM case_link WHERE case_no = :case_no)) AND state = 'due'"
             f" AND tries < {STUBBORN} ORDER BY id LIMIT 1",
-            {"case_no": row["case_no"], "now_ms": now_ms},
+            {"case_no": row["its_case_no"], "now_ms": now_ms},
         )
         if older is None or older["id"] == row["id"]:
             return row
@@ -144,12 +146,12 @@ class Delivery:
         held = ",".join(map(str, busy))
         return self._store.rows(
             "SELECT rating.*, service_case.body, service_case.delivered_ms, service_case.sum AS case_sum,"
-            " service_case.received_ms AS case_ms FROM rating"
-            " JOIN service_case USING (case_no, service_number)"
+            f" service_case.received_ms AS case_ms, {links.ITS} FROM rating {links.JOINED} JOIN {links.CASE_JOINED}"
             f" WHERE state = 'due' AND {which} AND {_NOW} AND rating.id NOT IN ({held})"
             # Two of one case are never on their way at once: the province would have to sort them.
-            f" AND rating.case_no NOT IN (SELECT case_no FROM rating WHERE id IN ({held}))"
-            " AND rating.case_no NOT IN (SELECT value FROM json_each(:passed))"
+            f" AND service_case.case_no NOT IN (SELECT {links.CASE_NO} FROM rating {links.JOINED}"
+            f" WHERE rating.id IN ({held}))"
+            " AND service_case.case_no NOT IN (SELECT value FROM json_each(:passed))"
             f" ORDER BY {order} LIMIT :most",
             {"now_ms": now_ms, "most": most, "id": only, "passed": _encode(list(passed)).decode()},
         )
@@ -226,7 +228,7 @@ def back_off_ms(tries: int) -> int:
 
 def _due(row: sqlite3.Row, vault: Vault) -> Due:
     # An index may lead elsewhere than it says, and a row may say what nobody wrote: neither reaches the province.
-    if row["state"] != "due" or not rating_holds(row) or not case_holds(row):
+    if row["state"] != "due" or not rating_holds(row) or not links.holds(row) or not case_holds(row):
         raise LedgerDamaged(
             f"评价 {row['id']} 与写入时不同, 未上报 / rating {row['id']} is not what was written, not sent"
         )
@@ -238,14 +240,14 @@ def _due(row: sqlite3.Row, vault: Vault) -> Due:
         pressed_ms=row["pressed_ms"],
         channel=row["channel"],
         invitation=row["invitation"],
-        case_no=row["case_no"],
-        service_number=row["service_number"],
+        case_no=row["its_case_no"],
+        service_number=row["its_number"],
         clerk=row["clerk"],
         tags=tuple(row["tags"].split(",")) if row["tags"] else (),
         text=row["text"],
     )
     try:
-        case = vault.show(row["case_no"], row["service_number"], row["body"])
+        case = vault.show(row["its_case_no"], row["its_number"], row["body"])
     except CannotOpen as error:
         raise LedgerDamaged(f"评价 {row['id']} 的办件信息打不开 / details of rating {row['id']}: {error}") from error
     return Due(row["id"], rating, case, row["body"], row["delivered_ms"] is not None, row["tries"], bool(row["as_is"]))

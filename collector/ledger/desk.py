@@ -14,23 +14,28 @@ from typing import Any, Literal
 
 import msgspec
 
+from protocols.cases import about_case
 from protocols.ratings import Case
-from protocols.seal import CannotOpen, about_case
+from protocols.seal import CannotOpen
 
 from ..vault import PERSONAL, Locked, Vault, mask, masked
+from . import links
 from .intake import Intake
+from .links import CASE_NO, JOINED, NUMBER
 from .store import Store
 from .tally import moved
 
-What = Literal["correct", "send_again", "give_up"]
-OPEN = "(state = 'awaiting_case' OR state = 'parked' AND reason != 'given_up')"
+What = Literal["correct", "link", "send_again", "give_up"]
+OPEN = "(state = 'awaiting_case' OR state = 'parked' AND rating.reason != 'given_up')"
 """What waits for a person, or for the business system."""
 FIELDS = {field.name: field for field in dataclasses.fields(Case) if field.name not in ("case_no", "service_number")}
-"""What of a case can be put right; which case it is, was said when the citizen was asked to rate."""
+"""What of a case can be put right; which case it is, was said when the citizen was asked to rate, or is linked."""
 _SHOWN = (
-    "id, hall, number, level, pressed_ms, channel, case_no, service_number, clerk, tags, text, state, reason, words,"
-    " tries, as_is, receipt, duplicate, flagged, made_ms, settled_ms"
+    f"rating.id, hall, number, level, bad, pressed_ms, channel, {CASE_NO} AS case_no, {NUMBER} AS service_number,"
+    " clerk, tags, text, state, rating.reason, words, tries, as_is, receipt, duplicate, flagged, made_ms, settled_ms"
+    f" FROM rating {JOINED}"
 )
+_NO_CASE = "这次评价没有办件编号, 请先关联办件 / it came without a case number: link it to its case first"
 _NEVER = ("damaged",)  # nobody knows what the citizen had said
 _WHO_MAX, _WHY_MAX = 64, 500  # characters: they stand in a table that a person reads
 _encode = msgspec.json.Encoder().encode
@@ -57,10 +62,10 @@ class Desk:
         """Ratings that wait, bad ones first, then the oldest; nobody's name in them. `reason` picks, `before` goes on:
         the id of the last one seen, of those that are as bad as that one."""
         rows = self._store.rows(
-            f"SELECT {_SHOWN}, bad FROM rating WHERE {OPEN} AND (:reason = '' OR reason = :reason OR state = :reason)"
+            f"SELECT {_SHOWN} WHERE {OPEN} AND (:reason = '' OR rating.reason = :reason OR state = :reason)"
             " AND (:after IS NULL OR bad < (SELECT bad FROM rating WHERE id = :after)"
             "  OR bad = (SELECT bad FROM rating WHERE id = :after) AND id > :after)"
-            " ORDER BY bad DESC, id LIMIT :most",
+            " ORDER BY bad DESC, rating.id LIMIT :most",
             {"reason": reason, "after": before, "most": most},
         )
         return [_row(row) for row in rows]
@@ -95,7 +100,7 @@ class Desk:
             row = self._open(rating, who, why)
             before = self._case(row) or Case(row["case_no"] or "", row["service_number"])
             if not before.case_no:
-                raise NotSo("case_no", "这次评价没有办件编号, 无从补办件 / it came without a case number")
+                raise NotSo("case_no", _NO_CASE)
             after = _changed(before, changes)
             if after == before:
                 raise NotSo("", "与现有内容相同 / nothing differs from what is there")
@@ -104,12 +109,31 @@ class Desk:
             self._intake.take_cases([after], now_ms)
             self._due(db, row, now_ms, as_is=False)
 
+    def link(self, rating: int, case_no: str, service_number: int, who: str, why: str, now_ms: int) -> None:
+        """This rating, which came without a case number, is of that service; it is due. Once, and for good. NotSo if
+        that service is not there, or has a rating."""
+        with self._store.writing() as db:
+            row = self._open(rating, who, why, ended=True)
+            if row["case_no"] is not None:
+                raise NotSo("id", f"已属于办件 {row['case_no']}, 不能改 / it is of a case already, which stays")
+            if self._case_of(case_no, service_number) is None:
+                words = "请核对编号, 或先由业务系统提交 / check the number, or have the case posted first"
+                raise NotSo("case_no", f"没有办件 {case_no}/{service_number} 的信息, {words}")
+            other = links.rating_of(db, case_no, service_number)
+            if other is not None:
+                words = "一次服务只评价一次 / of one service there is one rating"
+                raise NotSo("case_no", f"办件 {case_no}/{service_number} 已有第 {other} 号评价, {words}")
+            links.link(db, rating, case_no, service_number, who.strip(), why.strip(), now_ms)
+            row = self._rating(rating)
+            self._note(db, row, "link", who, why, now_ms)
+            self._due(db, row, now_ms, as_is=False)
+
     def send_again(self, rating: int, who: str, why: str, as_is: bool, now_ms: int) -> None:
         """Try it again as it stands; with `as_is` also what we hold back ourselves for the province's sake."""
         with self._store.writing() as db:
             row = self._open(rating, who, why, ended=True)
             if row["case_no"] is None:
-                raise NotSo("case_no", "这次评价没有办件编号 / it came without a case number")
+                raise NotSo("case_no", _NO_CASE)
             if self._case(row) is None:
                 raise NotSo("", "还没有办件信息, 请先补齐 / its case is not there yet: put that in first")
             self._note(db, row, "send_again", who, why, now_ms)
@@ -129,7 +153,7 @@ class Desk:
     # ---- small things
 
     def _rating(self, rating: int) -> sqlite3.Row:
-        row = self._store.row(f"SELECT {_SHOWN}, bad FROM rating WHERE id = ?", (rating,))
+        row = self._store.row(f"SELECT {_SHOWN} WHERE rating.id = ?", (rating,))
         if row is None:
             raise NotSo("id", f"没有第 {rating} 号评价 / there is no rating {rating}")
         found: sqlite3.Row = row

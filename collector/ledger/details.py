@@ -10,6 +10,7 @@ from pathlib import Path
 from protocols.seal import CannotOpen
 
 from ..vault import Locked, Vault, without_person
+from .links import rating_of
 from .rows import case_sum
 from .store import Store
 
@@ -67,8 +68,10 @@ class Details:
         """
         with self._store.writing() as db:
             rows = db.execute(
-                "SELECT case_no, service_number, body, received_ms FROM service_case"
-                " LEFT JOIN rating USING (case_no, service_number) WHERE forgotten_ms IS NULL"
+                "SELECT service_case.case_no, service_case.service_number, body, received_ms FROM service_case"
+                " LEFT JOIN case_link USING (case_no, service_number) LEFT JOIN rating ON rating.id ="
+                " coalesce(case_link.rating, (SELECT id FROM rating AS own WHERE own.case_no = service_case.case_no"
+                " AND own.service_number = service_case.service_number)) WHERE forgotten_ms IS NULL"
                 " AND received_ms < max(:accepted_ms, :unrated_ms)"
                 " AND CASE WHEN rating.id IS NULL THEN received_ms < :unrated_ms"
                 "  ELSE state = 'accepted' AND settled_ms < :accepted_ms END LIMIT :most",
@@ -84,11 +87,8 @@ class Details:
                     "UPDATE service_case SET forgotten_ms = ? WHERE case_no = ? AND service_number = ?",
                     (now_ms, row["case_no"], row["service_number"]),
                 )
-                db.execute(
-                    "UPDATE correction SET details = NULL WHERE rating IN"
-                    " (SELECT id FROM rating WHERE case_no = ? AND service_number = ?)",
-                    (row["case_no"], row["service_number"]),
-                )
+                rating = rating_of(db, row["case_no"], row["service_number"])
+                db.execute("UPDATE correction SET details = NULL WHERE rating = ?", (rating,))
         return len(rows)
 
     def _forgotten(self, row: sqlite3.Row) -> bytes:

@@ -91,3 +91,9 @@ _OF_HANDS = (
 )
 GUARDS_OF_HANDS: tuple[str, ...] = tuple(statement for guard in _OF_HANDS for statement in guard.statements())
 """The same for the table that version 5 added."""
+
+_OF_LINKS = (
+    _Guard("case_link", "rating case_no service_number at_ms who reason sum", ("rating", "case_no service_number")),
+)
+GUARDS_OF_LINKS: tuple[str, ...] = tuple(statement for guard in _OF_LINKS for statement in guard.statements())
+"""The same for the table that version 6 added."""

@@ -17,10 +17,12 @@ from protocols.messages import (
     AgentStatus,
     Batch,
     ClosingRecord,
+    Details,
     Health,
     PressRecord,
     Receipt,
     SalvageRecord,
+    Taken,
     WindowHealth,
     decode_record,
     topic,
@@ -30,11 +32,11 @@ from protocols.seal import CannotOpen
 
 from ..directory import Directory
 from ..vault import Locked, Vault
+from . import cases
 from .file import LedgerDamaged
 from .meaning import Meaning
-from .rows import case_sum
 from .store import Store
-from .tally import Tally, moved
+from .tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -174,50 +176,29 @@ class Intake:
 
     # ---- cases
 
-    def take_cases(self, cases: Iterable[Case], now_ms: int) -> int:
+    def take_cases(self, given: Iterable[Case], now_ms: int) -> int:
         """Keep these details, all or none; how many were new or changed. Ratings that waited for them are due now."""
         with self._writing() as db:
-            return sum([self._take_case(db, case, now_ms) for case in cases])
+            return sum([cases.take(db, self._vault, case, now_ms, now_ms) for case in given])
 
-    def _take_case(self, db: sqlite3.Connection, case: Case, now_ms: int) -> bool:
-        held = db.execute(
-            "SELECT body FROM service_case WHERE case_no = ? AND service_number = ?",
-            (case.case_no, case.service_number),
-        ).fetchone()
-        if held is not None and self._same(case, held["body"]):
-            return False
-        body = self._vault.hide(case)
-        db.execute(
-            "INSERT OR REPLACE INTO service_case(case_no, service_number, body, received_ms, sum) VALUES (?,?,?,?,?)",
-            (
-                case.case_no,
-                case.service_number,
-                body,
-                now_ms,
-                case_sum(case.case_no, case.service_number, body, now_ms),
-            ),
-        )
-        # What the province said to the old details says nothing about the new ones. What it said to the rating stays.
-        waiting = db.execute(
-            "SELECT id FROM rating WHERE case_no = ? AND service_number = ? AND (state = 'awaiting_case'"
-            " OR state = 'parked' AND reason IN ('lacking', 'case_refused', 'case_unknown', 'case_damaged',"
-            " 'item_not_mapped', 'before_service', 'locked'))",
-            (case.case_no, case.service_number),
-        ).fetchone()
-        if waiting is not None:
-            moved(db, waiting["id"], "due")
-            db.execute(
-                "UPDATE rating SET state = 'due', reason = '', words = '', tries = 0, next_ms = ?, settled_ms = NULL"
-                " WHERE id = ?",
-                (now_ms, waiting["id"]),
-            )
-        return True
-
-    def _same(self, case: Case, body: bytes) -> bool:
-        try:
-            return self._vault.show(case.case_no, case.service_number, body) == case
-        except (Locked, CannotOpen):
-            return False  # what comes now can be read
+    def take_details(self, agent: str, details: Details, now_ms: int) -> Taken:
+        """The same for what an agent's window PC has sealed; what to tell it."""
+        taken, spoilt, locked = [], [], set()
+        with self._writing() as db:
+            for each in details.cases:
+                try:
+                    cases.take_sealed(db, self._vault, each, now_ms)
+                    taken.append(each.digest)
+                except Locked as error:
+                    if error.key_id not in locked:
+                        log.error(
+                            "缺少密钥, 办件信息留在代理 / key %s missing, case details stay at %s", error.key_id, agent
+                        )
+                    locked.add(error.key_id)
+                except CannotOpen as error:
+                    self._quarantine(db, topic(agent, "details"), str(error), each.sealed, now_ms)
+                    spoilt.append(each.digest)
+        return Taken(taken, spoilt, sorted(locked))
 
     # ---- what agents say of themselves
 

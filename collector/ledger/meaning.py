@@ -307,7 +307,8 @@ def _pressed_mono_ms(press: PressRecord) -> int:
 
 def _rated_already(db: sqlite3.Connection, rating: Rating) -> bool:
     row = db.execute(
-        "SELECT 1 FROM rating WHERE once = ? UNION ALL SELECT 1 FROM rating WHERE case_no = ? AND service_number = ?",
+        "SELECT 1 FROM rating WHERE once = ?1 UNION ALL SELECT 1 FROM rating WHERE case_no = ?2 AND service_number = ?3"
+        " UNION ALL SELECT 1 FROM case_link WHERE case_no = ?2 AND service_number = ?3",
         (rating.once, rating.case_no, rating.service_number),
     ).fetchone()
     return row is not None

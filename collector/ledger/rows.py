@@ -63,9 +63,10 @@ def rating_holds(row: sqlite3.Row) -> bool:
 
 
 def case_holds(row: sqlite3.Row) -> bool:
-    """Whether these are the details that were taken in; `case_sum` and `case_ms` are the case's own sum and time."""
+    """Whether these are the details that were taken in; `case_sum` and `case_ms` are the case's own sum and time,
+    `its_case_no` and `its_number` its service."""
     stated = row["case_sum"]
-    return stated is None or stated == case_sum(row["case_no"], row["service_number"], row["body"], row["case_ms"])
+    return stated is None or stated == case_sum(row["its_case_no"], row["its_number"], row["body"], row["case_ms"])
 
 
 def add_sums(db: sqlite3.Connection) -> None:
@@ -78,27 +79,6 @@ def add_sums(db: sqlite3.Connection) -> None:
         "service_case SET sum = ? WHERE case_no = ? AND service_number = ?",
         [(case_sum(*row), row["case_no"], row["service_number"]) for row in cases],
     )
-
-
-def set_apart(db: sqlite3.Connection, now_ms: int) -> int:
-    """Park what may no longer be sent, for a person: ratings, or their details, that are not what was written, and
-    cannot be mended. How many. Part of the transaction that it is asked in."""
-    rows = db.execute(
-        "SELECT rating.*, service_case.body, service_case.sum AS case_sum, service_case.received_ms AS case_ms"
-        " FROM rating NOT INDEXED LEFT JOIN service_case USING (case_no, service_number) WHERE state != ?",
-        (_SETTLED,),
-    )
-    wrong = []
-    for row in rows:
-        reason = "" if rating_holds(row) else "damaged"
-        reason = reason or ("" if case_holds(row) else "case_damaged")
-        if reason:
-            log.error(
-                "评价已损坏, 不上报, 待人处理 / rating is damaged, parked and not sent: %s (%s)", row["id"], reason
-            )
-            wrong.append((reason, now_ms, row["id"]))
-    _update(db, "rating SET state = 'parked', reason = ?, settled_ms = ? WHERE id = ?", wrong)
-    return len(wrong)
 
 
 def _update(db: sqlite3.Connection, what: str, rows: list[tuple[Any, ...]]) -> None:

@@ -6,11 +6,11 @@ import sqlite3
 
 from protocols import chain
 
-from . import rows, tally
+from . import links, rows, tally
 from .file import APPLICATION
-from .guards import GUARDS, GUARDS_OF_HANDS
+from .guards import GUARDS, GUARDS_OF_HANDS, GUARDS_OF_LINKS
 
-VERSION = 5
+VERSION = 6
 _LOSS = (
     "CREATE TABLE loss(id INTEGER PRIMARY KEY, epoch_id INTEGER NOT NULL, epoch TEXT NOT NULL, first INTEGER NOT NULL,"
     " last INTEGER NOT NULL, reason TEXT NOT NULL, at_ms INTEGER NOT NULL)"
@@ -47,6 +47,12 @@ _BY_HAND = (
     " who TEXT NOT NULL, what TEXT NOT NULL, reason TEXT NOT NULL, details BLOB)",
     "CREATE INDEX correction_rating ON correction(rating)",
     *GUARDS_OF_HANDS,
+)
+_LINKS = (
+    # When a case's details were handed in, by the clock of whoever was handed them: of two the later ones count.
+    "ALTER TABLE service_case ADD COLUMN given_ms INTEGER",
+    *links.TABLES,
+    *GUARDS_OF_LINKS,
 )
 _ROW_SUMS = ("ALTER TABLE rating ADD COLUMN sum BLOB", "ALTER TABLE service_case ADD COLUMN sum BLOB")
 SCHEMA = f"""
@@ -126,6 +132,7 @@ CREATE TABLE device_count(
 CREATE TABLE province(id INTEGER PRIMARY KEY CHECK(id = 1), away_since_ms INTEGER, words TEXT NOT NULL DEFAULT '');
 INSERT INTO province(id) VALUES (1);
 {"; ".join(_BY_HAND)};
+{"; ".join(_LINKS)};
 {"; ".join(_IDENTITY)};
 {"; ".join(GUARDS)};
 PRAGMA application_id = {APPLICATION};
@@ -143,6 +150,7 @@ _STEPS = {
     2: (_LOSS, *_STRETCH),
     3: (_MENDING, *_ROW_SUMS, *_IDENTITY, *GUARDS, *tally.TABLES, *tally.COLUMNS, *tally.INDEXES, *tally.TAKEN_OVER),
     4: _BY_HAND,
+    5: _LINKS,
 }
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import sqlite_utils
 
-from . import file, mend, rows
+from . import file, mend
+from .apart import set_apart
 from .file import APPLICATION, LedgerDamaged, LedgerMismatch, is_damage
 from .pages import PAGE, Pages
 from .schema import SCHEMA, VERSION, bring_up, version_of
@@ -87,7 +88,7 @@ class Store:
             for each in looked.mended:
                 db.execute("INSERT INTO mending(at_ms, what, aside) VALUES (?,?,?)", (now_ms, each.what, each.aside))
             if looked.doubtful:
-                rows.set_apart(db, now_ms)
+                set_apart(db, now_ms)
         file.suspect_of(self.path).unlink(missing_ok=True)
 
     def _begin(self, first: bool) -> None:

@@ -78,7 +78,10 @@ REASONS = {
     "case_refused": Words("办件被拒收 / case refused", "更正办件后重新提交 / put the case right and post it again"),
     "case_unknown": Words("省平台无此办件 / case unknown", "与省平台核对该办件 / clear it up with the province"),
     "lacking": Words("缺少字段 / fields lacking", "补全办件后重新提交 / complete the case and post it again"),
-    "no_case": Words("无办件编号 / no case number", "邀请时须给 case_no / invitations need a case_no"),
+    "no_case": Words(
+        "无办件编号 / no case number",
+        "查到办件后关联 (link); 今后邀请时须给 case_no / link it to its case; invitations need a case_no",
+    ),
     "item_not_mapped": Words(
         "事项未对应 / item not mapped",
         "补入 items_file, 或更正办件的事项 / put it into items_file, or put the case right",

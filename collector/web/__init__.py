@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import hmac
 import re
 import sqlite3
 import threading
-import typing
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +14,7 @@ import msgspec
 from flask import Flask, Response, render_template, request
 from waitress.server import create_server
 
+from protocols.cases import BadCase, case_of
 from protocols.ratings import Case
 
 from ..directory import Directory
@@ -44,11 +43,6 @@ _WINDOWS_MAX = 200  # more are not read by anybody: then only those that need so
 _DAYS = 7  # what the page of the reconciliation shows unless it is asked for more
 _LINES_MAX = 500  # of that page: more are not read by anybody, and the figures above are of all
 _WELL = ("ready", "inviting")
-# msgspec works a type out when it first meets it, and the process dies if two threads do that at once: so it is
-# done here, before there are any.
-msgspec.json.Decoder(Case)
-_FIELDS = {field.name for field in dataclasses.fields(Case)}
-
 
 _WHY = {
     FULL: ("中心存储已满", "the centre's storage is full"),
@@ -349,40 +343,10 @@ def _cases(body: bytes) -> list[Case]:
     items = given if isinstance(given, list) else [given]
     if not 1 <= len(items) <= _CASES_MAX:
         raise Wrong(400, "", f"一次 1–{_CASES_MAX} 个办件 / 1–{_CASES_MAX} cases at once")
-    return [_case(item, f"[{at}]." if isinstance(given, list) else "") for at, item in enumerate(items)]
-
-
-def _case(item: object, where: str) -> Case:
-    if not isinstance(item, dict):
-        raise Wrong(400, where.rstrip("."), f"{where}应为对象 / must be an object")
-    unknown = sorted(str(name) for name in item if name not in _FIELDS)
-    if unknown:
-        raise Wrong(400, where + unknown[0], f"{where}{unknown[0]}: 没有这个字段 / no such field")
     try:
-        case = msgspec.convert(item, Case)
-    except msgspec.ValidationError as error:
-        words, _, path = str(error).partition(" - at `$.")
-        field = where + (path.rstrip("`") or _named(words))
-        raise Wrong(400, field, f"{field}: 值不对 / wrong value: {_without_value(words, field)}") from error
-    if not 1 <= len(case.case_no) <= 50:
-        raise Wrong(400, where + "case_no", "case_no: 1–50 个字符 / 1–50 characters")
-    if not 1 <= case.service_number <= 99:
-        raise Wrong(400, where + "service_number", "service_number: 1–99")
-    return case
-
-
-def _named(words: str) -> str:
-    found = re.search(r"`(\w+)`", words)
-    return found.group(1) if found else ""
-
-
-def _without_value(words: str, field: str) -> str:
-    # What was given may be somebody's number that stands in the wrong field.
-    if not words.startswith("Invalid enum value"):
-        return words.replace("`", "")
-    kind = typing.get_type_hints(Case).get(field.rsplit(".", 1)[-1])
-    known = ", ".join(str(value) for value in typing.get_args(kind) if value)
-    return f"应为其中之一 / expected one of: {known}"
+        return [case_of(item, f"[{at}]." if isinstance(given, list) else "") for at, item in enumerate(items)]
+    except BadCase as error:
+        raise Wrong(400, error.field, error.message) from error
 
 
 def _listed(windows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,4 +1,5 @@
-"""The desk of parked ratings, over HTTP: look, put right, send again, give up. Every call needs the token."""
+"""The desk of parked ratings, over HTTP: look, put right, link to a case, send again, give up. Every call needs the
+token."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, request
+
+from protocols.cases import CASE_NO_MAX, SERVICES_MAX
 
 from ..ledger.desk import Desk, NotSo
 from ..reconcile.words import REASONS
@@ -42,6 +45,18 @@ def add(
         if not isinstance(given["fields"], dict):
             raise Wrong(400, "fields", "fields: 应为对象 / must be an object")
         desk.correct(rating, given["fields"], *_by(given), now_ms())
+        return _in_words(desk.shown(rating))
+
+    @app.post("/api/v1/parked/<int:rating>/link")
+    def api_link(rating: int) -> dict[str, Any]:
+        allowed()
+        given = _given("who", "why", "case_no", "service_number")
+        case_no, number = given.get("case_no", ""), given.get("service_number", 1)
+        if not isinstance(case_no, str) or not 1 <= len(case_no) <= CASE_NO_MAX:
+            raise Wrong(400, "case_no", f"case_no: 应为 1–{CASE_NO_MAX} 个字符 / must be 1–{CASE_NO_MAX} characters")
+        if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= SERVICES_MAX:
+            raise Wrong(400, "service_number", f"service_number: 应为 must be 1–{SERVICES_MAX}")
+        desk.link(rating, case_no, number, *_by(given), now_ms())
         return _in_words(desk.shown(rating))
 
     @app.post("/api/v1/parked/<int:rating>/send-again")

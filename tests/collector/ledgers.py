@@ -10,7 +10,7 @@ from collector.directory import Directory
 from collector.ledger.channels import Channels
 from collector.ledger.delivery import Delivery
 from collector.ledger.desk import Desk
-from collector.ledger.guards import GUARDS, GUARDS_OF_HANDS
+from collector.ledger.guards import GUARDS, GUARDS_OF_HANDS, GUARDS_OF_LINKS
 from collector.ledger.intake import Intake
 from collector.ledger.overview import Overview
 from collector.ledger.store import Store
@@ -74,12 +74,12 @@ def unguard(db: sqlite3.Connection) -> None:
 
 KEY = PrivateKey(bytes(range(32)))
 VAULT = Vault([KEY])
-_OF_HANDS = ("correction",)
+_OF_HANDS = ("correction", "case_link")
 
 
 def made_older(db: sqlite3.Connection) -> None:
     """A ledger as the program before wrote it: version 3, without a name, guards and counts by day."""
-    guards = {statement.split()[2] for statement in GUARDS + GUARDS_OF_HANDS}
+    guards = {statement.split()[2] for statement in GUARDS + GUARDS_OF_HANDS + GUARDS_OF_LINKS}
     for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
         if name in guards:
             db.execute(f"DROP TRIGGER {name}")
@@ -90,7 +90,8 @@ def made_older(db: sqlite3.Connection) -> None:
     for name in ("receipt", "as_is"):
         db.execute(f"ALTER TABLE rating DROP COLUMN {name}")
     db.execute("DROP INDEX case_known")
-    db.execute("ALTER TABLE service_case DROP COLUMN forgotten_ms")
+    for name in ("forgotten_ms", "given_ms"):
+        db.execute(f"ALTER TABLE service_case DROP COLUMN {name}")
     for name in ("press_day", "rating_day", "device_said", "device_boot"):
         db.execute(f"DROP INDEX {name}")
     for name in ("thanked", "said_ms", "met"):

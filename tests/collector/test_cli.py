@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
@@ -17,10 +18,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
 from collector import cli
+from edge_agent.config import DetailsSettings
 from firmware_sim.province.door import serving
 from firmware_sim.province.txnbody import province
 from protocols.messages import COLLECTOR_STATUS, encode
@@ -87,6 +90,28 @@ def ended(folder: Path) -> tuple[int, str]:
 
 
 # ---- check
+
+
+@pytest.mark.parametrize(("words", "begins"), [((), "x25519:"), (("--national",), "sm2:04")])
+def test_the_key_for_window_pcs_is_made_once_and_shown(folder, words, begins):
+    """What an agent's settings take as it is printed; asked again it is the same, and `check` shows it too."""
+    first, again = said(folder, "key", *words), said(folder, "key", *words)
+    public = again.output.strip()
+
+    assert (0, True) == (first.exit_code, public.startswith(begins))
+    assert first.output.endswith(f"{public}\n") and "已生成" in first.output
+    assert public in said(folder, "check").output
+    assert DetailsSettings(public) == msgspec.convert({"key": public}, DetailsSettings)
+    file = folder / "details.key"
+    assert "-rw-------" == stat.filemode(file.stat().st_mode)
+    assert file.read_text().split(":")[1].strip() not in first.output + again.output
+
+
+def test_a_key_that_cannot_be_had_is_named(folder):
+    (folder / "details.key").mkdir()
+    answer = said(folder, "key")
+
+    assert (2, True) == (answer.exit_code, "details.key_file" in answer.output)
 
 
 def test_check_lists_every_window_and_says_whose_keys_nobody_confirmed(folder):

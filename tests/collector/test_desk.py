@@ -12,12 +12,13 @@ from collector.cli import main
 from collector.directory import Directory
 from collector.ledger import audit
 from collector.ledger.desk import FIELDS, Desk, NotSo
+from collector.ledger.details import Details, Keep
 from collector.web import create_app
 from firmware_sim.province.demands import Rules
 from firmware_sim.province.door import serving
-from protocols.ratings import Refused
-from tests.collector.agents import NOW_MS
-from tests.collector.ledgers import PERSON, VAULT, case, window
+from protocols.ratings import Accepted, Refused
+from tests.collector.agents import NOW_MS, Agent, closing, press
+from tests.collector.ledgers import PERSON, VAULT, case, directory_of, unguard, window
 from tests.collector.provinces import KEYS, SPOKEN, eventually, forwarding
 
 BY = ("李敏", "核对原始材料")
@@ -204,6 +205,140 @@ def test_corrections_never_change_and_never_go(ledger, desk):
             db.execute(statement)
 
 
+# ---- a rating without a case number
+
+
+def unbound(ledger, button: int = 1) -> int:
+    """The number of a rating that came without one."""
+    agent = Agent("hall-b")
+    ledger.take(agent, agent.write(press(9, "i9", window="w1", device="D2", button=button), closing("i9", None)))
+    return ledger.store.row("SELECT id FROM rating WHERE case_no IS NULL")["id"]
+
+
+@pytest.fixture
+def walk_in(opened):
+    """A ledger whose second window asks without a case number."""
+    return opened(directory_of(window(), window("hall-b", "w1", "D2")))
+
+
+def test_a_case_found_by_a_person_is_sent_and_the_press_stays_as_it_was(walk_in):
+    """The rating reaches the province under the case that was found; its row and its record do not change."""
+    desk = Desk(walk_in.store, VAULT, walk_in.intake)
+    number = unbound(walk_in, button=2)
+    before = tuple(walk_in.store.row("SELECT press, level, case_no, sum FROM rating WHERE id = ?", (number,)))
+    walk_in.intake.take_cases([case("C9", 2)], NOW_MS)
+    assert {None: "parked no_case"} == walk_in.states()
+    desk.link(number, "C9", 2, *BY, NOW_MS)
+    due = walk_in.delivery.next(NOW_MS, ())
+
+    assert ("C9", 2, case("C9", 2)) == (due.rating.case_no, due.rating.service_number, due.case)
+    walk_in.delivery.end(due, "rating", walk_in.delivery.begin(due, "rating", NOW_MS), Accepted(), NOW_MS)
+    assert {None: "accepted"} == walk_in.states()
+    assert before == tuple(walk_in.store.row("SELECT press, level, case_no, sum FROM rating WHERE id = ?", (number,)))
+    shown = desk.shown(number)
+    assert ("C9", 2, "link", *BY) == (
+        *(shown[name] for name in ("case_no", "service_number")),
+        *(shown["corrections"][0][name] for name in ("what", "who", "reason")),
+    )
+    assert [] == audit.verify(walk_in.path).findings
+
+
+def test_a_linked_rating_is_as_any_other_from_then_on(walk_in):
+    """Parked by the province, put right, sent again; details deleted after it was accepted, and not before."""
+    desk = Desk(walk_in.store, VAULT, walk_in.intake)
+    number = unbound(walk_in)
+    walk_in.intake.take_cases([case("C9", mobile="")], NOW_MS)
+    desk.link(number, "C9", 1, *BY, NOW_MS)
+    assert number == park(walk_in)
+    keep = Details(walk_in.store, VAULT, Keep(accepted_days=1, unrated_days=1))
+    assert 0 == keep.forget(NOW_MS + 9 * 86_400_000)
+    desk.correct(number, {"mobile": "13800001111"}, *BY, NOW_MS)
+    due = walk_in.delivery.next(NOW_MS, ())
+    assert "13800001111" == due.case.mobile
+    walk_in.delivery.end(due, "rating", walk_in.delivery.begin(due, "rating", NOW_MS), Accepted(), NOW_MS)
+
+    assert 1 == keep.forget(NOW_MS + 9 * 86_400_000)
+    assert [] == audit.verify(walk_in.path).findings
+
+
+def test_ratings_of_a_case_go_in_order_also_when_one_is_linked(walk_in):
+    """The linked one is older: the one of the same case that was asked for it later waits behind it."""
+    desk = Desk(walk_in.store, VAULT, walk_in.intake)
+    number = unbound(walk_in)
+    agent = Agent("hall-a")
+    walk_in.take(agent, agent.write(press(1, "i1", button=2), closing("i1", "C9", service_number=2)))
+    walk_in.intake.take_cases([case("C9", 1), case("C9", 2)], NOW_MS)
+    desk.link(number, "C9", 1, *BY, NOW_MS)
+    first = walk_in.delivery.next(NOW_MS, ())
+
+    assert (number, 1) == (first.id, first.rating.service_number)
+    assert walk_in.delivery.next(NOW_MS, (first.id,)) is None
+
+
+def test_one_service_has_one_rating_also_by_hand(walk_in):
+    """Neither a second link to it, nor a link to one that has been rated; and a press that comes later is a repeat."""
+    desk = Desk(walk_in.store, VAULT, walk_in.intake)
+    number = unbound(walk_in)
+    walk_in.rate(1)
+    walk_in.intake.take_cases([case("C9")], NOW_MS)
+    with pytest.raises(NotSo, match="已有"):
+        desk.link(number, "C1", 1, *BY, NOW_MS)
+    with pytest.raises(NotSo, match="请核对编号"):
+        desk.link(number, "C99", 1, *BY, NOW_MS)
+    desk.link(number, "C9", 1, *BY, NOW_MS)
+    with pytest.raises(NotSo):
+        desk.link(number, "C9", 1, *BY, NOW_MS)
+    again = Agent("hall-a")
+    walk_in.take(again, again.write(press(5, "i5"), closing("i5", "C9")))
+
+    assert "repeat" == walk_in.fates()[-1]
+    assert 1 == walk_in.count("case_link")
+    assert [] == audit.verify(walk_in.path).findings
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE case_link SET case_no = 'C1'",
+        "DELETE FROM case_link",
+        "INSERT OR REPLACE INTO case_link SELECT * FROM case_link",
+    ],
+)
+def test_links_never_change_and_never_go(walk_in, statement):
+    desk = Desk(walk_in.store, VAULT, walk_in.intake)
+    walk_in.intake.take_cases([case("C9")], NOW_MS)
+    desk.link(unbound(walk_in), "C9", 1, *BY, NOW_MS)
+
+    with pytest.raises(sqlite3.IntegrityError), walk_in.store.writing() as db:
+        db.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "UPDATE case_link SET case_no = 'C1'",
+        "UPDATE case_link SET rating = 1",
+        "INSERT INTO case_link SELECT 1, 'C2', 1, at_ms, who, reason, sum FROM case_link",
+    ],
+)
+def test_a_link_that_nobody_made_is_found(walk_in, forged):
+    """By whoever owns the file and drops the triggers. Red if a link is believed without its sum."""
+    desk = Desk(walk_in.store, VAULT, walk_in.intake)
+    walk_in.rate(1)
+    number = unbound(walk_in)
+    walk_in.intake.take_cases([case("C9"), case("C2")], NOW_MS)
+    desk.link(number, "C9", 1, *BY, NOW_MS)
+    walk_in.store.close()
+    with sqlite3.connect(walk_in.path) as db:
+        unguard(db)
+        db.execute(forged)
+    db.close()
+
+    assert ["评价的办件关联与人工所做不符 / a rating's link to a case is not what a person made"] == [
+        finding.what for finding in audit.verify(walk_in.path).findings
+    ]
+
+
 # ---- to the end
 
 
@@ -280,6 +415,10 @@ def test_the_api_does_the_same(ledger, site):
         ("1/correct", {"who": "a", "why": "b", "fields": {"level": "satisfied"}}, 400, "level"),
         ("1/send-again", {"who": "a", "why": "b", "as_is": "yes"}, 400, "as_is"),
         ("1/send-again", {"who": 1, "why": "b"}, 400, "who"),
+        ("1/link", {"who": "a", "why": "b"}, 400, "case_no"),
+        ("1/link", {"who": "a", "why": "b", "case_no": 5}, 400, "case_no"),
+        ("1/link", {"who": "a", "why": "b", "case_no": "C7", "service_number": True}, 400, "service_number"),
+        ("1/link", {"who": "a", "why": "b", "case_no": "C7"}, 409, "id"),
         ("1/give-up", {"who": "a"}, 400, "why"),
         ("1/give-up", {"who": "a", "why": "b", "level": 5}, 400, "level"),
         ("1/give-up", [], 400, ""),
@@ -363,6 +502,22 @@ def test_a_slip_is_said_in_words(ledger, command, words, said):
     code, output = command("parked", *words)
 
     assert (2, True) == (code, said in output)
+
+
+def test_a_case_is_found_from_the_command_line(walk_in, tmp_path, command):
+    """With the number from the business system, as a person would after a call to the hall."""
+    (tmp_path / "directory.toml").write_text(window() + window("hall-b", "w1", "D2"), "utf-8")
+    number = str(unbound(walk_in))
+    walk_in.intake.take_cases([case("C9")], NOW_MS)
+    code, listed = command("parked", "list")
+    assert (0, True) == (code, "无办件编号" in listed)
+    assert (2, True) == (lambda code, said: (code, "请核对编号" in said))(
+        *command("parked", "link", number, "C8", "--why", "电话核实")
+    )
+    assert 0 == command("parked", "link", number, "C9", "--why", "电话核实")[0]
+
+    assert {None: "due"} == walk_in.states()
+    assert "C9" in command("forward", "--dry-run")[1]
 
 
 def test_a_time_can_be_given_as_people_write_it(ledger, command):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.ledger import audit, delivery, file, mend, pages
+from collector.ledger import audit, delivery, file, links, mend, pages
 from collector.ledger.file import LedgerDamaged, LedgerMismatch
 from collector.ledger.pages import PAGE, Sums
 from collector.ledger.store import Store
@@ -88,19 +88,29 @@ def test_nothing_altered_is_sent(ledger, what):
         ledger.delivery.next(NOW_MS, ())
 
 
+def test_a_link_to_a_case_that_was_altered_is_not_sent(ledger):
+    """Red if a link's sum is not asked for: the rating would go to another case."""
+    agent = Agent()
+    ledger.take(agent, agent.write(press(1, "i1"), closing("i1", None)))
+    ledger.intake.take_cases([case("C1"), case("C2")], NOW_MS)
+    ledger.desk.link(1, "C1", 1, "李敏", "x", NOW_MS)
+    altered(ledger.path, "UPDATE case_link SET case_no = 'C2'")
+
+    with pytest.raises(LedgerDamaged, match="not sent"):
+        ledger.delivery.next(NOW_MS, ())
+
+
 def test_a_rating_that_an_index_calls_due_and_is_not_is_not_sent(ledger):
     """Red if the row itself is not asked for its state."""
-    ledger.rate(1)
-    row = ledger.store.row(
-        "SELECT rating.*, body, delivered_ms, service_case.sum AS case_sum, service_case.received_ms AS case_ms"
-        " FROM rating JOIN service_case USING (case_no, service_number)"
+    read = (
+        "SELECT rating.*, body, delivered_ms, service_case.sum AS case_sum, service_case.received_ms AS case_ms,"
+        f" {links.ITS} FROM rating {links.JOINED} JOIN {links.CASE_JOINED}"
     )
+    ledger.rate(1)
+    row = ledger.store.row(read)
     assert delivery._due(row, VAULT)
     altered(ledger.path, "UPDATE rating SET state = 'accepted'")
-    row = ledger.store.row(
-        "SELECT rating.*, body, delivered_ms, service_case.sum AS case_sum, service_case.received_ms AS case_ms"
-        " FROM rating JOIN service_case USING (case_no, service_number)"
-    )
+    row = ledger.store.row(read)
 
     with pytest.raises(LedgerDamaged):
         delivery._due(row, VAULT)

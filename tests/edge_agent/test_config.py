@@ -111,6 +111,8 @@ def test_the_shortest_settings_are_enough(written):
         ('agent = "hall-pc-1"', 'agent = "hall-pc-1"\nlog = "loud"', "log: ", "warning"),
         ('agent = "hall-pc-1"', 'agent = "hall-pc-1"\noutbox = 3', "outbox: ", "outbox"),
         ("\n[uplink]", "\n[outbox]\nmax_megabytes = 0\n[uplink]", "outbox.max_megabytes: ", "1000000"),
+        ("\n[uplink]", '\n[details]\nkey = "x25519:abc"\n[uplink]', "details.key: ", "collector key"),
+        ("\n[uplink]", "\n[details]\n[uplink]", "details.key: ", "missing"),
         ("\n[uplink]", "\n[door]\n[uplink]", "door.token: ", "give token or token_file"),
         ("\n[uplink]", '\n[door]\ntoken = "a"\ntoken_file = "b"\n[uplink]', "door.token: ", "not both"),
         ("\n[uplink]", '\n[uplink.tls]\nca = "ca.crt"\n[uplink]', "uplink.tls.ca: ", "no file 'ca.crt'"),

@@ -15,12 +15,16 @@ import pytest
 
 from edge_agent import clock
 from edge_agent.config import WindowSettings
+from edge_agent.details import CaseDetails
 from edge_agent.door import BODY_MAX, STREAMS_MAX, create_app, create_shut, serve
 from edge_agent.lines import lines_of
 from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.outbox.invitations import new_id
 from edge_agent.page import Answer as Told
 from edge_agent.page import Page
+from protocols.cases import about_case, decode_case
+from protocols.ratings import Case
+from protocols.seal import PrivateKey
 
 from .hall import PATIENCE_S, T0_MS, an_id, closings, held, invitation, keep, press, presses, until
 
@@ -646,3 +650,97 @@ def test_a_page_that_says_what_it_asked_is_answered_at_once(page_door, box):
         assert (200, number) == (answer.status, answer.body["count"])
 
     assert [an_id(number) for number in range(1, 6)] == [kept.invitation for kept in presses(box)]
+
+
+# ---- details of the case
+
+
+CASE = {"service_name": "办结", "applicant_name": "欧阳测试", "mobile": "13912345678"}
+KEY = PrivateKey(bytes(range(32)))
+
+
+@pytest.fixture
+def details(tmp_path: Path) -> Iterator[CaseDetails]:
+    details = CaseDetails(tmp_path / "outbox.db.details", KEY.public, T0_MS)
+    yield details
+    details.close()
+
+
+@pytest.fixture
+def sealing(box: Outbox, details: CaseDetails) -> Iterator[Caller]:
+    yield from running(*serve(create_app(box, WINDOWS, TOKEN, clock.now, details=details), "127.0.0.1", 0))
+
+
+def sent(details: CaseDetails) -> list[Case]:
+    """What would go to the collector."""
+    due = details.due(clock.now(), 1)
+    return [
+        decode_case(KEY.open(each.sealed, about_case(each.case_no, each.service_number)))
+        for each in (due.cases if due else ())
+    ]
+
+
+@pytest.mark.parametrize(
+    ("beside", "within"),
+    [
+        ({"case_no": "C1"}, {}),
+        ({}, {"case_no": "C1"}),
+        ({"case_no": "C1", "service_number": 2}, {"case_no": "C1", "service_number": 2}),
+        ({}, {"case_no": "C1", "service_number": 2}),
+    ],
+)
+def test_details_are_sealed_with_the_invitation(sealing, details, beside, within):
+    """The case number may stand in either place; the answer repeats none of them."""
+    answer = sealing.open(**beside, case=CASE | within)
+    number = (beside | within).get("service_number", 1)
+
+    assert (201, "C1", number) == (answer.status, answer.body["case_no"], answer.body["service_number"])
+    assert [Case("C1", number, **CASE)] == sent(details)
+    assert "欧阳" not in answer.raw.decode()
+
+
+def test_the_same_call_once_more_opens_nothing_new(sealing, details):
+    for status in (201, 200):
+        assert status == sealing.open(case_no="C1", case=CASE).status
+
+    assert [Case("C1", **CASE)] == sent(details)
+
+
+@pytest.mark.parametrize(
+    ("beside", "within", "field"),
+    [
+        ({"case_no": "C1"}, {"case_no": "C2"}, "case.case_no"),
+        ({"case_no": "C1", "service_number": 2}, {"service_number": 3}, "case.service_number"),
+        ({}, {}, "case.case_no"),
+        ({"case_no": "C1"}, {"mobile": 13912345678}, "case.mobile"),
+        ({"case_no": "C1"}, {"applicant_type": "欧阳测试"}, "case.applicant_type"),
+        ({"case_no": "C1"}, {"nickname": "x"}, "case.nickname"),
+        ({"case_no": "C1"}, {"item_name": "长" * 2_600}, "case"),
+    ],
+)
+def test_what_is_wrong_with_a_case_is_said_and_nothing_opened(sealing, details, box, beside, within, field):
+    """By its field, and never what stood in it: that may be a citizen's number."""
+    answer = sealing.open(**beside, case=CASE | within)
+
+    assert (400, field) == (answer.status, answer.field)
+    assert [] == [value for value in ("13912345678", "欧阳") if value in answer.message]
+    assert ([], None) == (sent(details), box.invitation(an_id(1)))
+
+
+def test_without_a_key_the_case_has_to_go_to_the_collector(door, box):
+    """Red if it were kept in clear, or thrown away without a word."""
+    answer = door.open(case_no="C1", case=CASE)
+
+    assert (409, "case", "no_details_key") == (answer.status, answer.field, answer.code)
+    assert "POST /api/v1/cases" in answer.message
+    assert box.invitation(an_id(1)) is None
+
+
+def test_without_room_nothing_is_opened(sealing, details, monkeypatch):
+    def full(*_: object) -> None:
+        raise OutboxFull("details")
+
+    monkeypatch.setattr(details, "keep", full)
+    answer = sealing.open(case_no="C1", case=CASE)
+
+    assert (507, "storage_full") == (answer.status, answer.code)

@@ -14,23 +14,30 @@ from pathlib import Path
 import pytest
 
 from edge_agent import clock
+from edge_agent.details import CaseDetails
 from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.outbox.file import OutboxForked
 from edge_agent.uplink import Broker, Uplink
 from protocols.messages import (
     COLLECTOR_STATUS,
     AgentStatus,
+    Details,
     Health,
     Receipt,
+    Taken,
     WindowHealth,
     decode,
+    encode,
 )
+from protocols.ratings import Case
+from protocols.seal import PrivateKey
 from tests.brokers import Mosquitto, Peer, mosquitto_or_skip
 
 from .hall import at, held, keep, press, receipt_for, until
 from .ledger import AGENT, HEALTH, RECEIPT, STATUS, Ledger
 
 SOON_MS = 300  # a receipt wait that a test can wait for
+KEY = PrivateKey(bytes(range(32)))
 LATE_MS = 60_000  # one that no test waits for
 
 pytestmark = pytest.mark.mosquitto
@@ -569,3 +576,48 @@ def test_tls_at_a_port_that_knows_none_is_asked_about(broker, box, caplog):
         assert until(lambda: uplink._failures >= 2)
 
     assert "does the broker talk TLS at this port" in caplog.text
+
+
+# ---- details of cases
+
+
+def test_details_go_until_they_are_taken_and_before_the_press(broker, box, tmp_path):
+    """Again after each silence. Red if the broker's own word is taken for the collector's."""
+    details = CaseDetails(tmp_path / "outbox.db.details", KEY.public, 0)
+    details.keep(Case("C1", applicant_name="欧阳测试"), 0)
+    keep(box, at(0), press(1))
+    with (
+        Peer(broker, "collector") as collector,
+        running(broker, box, details=details, receipt_wait_ms=SOON_MS),
+    ):
+        collector.subscribe("hcp/v1/+/details", "hcp/v1/+/batch")
+        heard = collector.messages
+        assert until(lambda: sum(each.topic.endswith("/details") for each in heard) >= 3)
+        # The order of the first two that this collector was there for.
+        assert heard[0].topic.endswith("/details") or heard[1].topic.endswith("/details")
+        sent = decode(next(each.payload for each in heard if each.topic.endswith("/details")), Details)
+        collector.publish(f"hcp/v1/{AGENT}/taken", encode(Taken([sent.cases[0].digest])))
+        assert until(lambda: details.due(clock.now(), 0) is None)
+    details.close()
+
+    assert not [each for each in heard if "欧阳".encode() in each.payload]
+
+
+def test_an_answer_that_is_none_ends_nothing(broker, box, tmp_path, caplog):
+    details = CaseDetails(tmp_path / "outbox.db.details", KEY.public, 0)
+    with Peer(broker, "collector") as collector, running(broker, box, details=details) as uplink:
+        assert until(lambda: uplink._ready)
+        collector.publish(f"hcp/v1/{AGENT}/taken", b"rubbish")
+        assert until(lambda: "taken" in caplog.text)
+    details.close()
+
+
+def test_what_a_person_has_to_know_of_details_is_in_the_health(broker, box, tmp_path):
+    """A key that the collector does not have: it stands on the board."""
+    details = CaseDetails(tmp_path / "outbox.db.details", KEY.public, 0)
+    details.keep(Case("C1"), 0)
+    with Ledger(broker) as ledger, running(broker, box, details=details, health_every_s=0) as uplink:
+        assert until(lambda: uplink._ready)
+        ledger.publish(f"hcp/v1/{AGENT}/taken", encode(Taken([], locked=[KEY.public.key_id])))
+        assert until(lambda: KEY.public.key_id in uplink.alarm)
+    details.close()

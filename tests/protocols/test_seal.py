@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols import seal, seal_sm
+from protocols.cases import about_case
 from protocols.errors import BadSettings
-from protocols.seal import CannotOpen, about_case
+from protocols.seal import CannotOpen
 
 KINDS = pytest.mark.parametrize("kind", [seal.PrivateKey, seal_sm.SmPrivateKey], ids=["x25519", "sm2"])
 TEXT = '{"applicant_name":"欧阳测试甲"}'.encode()

@@ -85,6 +85,7 @@ def verify(
         if counted:
             findings += _miscounted(db, chained, whole.made(db, found["presses"], ratings), found["reused"][0])
         findings += [finding for cases in found["cases"] for finding in cases]
+        findings += sums.linked(db)
         epochs = db.execute("SELECT count(*) FROM epoch").fetchone()[0]
         return Audit(
             epochs, sum(each.records for each in chained), ratings, chains.gaps(db), findings, sums.mendings(db)

@@ -15,9 +15,11 @@ from protocols.ratings import Level
 
 from ..rows import RATING, rating_sum
 from . import sums
+from .chains import has
 from .findings import Finding
 
 _BAD = {level.value for level in Level if level.bad}
+_SERVICE = " WHERE case_no = ? AND service_number = ?"
 _NOT_WELL = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError)
 Key = tuple[int, str, int]
 """A key of a key map: the map's number, its device, the button."""
@@ -165,9 +167,14 @@ def _wrong_repeat(db: sqlite3.Connection, invitation: str | None) -> str:
     closing = _closing_of(db, invitation)
     if isinstance(closing, ClosingRecord):
         service = (closing.case_no, closing.service_number)
-        if db.execute("SELECT 1 FROM rating WHERE case_no = ? AND service_number = ?", service).fetchone():
+        if any(db.execute(f"SELECT 1 FROM {table}{_SERVICE}", service).fetchone() for table in _rated(db)):
             return ""
     return "按键标为再次评价却没有第一次 / a press called repeat of none"
+
+
+def _rated(db: sqlite3.Connection) -> tuple[str, ...]:
+    # No links in a ledger that only an older program has opened.
+    return ("rating", "case_link") if has(db, "case_link") else ("rating",)
 
 
 def is_rated(db: sqlite3.Connection, invitation: str | None) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sqlite3
 from hashlib import blake2b
 
+from .. import links
 from ..rows import SUM_BYTES, case_sum
 from .chains import has
 from .findings import FINDINGS_MAX, Finding, Mending
@@ -35,13 +36,37 @@ def _altered_cases(db: sqlite3.Connection) -> list[Finding]:
     db.create_function("case_sum", 4, case_sum, deterministic=True)
     names = dict(db.execute("SELECT id, epoch FROM epoch"))
     rows = db.execute(
-        "SELECT rating.agent, press.epoch_id, coalesce(press.seq, 0)"
-        " FROM service_case JOIN rating USING (case_no, service_number) LEFT JOIN press ON press.id = rating.press"
-        " WHERE service_case.sum != case_sum(case_no, service_number, body, received_ms)"
+        f"SELECT rating.agent, press.epoch_id, coalesce(press.seq, 0) FROM rating {_joined(db)}"
+        " LEFT JOIN press ON press.id = rating.press WHERE service_case.sum != case_sum(service_case.case_no,"
+        " service_case.service_number, body, received_ms)"
         f" LIMIT {FINDINGS_MAX}"
     ).fetchall()
     what = "办件与其校验值不符 / a case differs from its sum"
     return [Finding(agent, names.get(epoch, "?"), seq, what) for agent, epoch, seq in rows]
+
+
+def _joined(db: sqlite3.Connection) -> str:
+    if has(db, "case_link"):
+        return f"{links.JOINED} JOIN {links.CASE_JOINED}"
+    return "JOIN service_case USING (case_no, service_number)"
+
+
+def linked(db: sqlite3.Connection) -> list[Finding]:
+    """Links of ratings to cases that are not what a person made: of a rating that came without a case, by its sum."""
+    if not has(db, "case_link"):
+        return []
+    names = dict(db.execute("SELECT id, epoch FROM epoch"))
+    rows = db.execute(
+        "SELECT case_link.rating, case_link.case_no, case_link.service_number, at_ms, case_link.sum, rating.case_no,"
+        " rating.agent, press.epoch_id, coalesce(press.seq, 0) FROM case_link LEFT JOIN rating"
+        " ON rating.id = case_link.rating LEFT JOIN press ON press.id = rating.press"
+    )
+    what = "评价的办件关联与人工所做不符 / a rating's link to a case is not what a person made"
+    return [
+        Finding(agent or "?", names.get(epoch, "?"), seq, what)
+        for *said, stated, own, agent, epoch, seq in rows
+        if own is not None or agent is None or links.link_sum(*said) != stated
+    ][:FINDINGS_MAX]
 
 
 def there(db: sqlite3.Connection) -> bool:
