@@ -81,6 +81,7 @@ def judged(world: World) -> Verdict:
         *_of_fates(world, truth, held, here),
         *_unnamed(world, ledger),
         *_aside(world),
+        *_without_case(world, ledger),
         *(f"ended: {said} × {count}" for said, count in world.ends.items() if not _EXPECTED.search(said)),
     ]
     mistakes += [f"verify: {found}" for found in audit.verify(ledger).findings]
@@ -181,6 +182,15 @@ def _aside(world: World) -> list[str]:
     """No disk was damaged here: nothing may be taken for damaged."""
     found = [path for agent in AGENTS for path in world.store_of(agent).parent.glob("*.damaged-*")]
     return [f"aside: 完好的存档被当成损坏 / a whole outbox was taken for damaged: {path.name}" for path in found]
+
+
+def _without_case(world: World, ledger: Path) -> list[str]:
+    """Every case was handed in, to the collector or to an agent that answered for it: its rating finds it."""
+    if any(not agent for agent, _, _ in world.gone.spans):
+        return []  # of a ledger that was restored the cases are gone too
+    with reading(ledger) as db:
+        rows = db.execute("SELECT case_no FROM rating WHERE state = 'awaiting_case'").fetchall()
+    return [f"details: 办件信息没有到 / the details of a case did not arrive: {case_no}" for (case_no,) in rows]
 
 
 def _times_in(ledger: Path) -> Counter[PressKey]:

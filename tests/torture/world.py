@@ -220,6 +220,8 @@ class World:
         left = {}
         for agent in AGENTS:
             left[agent] = _count(self.store_of(agent), "SELECT count(*) FROM record")
+            details = _details_of(self.store_of(agent))
+            left[f"{agent} details"] = _count(details, "SELECT count(*) FROM details") if details.exists() else 0
         left["collector"] = _count(self.store_of("collector"), "SELECT count(*) FROM rating WHERE state = 'due'")
         return {where: count for where, count in left.items() if count}
 
@@ -280,6 +282,8 @@ token = "w-{self.seed}"
 """,
         )
         self._write("directory.toml", "".join(placed(agent, window) for agent in AGENTS for window in WINDOWS))
+        made = [sys.executable, "-m", "collector", "key", "--config", "collector.toml"]
+        self._details_key = subprocess.run(made, cwd=self.folder, capture_output=True, check=True, text=True).stdout
         program = self._program("collector", self.shifted("collector", "collector"), self.folder)
         program.start()
         self._await(lambda: (self.folder / "collector.port").exists(), program)
@@ -312,6 +316,8 @@ keepalive_s = 5
 [door]
 port = {door}
 token = "d-{self.seed}"
+[details]
+key = "{self._details_key.strip()}"
 """,
         )
         self._write(f"{agent}.port", str(door))
@@ -328,6 +334,7 @@ token = "d-{self.seed}"
             "door_token": f"d-{self.seed}",
             "collector": "collector.port",
             "collector_token": f"w-{self.seed}",
+            "sealed": 0.5,
         }
         self._write("hall.json", json.dumps(hall))
         self._program("morning", [sys.executable, "-m", "firmware_sim", "morning", "hall.json"], self.folder).start()
@@ -341,6 +348,10 @@ token = "d-{self.seed}"
 
     def _write(self, name: str, text: str) -> None:
         (self.folder / name).write_text(text.lstrip(), "utf-8")
+
+
+def _details_of(store: Path) -> Path:
+    return store.with_name(f"{store.name}.details")
 
 
 def calm(wire: Wire) -> None:
