@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from protocols import seal, seal_sm
-from protocols.cases import BadCase, about_case, decode_case, encode_case
+from protocols.bodies import BadBody
+from protocols.cases import about_case, decode_case, encode_case
 from protocols.errors import BadSettings
 from protocols.ratings import Case
 from protocols.seal import CannotOpen, sealed_for
@@ -88,7 +89,7 @@ class Vault:
             if body[:1] == b"{":
                 return decode_case(body)  # of a ledger of before
             return decode_case(self.show_text(body, about_case(case_no, service_number)))
-        except BadCase as error:
+        except BadBody as error:
             raise CannotOpen("办件信息打不开 / details cannot be opened") from error
 
     def show_text(self, body: bytes, about: bytes) -> bytes:
@@ -116,7 +117,7 @@ class Vault:
             raise Locked(sealed_for(sealed))
         try:
             case = decode_case(key.open(sealed, about_case(case_no, service_number)))
-        except BadCase as error:
+        except BadBody as error:
             raise CannotOpen(error.message) from error
         if (case.case_no, case.service_number) != (case_no, service_number):
             raise CannotOpen("属于另一办件 / about another case")

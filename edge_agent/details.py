@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from protocols.cases import BadCase, Sealer, about_case, encode_case
+from protocols.bodies import BadBody
+from protocols.cases import Sealer, about_case, encode_case
 from protocols.messages import DETAILS_MAX, SEALED_BYTES_MAX, Details, SealedCase, Taken
 from protocols.ratings import Case, Moment
 
@@ -106,13 +107,13 @@ class CaseDetails:
         return "; ".join(words)
 
     def keep(self, case: Case, now_ms: int) -> None:
-        """Hide these and keep them: on disk when this returns. OutboxFull if there is no room; BadCase if they are
+        """Hide these and keep them: on disk when this returns. OutboxFull if there is no room; BadBody if they are
         longer than any province takes."""
         if self._sealer is None:
             raise RuntimeError("there is no key to seal with")
         text = encode_case(case)
         if len(text) > _TEXT_MAX:
-            raise BadCase("", f"办件信息过长, 至多 {_TEXT_MAX} 字节 / details of more than {_TEXT_MAX} bytes")
+            raise BadBody("", f"办件信息过长, 至多 {_TEXT_MAX} 字节 / details of more than {_TEXT_MAX} bytes")
         row = {
             "case_no": case.case_no,
             "service_number": case.service_number,

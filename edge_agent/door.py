@@ -18,9 +18,10 @@ from flask import Flask, Response, request
 from flask.json.provider import DefaultJSONProvider
 from msgspec import Meta
 from waitress.server import create_server
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from protocols.cases import CASE_NO_MAX, SERVICES_MAX, BadCase, case_of
+from protocols.bodies import PRINTABLE, BadBody, read
+from protocols.cases import CaseNo, ServiceNumber, case_of
 from protocols.messages import Count
 from protocols.ratings import Invitation, Moment
 
@@ -45,9 +46,9 @@ class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     window: str
     id: str | None = None
     """A UUID of the caller's: sent again, the same invitation is answered, not a second one opened."""
-    case_no: Annotated[str, Meta(min_length=1, max_length=CASE_NO_MAX)] | None = None
-    service_number: Annotated[int, Meta(ge=1, le=SERVICES_MAX)] = 1
-    clerk: Annotated[str, Meta(max_length=50)] | None = None
+    case_no: CaseNo | None = None
+    service_number: ServiceNumber = 1
+    clerk: Annotated[str, Meta(max_length=50, pattern=PRINTABLE)] | None = None
     case: dict[str, Any] | None = None
     """The details of its case, as POST /api/v1/cases of the collector takes them; sealed here at once."""
     seconds: Annotated[int, Meta(ge=1, le=600)] | None = None
@@ -70,7 +71,7 @@ class Pressed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 # msgspec works a type out when it first meets it, and the process dies if two threads do that at once: so it is
 # done here, before there are any.
 _ANY = Ask(window="")
-_ask, _pressed = msgspec.json.Decoder(Ask), msgspec.json.Decoder(Pressed)
+msgspec.json.Decoder(Ask), msgspec.json.Decoder(Pressed)
 
 
 class Json(DefaultJSONProvider):
@@ -138,7 +139,12 @@ def create_app(
         ask, moment = _asked(request.get_data(), windows), now()
         if ask.case is not None:
             # On the disk before anybody can answer: a rating that comes before its case would have to wait for it.
-            ask = _handed_in(ask, ask.case, details, moment)
+            try:
+                ask = _handed_in(ask, ask.case, details, moment)
+            except OutboxFull:
+                if ask.replace:
+                    outbox.not_asked(ask.window, moment)
+                raise
         invitation = Invitation(
             id=ask.id or new_id(moment.wall_ms),
             window=ask.window,
@@ -191,7 +197,7 @@ def create_app(
             known = ", ".join(pages) or "无 / none"
             raise Wrong(404, "window", f"窗口 {window!r} 的评价器不是页面 / its device is no page; pages: {known}")
         body = request.get_data()
-        pressed = _decoded(body, _pressed)
+        pressed = read(body, Pressed)
         match pages[window](body):
             case Answer.REFUSED:
                 raise _no_room(FULL, "press")
@@ -245,11 +251,16 @@ def _app(token: str) -> Flask:
     def wrong(error: Wrong) -> tuple[dict[str, Any], int, dict[str, str]]:
         return _told(error)
 
+    @app.errorhandler(BadBody)
+    def bad_body(error: BadBody) -> tuple[dict[str, Any], int, dict[str, str]]:
+        return _told(Wrong(400, error.field, error.message))
+
     @app.errorhandler(HTTPException)
-    def http(error: HTTPException) -> tuple[dict[str, Any], int]:
+    def http(error: HTTPException) -> tuple[dict[str, Any], int, dict[str, str]]:
         words = {404: "没有这个地址", 405: "此地址不支持该方法", 413: f"请求过长, 至多 {BODY_MAX} 字节"}
         code = error.code or 500
-        return {"error": {"field": "", "message": f"{words.get(code, '请求有误')} / {error.name}"}}, code
+        allow = {"Allow": ", ".join(error.valid_methods or ())} if isinstance(error, MethodNotAllowed) else {}
+        return {"error": {"field": "", "message": f"{words.get(code, '请求有误')} / {error.name}"}}, code, allow
 
     return app
 
@@ -272,19 +283,8 @@ def serve(app: Flask | Front, host: str, port: int) -> tuple[Any, int]:
     return server, int(several[0][1] if several else server.effective_port)
 
 
-def _decoded(body: bytes, shape: msgspec.json.Decoder[S]) -> S:
-    try:
-        return shape.decode(body)
-    except msgspec.ValidationError as error:
-        words, _, path = str(error).partition(" - at `$.")
-        field = path.rstrip("`") or _named(words)
-        raise Wrong(400, field, f"{field or 'body'}: 值不对 / wrong value: {words.replace('`', '')}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Wrong(400, "", f"请求体应为 JSON / the body must be JSON: {error}") from error
-
-
 def _asked(body: bytes, windows: dict[str, int]) -> Ask:
-    ask = _decoded(body, _ask)
+    ask = read(body, Ask)
     if ask.window not in windows:
         known = ", ".join(windows)
         raise Wrong(404, "window", f"没有窗口 {ask.window!r}, 本机有 / no such window, this agent has: {known}")
@@ -306,18 +306,13 @@ def _handed_in(ask: Ask, given: dict[str, Any], details: CaseDetails | None, mom
     for name in ("case_no", "service_number"):
         ours = getattr(ask, name)
         if ours != getattr(_ANY, name) and given.get(name, ours) != ours:
-            raise Wrong(400, f"case.{name}", f"case.{name}: 与邀请的不同 / is another one than the invitation's")
+            raise Wrong(409, f"case.{name}", f"case.{name}: 与邀请的不同 / is another one than the invitation's")
     try:
         case = case_of({"case_no": ask.case_no, "service_number": ask.service_number} | given, "case.")
         details.keep(case, moment.wall_ms)
-    except BadCase as error:
-        raise Wrong(400, error.field or "case", error.message) from error
+    except BadBody as error:
+        raise BadBody(error.field or "case", error.message) from error
     return msgspec.structs.replace(ask, case_no=case.case_no, service_number=case.service_number)
-
-
-def _named(words: str) -> str:
-    found = re.match(r"Object .* field `(\w+)`", words)
-    return found.group(1) if found else ""
 
 
 def _found(invitation: Invitation | None) -> Invitation:

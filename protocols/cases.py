@@ -1,38 +1,32 @@
-"""办件: the details of a case as a business system gives them to either door, and what they are bound to when hidden.
-
-What was given is never repeated in words: it may be somebody's number that stands in the wrong field.
-"""
+"""办件: the details of a case as a business system gives them to either door, and what they are bound to when
+hidden."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-import typing
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
+from msgspec import Meta
 
-from .errors import ProtocolError
+from . import bodies
+from .bodies import BadBody
 from .ratings import Case
 
 CASE_NO_MAX = 50
 SERVICES_MAX = 99
+TIME_MAX_MS = 253_000_000_000_000  # the year 9987: a calendar can show it in any zone
+CaseNo = Annotated[str, Meta(min_length=1, max_length=CASE_NO_MAX, pattern=bodies.PRINTABLE)]
+ServiceNumber = Annotated[int, Meta(ge=1, le=SERVICES_MAX)]
 
 # msgspec works a type out when it first meets it, and the process dies if two threads do that at once: so it is done
 # here, before there are any.
 _case = msgspec.json.Decoder(Case)
 _encode = msgspec.json.Encoder().encode
 _FIELDS = {field.name for field in dataclasses.fields(Case)}
-_KINDS = typing.get_type_hints(Case)
-
-
-class BadCase(ProtocolError):
-    """No case: the field that is wrong, and why in words."""
-
-    def __init__(self, field: str, message: str):
-        super().__init__(message)
-        self.field = field
-        self.message = message
+_TIMES = [name for name in sorted(_FIELDS) if name.endswith("_ms")]
+_PRINTABLE = re.compile(bodies.PRINTABLE)
 
 
 class Sealer(Protocol):
@@ -47,22 +41,20 @@ class Sealer(Protocol):
 
 
 def case_of(item: object, where: str = "") -> Case:
-    """The case that this decoded JSON says, which stands at `where` (`[2].`); BadCase names what is wrong."""
+    """The case that this decoded JSON says, which stands at `where` (`[2].`); BadBody names what is wrong."""
     if not isinstance(item, dict):
-        raise BadCase(where.rstrip("."), f"{where}应为对象 / must be an object")
+        raise BadBody(where.rstrip("."), f"{where}应为对象 / must be an object")
     unknown = sorted(str(name) for name in item if name not in _FIELDS)
     if unknown:
-        raise BadCase(where + unknown[0], f"{where}{unknown[0]}: 没有这个字段 / no such field")
-    try:
-        case = msgspec.convert(item, Case)
-    except msgspec.ValidationError as error:
-        words, _, path = str(error).partition(" - at `$.")
-        field = where + (path.rstrip("`") or _named(words))
-        raise BadCase(field, f"{field}: 值不对 / wrong value: {_without_value(words, field)}") from error
-    if not 1 <= len(case.case_no) <= CASE_NO_MAX:
-        raise BadCase(where + "case_no", f"case_no: 1–{CASE_NO_MAX} 个字符 / 1–{CASE_NO_MAX} characters")
+        raise BadBody(where + unknown[0], f"{where}{unknown[0]}: 没有这个字段 / no such field")
+    case = bodies.shaped(item, Case, where)
+    if not 1 <= len(case.case_no) <= CASE_NO_MAX or not _PRINTABLE.match(case.case_no):
+        raise BadBody(where + "case_no", f"{where}case_no: 1–{CASE_NO_MAX} 个字符 / 1–{CASE_NO_MAX} characters")
     if not 1 <= case.service_number <= SERVICES_MAX:
-        raise BadCase(where + "service_number", f"service_number: 1–{SERVICES_MAX}")
+        raise BadBody(where + "service_number", f"{where}service_number: 1–{SERVICES_MAX}")
+    for name in _TIMES:
+        if not 0 <= (getattr(case, name) or 0) <= TIME_MAX_MS:
+            raise BadBody(where + name, f"{where}{name}: 应为毫秒 UTC / must be milliseconds UTC")
     return case
 
 
@@ -72,26 +64,13 @@ def encode_case(case: Case) -> bytes:
 
 
 def decode_case(text: bytes) -> Case:
-    """What `encode_case` made, also of a newer program; BadCase if it is none."""
+    """What `encode_case` made, also of a newer program; BadBody if it is none."""
     try:
         return _case.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadCase("", "不是办件 / no case") from error
+        raise BadBody("", "不是办件 / no case") from error
 
 
 def about_case(case_no: str, service_number: int) -> bytes:
     """What the details of a case are bound to when they are hidden: they open for that case and no other."""
     return _encode([case_no, service_number])
-
-
-def _named(words: str) -> str:
-    found = re.search(r"`(\w+)`", words)
-    return found.group(1) if found else ""
-
-
-def _without_value(words: str, field: str) -> str:
-    if not words.startswith("Invalid enum value"):
-        return words.replace("`", "")
-    kind = _KINDS.get(field.rsplit(".", 1)[-1])
-    known = ", ".join(str(value) for value in typing.get_args(kind) if value)
-    return f"应为其中之一 / expected one of: {known}"

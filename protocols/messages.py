@@ -15,7 +15,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from .cases import CASE_NO_MAX, SERVICES_MAX
+from .cases import CaseNo, ServiceNumber
 from .errors import BadMessage
 from .ratings import Outcome, PressId
 
@@ -180,8 +180,8 @@ class Receipt(msgspec.Struct, frozen=True):
 class SealedCase(msgspec.Struct, frozen=True):
     """The details of a case, hidden on the window PC for the collector's key (`seal`)."""
 
-    case_no: Annotated[str, Meta(min_length=1, max_length=CASE_NO_MAX)]
-    service_number: Annotated[int, Meta(ge=1, le=SERVICES_MAX)]
+    case_no: CaseNo
+    service_number: ServiceNumber
     at_ms: Time
     """When they were handed in, by the agent's wall clock: of two for one case the later one counts."""
     sealed: bytes

@@ -16,6 +16,8 @@ ROOT = Path(__file__).parent.parent
 CASE = '{"case_no": "C1", "service_number": 1}'
 ASK = '{"window": "1", "case_no": "C1", "seconds": 30}'
 PRESSED = '{"device": "D1", "boot": 1, "count": 1, "button": 1, "invitation": ""}'
+LINK = '{"who": "a", "why": "b", "case_no": "C1"}'
+GIVEN = '{"id": "1", "level": "satisfied", "channel": "web", "case_no": "C1", "given_ms": 1}'
 WATCHED = """
 import sys
 {imports}
@@ -37,18 +39,22 @@ if worked_out:
         ("from collector import web", f"web._cases(b'{CASE}')"),
         ("from protocols import cases", f"cases.decode_case(b'{CASE}')"),
         ("from protocols import cases", f"cases.case_of({CASE})"),
+        ("from collector.web import desk", f"desk.read(b'{LINK}', desk.Links)"),
+        ("from collector.web import channels", f"channels.read(b'{GIVEN}', channels.RatingGiven)"),
         ("from protocols.dialects import linewell", "linewell._given.decode(b'{}')"),
         ("from protocols.dialects import flat", "flat._reply.decode(b'{}')"),
         ("from protocols.dialects import jsonrest", "jsonrest._reply.decode(b'{}')"),
         ("from protocols.dialects.txnbody import queries", "queries._unrated.decode(b'[]')"),
-        ("from edge_agent import door", f"door._decoded(b'{ASK}', door._ask)"),
-        ("from edge_agent import door", f"door._decoded(b'{PRESSED}', door._pressed)"),
+        ("from edge_agent import door", f"door.read(b'{ASK}', door.Ask)"),
+        ("from edge_agent import door", f"door.read(b'{PRESSED}', door.Pressed)"),
         ("from protocols.profiles.readers import ScreenReader", f"ScreenReader().feed(b'{PRESSED}', 0)"),
     ],
     ids=[
         "case",
         "due case",
         "case of a door",
+        "link",
+        "rating of a channel",
         "token",
         "flat",
         "json",

@@ -60,6 +60,7 @@ LIBRARIES = {
         "tenacity": ("forwarder.py",),
         "urllib3": ("calls.py",),
         "waitress": ("web/__init__.py",),
+        "werkzeug": ("web/__init__.py",),
     },
     "firmware_sim": {
         "amqtt": ("broker.py",),

@@ -7,14 +7,15 @@ never touched: a level, a time, a tag or a text of a citizen's cannot be changed
 from __future__ import annotations
 
 import dataclasses
+import re
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 import msgspec
 
-from protocols.cases import about_case
+from protocols.bodies import SAYING, BadBody
+from protocols.cases import about_case, case_of
 from protocols.ratings import Case
 from protocols.seal import CannotOpen
 
@@ -37,7 +38,8 @@ _SHOWN = (
 )
 _NO_CASE = "这次评价没有办件编号, 请先关联办件 / it came without a case number: link it to its case first"
 _NEVER = ("damaged",)  # nobody knows what the citizen had said
-_WHO_MAX, _WHY_MAX = 64, 500  # characters: they stand in a table that a person reads
+WHO_MAX, WHY_MAX = 64, 500  # characters: they stand in a table that a person reads
+_saying = re.compile(SAYING).match
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, dict[str, Any]]).decode
 
@@ -160,8 +162,8 @@ class Desk:
         return found
 
     def _open(self, rating: int, who: str, why: str, ended: bool = False) -> sqlite3.Row:
-        for field, value, most in (("who", who, _WHO_MAX), ("why", why, _WHY_MAX)):
-            if not 1 <= len(value.strip()) <= most or not value.isprintable():
+        for field, value, most in (("who", who, WHO_MAX), ("why", why, WHY_MAX)):
+            if not 1 <= len(value.strip()) <= most or not _saying(value):
                 raise NotSo(field, f"{field}: 应为 1–{most} 个字 / must be 1–{most} characters")
         row = self._rating(rating)
         if row["reason"] in _NEVER:
@@ -239,7 +241,8 @@ def _masked(name: str, change: dict[str, Any]) -> dict[str, Any]:
 def _row(row: sqlite3.Row) -> dict[str, Any]:
     found = dict(row)
     found.pop("bad")
-    return found | {"tags": row["tags"].split(",") if row["tags"] else [], "as_is": bool(row["as_is"])}
+    yes_no = {name: bool(row[name]) for name in ("as_is", "duplicate", "flagged")}
+    return found | yes_no | {"tags": row["tags"].split(",") if row["tags"] else []}
 
 
 def _said(case: Case) -> dict[str, Any]:
@@ -258,12 +261,9 @@ def _changed(case: Case, changes: Mapping[str, Any]) -> Case:
         raise NotSo(copied[0], f"{copied[0]}: 是遮盖后的内容, 请填全 / this is the masked value: give all of it")
     values = {name: changes.get(name, getattr(case, name)) for name in FIELDS}
     try:
-        right = msgspec.convert({"case_no": case.case_no, "service_number": case.service_number, **values}, Case)
-    except msgspec.ValidationError as error:
-        # What was given may be somebody's number that stands in the wrong field.
-        name = next((each for each in changes if f"$.{each}" in str(error)), "")
-        raise NotSo(name, f"{name}: 值不对 / wrong value: {expected(name)}") from error
-    return replace(right)
+        return case_of({"case_no": case.case_no, "service_number": case.service_number, **values})
+    except BadBody as error:
+        raise NotSo(error.field, f"{error.field}: 值不对 / wrong value: {expected(error.field)}") from error
 
 
 def expected(name: str) -> str:

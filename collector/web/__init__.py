@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
 from flask import Flask, Response, render_template, request
 from waitress.server import create_server
+from werkzeug.exceptions import MethodNotAllowed
 
-from protocols.cases import BadCase, case_of
+from protocols.bodies import BadBody, json_of
+from protocols.cases import case_of
 from protocols.ratings import Case
 
 from ..directory import Directory
@@ -82,6 +83,10 @@ def create_app(
     def wrong(error: Wrong) -> tuple[dict[str, Any], int]:
         return error.body, error.status
 
+    @app.errorhandler(BadBody)
+    def bad_body(error: BadBody) -> tuple[dict[str, Any], int]:
+        return wrong(Wrong(400, error.field, error.message))
+
     @app.errorhandler(sqlite3.OperationalError)
     def no_room(error: sqlite3.OperationalError) -> tuple[dict[str, Any], int]:
         if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
@@ -93,8 +98,9 @@ def create_app(
         return {"error": {"field": "", "message": "没有这个地址 / no such address"}}, 404
 
     @app.errorhandler(405)
-    def not_so(_error: Exception) -> tuple[dict[str, Any], int]:
-        return {"error": {"field": "", "message": "不支持这个方法 / this method is not supported here"}}, 405
+    def not_so(error: MethodNotAllowed) -> tuple[dict[str, Any], int, dict[str, str]]:
+        words = "不支持这个方法 / this method is not supported here"
+        return {"error": {"field": "", "message": words}}, 405, {"Allow": ", ".join(error.valid_methods or ())}
 
     @app.errorhandler(413)
     def too_long(_error: Exception) -> tuple[dict[str, Any], int]:
@@ -335,18 +341,12 @@ def _window() -> str:
 
 
 def _cases(body: bytes) -> list[Case]:
-    """One case or a list of them; Wrong names the field, and never repeats what stood in it."""
-    try:
-        given = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Wrong(400, "", "请求体应为 JSON / the body must be JSON") from error
+    """One case or a list of them; BadBody names the field, and never repeats what stood in it."""
+    given = json_of(body)
     items = given if isinstance(given, list) else [given]
     if not 1 <= len(items) <= _CASES_MAX:
         raise Wrong(400, "", f"一次 1–{_CASES_MAX} 个办件 / 1–{_CASES_MAX} cases at once")
-    try:
-        return [case_of(item, f"[{at}]." if isinstance(given, list) else "") for at, item in enumerate(items)]
-    except BadCase as error:
-        raise Wrong(400, error.field, error.message) from error
+    return [case_of(item, f"[{at}]." if isinstance(given, list) else "") for at, item in enumerate(items)]
 
 
 def _listed(windows: list[dict[str, Any]]) -> list[dict[str, Any]]:

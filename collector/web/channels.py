@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hmac
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import msgspec
 from flask import Flask, Response, request
 from msgspec import Meta
 
 from protocols import tags
+from protocols.bodies import read
+from protocols.cases import CaseNo, ServiceNumber
 from protocols.ratings import Channel, Level
 
 from ..ledger.channels import Channels, Given
@@ -30,10 +31,10 @@ class RatingGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The caller's own number for it: sent again, it is the same rating."""
     level: LevelName
     channel: Channel
-    case_no: Annotated[str, Meta(min_length=1, max_length=50)]
+    case_no: CaseNo
     given_ms: int
     """When the citizen gave it."""
-    service_number: Annotated[int, Meta(ge=1, le=99)] = 1
+    service_number: ServiceNumber = 1
     tags: Annotated[list[Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{1,8}\Z")]], Meta(max_length=16)] = []
     tags_version: Annotated[int, Meta(ge=0, le=9999)] = 0
     text: Annotated[str, Meta(max_length=150)] = ""
@@ -43,7 +44,7 @@ class RatingGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 # Worked out here, before there are threads: msgspec cannot do it in two at once.
-_given = msgspec.json.Decoder(RatingGiven)
+msgspec.json.Decoder(RatingGiven)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def add(app: Flask, channels: Channels, clients: Sequence[Client], now_ms: Calla
     @app.post("/api/v1/ratings")
     def api_rating() -> tuple[dict[str, Any], int] | Response:
         client = _known(clients)
-        given, at_ms = _read(request.get_data()), now_ms()
+        given, at_ms = read(request.get_data(), RatingGiven), now_ms()
         if given.channel not in client.channels:
             raise Wrong(403, "channel", f"channel: {client.name} 可用 / may use: {', '.join(client.channels)}")
         if not _EARLIEST_MS <= given.given_ms <= at_ms + _AHEAD_MS:
@@ -112,20 +113,3 @@ def _known(clients: Sequence[Client]) -> Client:
     if found is None:
         raise Wrong(401, "Authorization", "名称或密钥不对, 应为 HTTP Basic / wrong name or secret, expected HTTP Basic")
     return found
-
-
-def _read(body: bytes) -> RatingGiven:
-    try:
-        return _given.decode(body)
-    except msgspec.ValidationError as error:
-        words, _, path = str(error).partition(" - at `$.")
-        named = re.search(r"field `(\w+)`", words)
-        field = re.sub(r"\[.*", "", path.rstrip("`")) or (named.group(1) if named else "")
-        # What was given may be somebody's number that stands in the wrong field: it is not repeated.
-        hint = (
-            f"应为其中之一 / one of: {', '.join(get_args(LevelName))}" if field == "level" else words.replace("`", "")
-        )
-        hint = re.sub(r"'.*'", "…", hint)
-        raise Wrong(400, field, f"{field}: 值不对 / wrong value: {hint}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Wrong(400, "", "请求体应为 JSON / the body must be JSON") from error

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from protocols.messages import SEQ_MAX, ClosingRecord, PressRecord, encode_record
@@ -18,11 +18,12 @@ from protocols.ratings import Invitation, Moment, Outcome, Press, PressId
 
 from . import file as outbox_file
 from . import look
-from .invitations import GRACE_MS
+from .invitations import GRACE_MS, Kept
 from .latest import Latest
 from .lock import OutboxClosed
 from .outgoing import Backlog, Outgoing, Settled
 from .rescue import Rescue
+from .wishes import Wishes
 from .writer import New, OutboxFull, Writer
 
 __all__ = [
@@ -96,6 +97,7 @@ class Outbox(Outgoing):
         self._looked_ms = 0
         """When it was last tried whether there is room again."""
         self._invitations, self._seen = self._writer.invitations, self._writer.seen
+        self._wishes = Wishes()
         self._rescue = Rescue(self._writer, agent)
         self._latest = Latest(path) if sole else None
         if self._latest is not None:
@@ -247,6 +249,8 @@ class Outbox(Outgoing):
             return []
         self._seen.note(seq, press, moment)
         invitation, doubted = self._invitations.of(window, press, moment)
+        if invitation is not None and self._wishes.is_later(invitation, press, moment):
+            invitation, doubted = None, invitation  # somebody else stands there, who could not be asked
         record = PressRecord(
             window=window,
             device=press.id.device,
@@ -281,7 +285,7 @@ class Outbox(Outgoing):
         One whose id is known is not opened a second time: the answer is the one that is known, as it is now.
         """
         opened = invitation.opened
-        with self._lock.urgent(), self._writer.transaction():
+        with self._or_wished(invitation.window, "withdrawn", opened, replace), self._writer.transaction():
             known = self._invitations.get(invitation.id)
             if known is not None:
                 return known.invitation
@@ -291,20 +295,22 @@ class Outbox(Outgoing):
                 over = busy.remaining_ms(opened) <= 0
                 if not over and not replace:
                     raise WindowBusy(busy.id)
-                ended = self._invitations.end(busy, "expired" if over else "withdrawn", opened)
-                self._append([ended], opened.wall_ms)
+                self._end(busy, "expired" if over else "withdrawn", opened)
             self._invitations.begin(invitation)
         self._tell(invitation.window)
         return invitation
 
     def close_invitation(self, invitation: str, outcome: Outcome, moment: Moment) -> Invitation | None:
         """End this invitation unless it has ended; as it is then, or None if there is no such invitation."""
-        with self._lock.urgent(), self._writer.transaction():
+        with self._lock:
+            known = self._invitations.get(invitation)
+        if known is None:
+            return None
+        with self._or_wished(known.window, outcome, moment, True, invitation), self._writer.transaction():
             kept = self._invitations.get(invitation)
             if kept is not None and kept.state == "open":
-                self._append([self._invitations.end(kept, outcome, moment)], moment.wall_ms)
-        if kept is not None:
-            self._tell(kept.window)
+                self._end(kept, outcome, moment)
+        self._tell(known.window)
         return self.invitation(invitation)
 
     def expire(self, window: str, outcome: Outcome, moment: Moment) -> bool:
@@ -337,6 +343,37 @@ class Outbox(Outgoing):
         """Per window, how many invitations have had a press."""
         with self._lock:
             return self._invitations.rated()
+
+    def _end(self, kept: Kept, outcome: Outcome, moment: Moment) -> None:
+        """Within a transaction: it ends so, or as it was to end before there was room to write that down."""
+        wish = self._wishes.of(kept)
+        if wish is not None:
+            outcome, moment = wish.outcome, wish.moment
+        self._append([self._invitations.end(kept, outcome, moment)], moment.wall_ms)
+
+    @contextmanager
+    def _or_wished(
+        self, window: str, outcome: Outcome, moment: Moment, ends: bool, only: str | None = None
+    ) -> Iterator[None]:
+        """Where there is no room to write it down: what is open at this window was to end so, all the same."""
+        with self._lock.urgent():
+            try:
+                yield
+            except OutboxFull:
+                if ends:
+                    self._wish(window, outcome, moment, only)
+                raise
+
+    def not_asked(self, window: str, moment: Moment) -> None:
+        """There was no room for what the next invitation of this window needs: what is open there is to end, as if
+        there had been."""
+        self._wish(window, "withdrawn", moment, None)
+
+    def _wish(self, window: str, outcome: Outcome, moment: Moment, only: str | None) -> None:
+        with self._lock:
+            kept = self._invitations.open_in(window)
+            if kept is not None and only in (None, kept.id):
+                self._wishes.note(kept, outcome, moment)
 
     # ---- the file
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from protocols import bodies
 from protocols import frames as house
 
 from . import hid
@@ -344,7 +345,7 @@ class _Screen(msgspec.Struct):
 
 # msgspec works a type out when it first meets it, and the process dies if two threads do that at once: so it is
 # done here, before there are any.
-_screen = msgspec.json.Decoder(_Screen)
+msgspec.json.Decoder(_Screen)
 
 
 class ScreenReader:
@@ -354,8 +355,8 @@ class ScreenReader:
         if len(data) > _SCREEN_MAX:
             return [Heard(Noise(data[:NOISE_MAX], "no press of a page"))]
         try:
-            said = _screen.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            said = bodies.read(data, _Screen)
+        except bodies.BadBody:
             return [Heard(Noise(data[:NOISE_MAX], "no press of a page"))]
         numbers = (said.boot, said.count, said.button, said.age_ms)
         if not (house.DEVICE.fullmatch(said.device) and min(numbers) >= 0 and max(numbers) < _NUMBER_END):

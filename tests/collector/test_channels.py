@@ -191,7 +191,7 @@ def test_only_who_is_known_hands_ratings_over(post, book, who):
         ({"given_ms": NOW_MS + 600_000}, 400, "given_ms"),
         ({"given_ms": NOW_MS // 1000}, 400, "given_ms"),
         ({"text": "x" * 151}, 400, "text"),
-        ({"tags": ["1,2"]}, 400, "tags"),
+        ({"tags": ["1,2"]}, 400, "tags[0]"),
         ({"tags": "213"}, 400, "tags"),
         ({"case_no": ""}, 400, "case_no"),
         ({"service_number": 0}, 400, "service_number"),

@@ -12,7 +12,8 @@ import pytest
 from edge_agent.details import CaseDetails
 from edge_agent.outbox import OutboxClosed, OutboxFull
 from edge_agent.outbox.file import OutboxMismatch
-from protocols.cases import BadCase, about_case, decode_case
+from protocols.bodies import BadBody
+from protocols.cases import about_case, decode_case
 from protocols.messages import Details, Taken
 from protocols.ratings import Case
 from protocols.seal import PrivateKey
@@ -199,7 +200,7 @@ def test_without_room_it_says_so_and_keeps_what_it_has(opened):
 
 
 def test_more_than_any_province_takes_is_not_taken(opened):
-    with pytest.raises(BadCase, match="过长"):
+    with pytest.raises(BadBody, match="过长"):
         opened().keep(a_case(case_name="长" * 4_000), T0_MS)
 
 

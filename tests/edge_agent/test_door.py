@@ -709,8 +709,6 @@ def test_the_same_call_once_more_opens_nothing_new(sealing, details):
 @pytest.mark.parametrize(
     ("beside", "within", "field"),
     [
-        ({"case_no": "C1"}, {"case_no": "C2"}, "case.case_no"),
-        ({"case_no": "C1", "service_number": 2}, {"service_number": 3}, "case.service_number"),
         ({}, {}, "case.case_no"),
         ({"case_no": "C1"}, {"mobile": 13912345678}, "case.mobile"),
         ({"case_no": "C1"}, {"applicant_type": "欧阳测试"}, "case.applicant_type"),
@@ -727,6 +725,21 @@ def test_what_is_wrong_with_a_case_is_said_and_nothing_opened(sealing, details, 
     assert ([], None) == (sent(details), box.invitation(an_id(1)))
 
 
+@pytest.mark.parametrize(
+    ("beside", "within", "field"),
+    [
+        ({"case_no": "C1"}, {"case_no": "C2"}, "case.case_no"),
+        ({"case_no": "C1", "service_number": 2}, {"service_number": 3}, "case.service_number"),
+    ],
+)
+def test_details_of_another_case_than_the_invitations_are_not_taken(sealing, details, beside, within, field):
+    """Red if one of the two were believed: the rating would go under a case that it is not of."""
+    answer = sealing.open(**beside, case=CASE | within)
+
+    assert (409, field) == (answer.status, answer.field)
+    assert [] == sent(details)
+
+
 def test_without_a_key_the_case_has_to_go_to_the_collector(door, box):
     """Red if it were kept in clear, or thrown away without a word."""
     answer = door.open(case_no="C1", case=CASE)
@@ -736,11 +749,14 @@ def test_without_a_key_the_case_has_to_go_to_the_collector(door, box):
     assert box.invitation(an_id(1)) is None
 
 
-def test_without_room_nothing_is_opened(sealing, details, monkeypatch):
+def test_without_room_nothing_is_opened(sealing, details, box, monkeypatch):
     def full(*_: object) -> None:
         raise OutboxFull("details")
 
+    sealing.open(1)
     monkeypatch.setattr(details, "keep", full)
-    answer = sealing.open(case_no="C1", case=CASE)
+    answer = sealing.open(2, case_no="C1", case=CASE, replace=True)
+    keep(box, clock.now(), press(1))
 
     assert (507, "storage_full") == (answer.status, answer.code)
+    assert [None] == [record.invitation for record in presses(box)], "the next citizen's, of whom nobody could be told"

@@ -713,6 +713,87 @@ def fill(box: Outbox, size: int) -> None:
     raise AssertionError("a megabyte takes more than it holds")
 
 
+@pytest.fixture
+def crowded(opened, monkeypatch) -> tuple[Outbox, Callable[[bool], None]]:
+    """An outbox with an open invitation, and whether there is room in it."""
+    box = opened()
+    box.open_invitation(invitation(1, at(0), seconds=30))
+    append = box._writer.append
+
+    def room(there: bool) -> None:
+        def no_room(*_: object) -> None:
+            raise OutboxFull("outbox.db")
+
+        monkeypatch.setattr(box._writer, "append", append if there else no_room)
+
+    return box, room
+
+
+@pytest.mark.parametrize("how", ["the next one", "its case", "withdrawn"])
+def test_who_could_not_be_asked_does_not_answer_for_the_one_before(crowded, how):
+    """There was no room to open the next invitation, or to end this one, so this one is open still; and the next
+    citizen presses. Red if that press becomes the rating of the one before."""
+    box, room = crowded
+    room(False)
+    with pytest.raises(OutboxFull):
+        if how == "withdrawn":
+            box.close_invitation(an_id(1), "withdrawn", at(5_000))
+        elif how == "its case":
+            box.not_asked(WINDOW, at(5_000))
+            raise OutboxFull("details")
+        else:
+            box.open_invitation(invitation(2, at(5_000)), replace=True)
+    with pytest.raises(OutboxFull):
+        keep(box, at(6_000), press(1))
+    room(True)
+    keep(box, at(7_000), press(1, age_ms=1_000), press(2), press(3, age_ms=3_000))
+    box.open_invitation(invitation(2, at(8_000)), replace=True)
+    keep(box, at(9_000), press(4, age_ms=2_500), press(5))
+
+    assert [None, None, an_id(1), None, an_id(2)] == answers(box)
+    assert [an_id(1), an_id(1)] == [record.doubt for record in presses(box)[:2]]
+
+
+def test_an_end_that_could_not_be_written_is_written_as_of_then(crowded):
+    """Also if its time is over meanwhile. Red if presses between the wish and the end answered it."""
+    box, room = crowded
+    room(False)
+    with pytest.raises(OutboxFull):
+        box.close_invitation(an_id(1), "declined", at(5_000))
+    room(True)
+    assert box.expire(WINDOW, "expired", at(40_000))
+
+    assert [("declined", at(5_000).wall_ms)] == [(each.outcome, each.closed_ms) for each in closings(box)]
+    keep(box, at(41_000), press(1, age_ms=35_000))
+    assert [None] == answers(box)
+
+
+def test_a_page_that_showed_its_invitation_is_believed(crowded):
+    """Whoever sees this very question answers it."""
+    box, room = crowded
+    room(False)
+    with pytest.raises(OutboxFull):
+        box.open_invitation(invitation(2, at(5_000)), replace=True)
+    room(True)
+    keep(box, at(6_000), replace(press(1), shown=an_id(1)))
+
+    assert [an_id(1)] == answers(box)
+
+
+def test_a_busy_window_is_no_wish(crowded):
+    """Nobody has asked for the open one to end."""
+    box, room = crowded
+    with pytest.raises(WindowBusy):
+        box.open_invitation(invitation(2, at(5_000)))
+    room(False)
+    with pytest.raises(WindowBusy):
+        box.open_invitation(invitation(2, at(5_000)))
+    room(True)
+    keep(box, at(6_000), press(1))
+
+    assert [an_id(1)] == answers(box)
+
+
 def test_a_full_outbox_keeps_nothing_and_forgets_nothing(full):
     """The press is refused, what was acknowledged stays, and the chain holds. Red without max_page_count."""
     records = len(held(full))
