@@ -16,7 +16,7 @@ from .errors import ProtocolError
 T = TypeVar("T")
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*\Z"
 """A pattern: characters that a person can read."""
-SAYING = r"^(?=.*\S)[^\x00-\x1f\x7f-\x9f]*\Z"
+SAYING = r"^ *[^\x00-\x20\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*\Z"
 """And not only blanks."""
 
 

@@ -32,8 +32,8 @@ class RatingGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: LevelName
     channel: Channel
     case_no: CaseNo
-    given_ms: int
-    """When the citizen gave it."""
+    given_ms: Annotated[int, Meta(ge=_EARLIEST_MS)]
+    """When the citizen gave it; not in the future."""
     service_number: ServiceNumber = 1
     tags: Annotated[list[Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{1,8}\Z")]], Meta(max_length=16)] = []
     tags_version: Annotated[int, Meta(ge=0, le=9999)] = 0
@@ -65,7 +65,7 @@ def add(app: Flask, channels: Channels, clients: Sequence[Client], now_ms: Calla
         given, at_ms = read(request.get_data(), RatingGiven), now_ms()
         if given.channel not in client.channels:
             raise Wrong(403, "channel", f"channel: {client.name} 可用 / may use: {', '.join(client.channels)}")
-        if not _EARLIEST_MS <= given.given_ms <= at_ms + _AHEAD_MS:
+        if given.given_ms > at_ms + _AHEAD_MS:
             raise Wrong(400, "given_ms", "given_ms: 毫秒 UTC, 不晚于现在 / milliseconds UTC, not in the future")
         level = Level(given.level)
         taken = channels.take(client.name, _rating(given, level), at_ms)
