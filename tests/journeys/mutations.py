@@ -325,7 +325,7 @@ MUTATIONS = (
     Mutation(
         "nothing that a disk has altered is sent",
         "collector/ledger/delivery.py",
-        'if row["state"] != "due" or not rating_holds(row) or not case_holds(row):',
+        'if row["state"] != "due" or not rating_holds(row) or not links.holds(row) or not case_holds(row):',
         "if False:",
     ),
     Mutation(
@@ -431,6 +431,69 @@ MUTATIONS = (
         "*(statement for guard in _WHOLE for statement in guard.statements()),",
         "*(statement for guard in _WHOLE for statement in guard.statements()[:2]),",
         ("tests/collector/test_guards.py",),
+    ),
+    Mutation(
+        "who could not be asked for want of room answers for nobody",
+        "edge_agent/outbox/wishes.py",
+        "moment.mono_ms - press.age_ms >= wish.moment.mono_ms",
+        "False",
+        ("tests/edge_agent/test_outbox.py", "tests/edge_agent/test_door.py"),
+    ),
+    Mutation(
+        "an end that had no room is written as of then",
+        "edge_agent/outbox/__init__.py",
+        "            outcome, moment = wish.outcome, wish.moment\n",
+        "            pass\n",
+        ("tests/edge_agent/test_outbox.py",),
+    ),
+    Mutation(
+        "a citizen's details are sealed before a byte of them is written",
+        "edge_agent/details.py",
+        "self._sealer.seal(text, about_case(case.case_no, case.service_number))",
+        "text",
+        ("tests/edge_agent/test_details.py", "tests/firmware_sim/test_demo_details.py"),
+    ),
+    Mutation(
+        "details stay on the window PC until the collector has them",
+        "edge_agent/details.py",
+        'self._on_its_way = {whole[row["n"]].digest: row for row in found if row["n"] in whole}\n',
+        "self._on_its_way = {}\n        self._let_go(found, 0, moment)\n",
+        ("tests/edge_agent/test_details.py",),
+    ),
+    Mutation(
+        "what was handed in later is not overwritten by what was sealed before",
+        "collector/ledger/cases.py",
+        'held["given_ms"] < given_ms',
+        "True",
+        ("tests/collector/test_sealed.py",),
+    ),
+    Mutation(
+        "details that were deleted do not come back",
+        "collector/ledger/cases.py",
+        'held["forgotten_ms"] is None and ',
+        "",
+        ("tests/collector/test_sealed.py",),
+    ),
+    Mutation(
+        "a link to a case is what a person made",
+        "collector/ledger/links.py",
+        'return bool(row["case_no"] is None and row["link_sum"] == said)',
+        "return True",
+        ("tests/collector/test_ledger_rot.py",),
+    ),
+    Mutation(
+        "one service has one rating, also by hand",
+        "collector/ledger/desk.py",
+        "            if other is not None:\n",
+        "            if False:\n",
+        ("tests/collector/test_desk.py",),
+    ),
+    Mutation(
+        "a press for a linked case is another one for the same service",
+        "collector/ledger/meaning.py",
+        '        " UNION ALL SELECT 1 FROM case_link WHERE case_no = ?2 AND service_number = ?3",\n',
+        '        "",\n',
+        ("tests/collector/test_desk.py",),
     ),
 )
 
