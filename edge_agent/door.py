@@ -54,6 +54,8 @@ class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: Annotated[int, Meta(ge=1, le=600)] | None = None
     replace: bool = False
     """Withdraw an invitation that is still open at this window."""
+    waited_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
+    """How long ago this call was made first, if it had no answer then: whoever has pressed since was not asked yet."""
 
 
 class Pressed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,7 +145,7 @@ def create_app(
                 ask = _handed_in(ask, ask.case, details, moment)
             except OutboxFull:
                 if ask.replace:
-                    outbox.not_asked(ask.window, moment)
+                    outbox.not_asked(ask.window, moment.ago(ask.waited_ms))
                 raise
         invitation = Invitation(
             id=ask.id or new_id(moment.wall_ms),
@@ -155,7 +157,7 @@ def create_app(
             clerk=ask.clerk,
         )
         try:
-            opened = outbox.open_invitation(invitation, ask.replace)
+            opened = outbox.open_invitation(invitation, ask.replace, ask.waited_ms)
         except WindowBusy as busy:
             raise Wrong(
                 409,

@@ -64,6 +64,7 @@ class Office:
     def __init__(self, hall: Hall, stop: threading.Event):
         self._hall = hall
         self._stop = stop
+        self._clock = steady_clock()
 
     def invite(self, window: str, service: Service, no_room: Callable[[], None], with_case: bool) -> str | None:
         """Open the invitation, with its case's details if the agent is to have them; its id, or None when the morning
@@ -107,8 +108,13 @@ class Office:
         body: dict[str, Any] | None,
         no_room: Callable[[], None] = lambda: None,
     ) -> bool:
-        door = self._hall.doors[window.split("/")[0]]
-        return self._again(lambda: self._call(method, door, path, body, no_room=no_room))
+        door, first_ms = self._hall.doors[window.split("/")[0]], self._clock()
+
+        def call() -> bool:
+            waited = {"waited_ms": self._clock() - first_ms} if method == "POST" else {}
+            return self._call(method, door, path, body and body | waited, no_room=no_room)
+
+        return self._again(call)
 
     def _again(self, call: Callable[[], bool], longest_s: float = _ASK_AGAIN_S) -> bool:
         wait_s = _ASK_AGAIN_S

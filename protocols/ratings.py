@@ -48,6 +48,11 @@ class Moment(NamedTuple):
     synced: bool | None = None
     """Whether the wall clock was being kept right by the network; None where the system cannot tell."""
 
+    def ago(self, ms: int) -> Moment:
+        """So long before; at the earliest when this start of the machine began."""
+        ms = min(ms, self.mono_ms)
+        return self._replace(wall_ms=self.wall_ms - ms, mono_ms=self.mono_ms - ms)
+
 
 @dataclass(frozen=True, order=True, slots=True)
 class PressId:

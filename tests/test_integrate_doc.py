@@ -3,15 +3,18 @@ doors."""
 
 from __future__ import annotations
 
+import http.server
 import json
 import re
 import threading
+import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from collector import web
 from collector.ledger.desk import FIELDS
@@ -80,3 +83,38 @@ def test_its_python_works_against_both_doors(tmp_path):
     ledger.store.close()
 
     assert [(1, 1), (1, 0)] == [(each["taken"], each["changed"]) for each in taken]
+
+
+def test_its_python_asks_again_and_says_for_how_long(monkeypatch):
+    """After a refusal for want of room, and after no answer at all; not after a mistake of its own."""
+    code: dict[str, Any] = {}
+    exec(PYTHON, code)
+    monkeypatch.setattr(code["time"], "sleep", lambda _s: None)
+    said: list[dict[str, Any]] = []
+
+    class Door(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            said.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            if len(said) == 1:
+                self.send_error(507)
+            elif len(said) == 2:
+                self.connection.close()
+            else:
+                self.send_response(400 if self.path == "/wrong" else 201)
+                self.end_headers()
+                self.wfile.write(b'{"id": "x"}')
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Door) as there:
+        threading.Thread(target=there.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{there.server_port}"
+        assert "x" == code["invite"](address, "d", "1", "C1")
+        with pytest.raises(urllib.error.HTTPError):
+            code["post"](f"{address}/wrong", "d", {})
+        there.shutdown()
+
+    assert 4 == len(said)
+    assert 1 == len({each["id"] for each in said[:3]})
+    assert ["waited_ms" in each for each in said] == [True, True, True, False]

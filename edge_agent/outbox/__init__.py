@@ -279,13 +279,15 @@ class Outbox(Outgoing):
 
     # ---- invitations
 
-    def open_invitation(self, invitation: Invitation, replace: bool = False) -> Invitation:
+    def open_invitation(self, invitation: Invitation, replace: bool = False, waited_ms: int = 0) -> Invitation:
         """Open this invitation; WindowBusy if its window has one open and it is not to be replaced.
 
-        One whose id is known is not opened a second time: the answer is the one that is known, as it is now.
+        One whose id is known is not opened a second time: the answer is the one that is known, as it is now. It was
+        tried first `waited_ms` ago: whoever pressed since then is another citizen than the one before, and was not
+        asked yet.
         """
-        opened = invitation.opened
-        with self._or_wished(invitation.window, "withdrawn", opened, replace), self._writer.transaction():
+        opened, tried = invitation.opened, invitation.opened.ago(waited_ms)
+        with self._or_wished(invitation.window, "withdrawn", tried, replace), self._writer.transaction():
             known = self._invitations.get(invitation.id)
             if known is not None:
                 return known.invitation
@@ -295,7 +297,9 @@ class Outbox(Outgoing):
                 over = busy.remaining_ms(opened) <= 0
                 if not over and not replace:
                     raise WindowBusy(busy.id)
-                self._end(busy, "expired" if over else "withdrawn", opened)
+                self._end(busy, "expired" if over else "withdrawn", opened if over else _not_before(busy, tried))
+            if waited_ms:
+                self._invitations.nobody_since(invitation.window, tried)
             self._invitations.begin(invitation)
         self._tell(invitation.window)
         return invitation
@@ -384,6 +388,12 @@ class Outbox(Outgoing):
     def _tell(self, window: str) -> None:
         for listener in self._listeners:
             listener(window)
+
+
+def _not_before(kept: Kept, moment: Moment) -> Moment:
+    """This moment, or the one at which that one was opened, if it was later."""
+    early_ms = -kept.since_opened_ms(moment)
+    return kept.invitation.opened if early_ms > 0 else moment
 
 
 def _note(window: str, kept: list[PressRecord]) -> None:

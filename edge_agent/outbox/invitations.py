@@ -20,6 +20,7 @@ from protocols.ratings import Invitation, InvitationState, Moment, Outcome, Pres
 from . import rows
 
 GRACE_MS = 1000  # a device starts its seconds when INVITE reaches it, and its words can wait STALE_MS in our buffers
+NOBODY_S = 0  # the time of an invitation that nobody was asked by
 _LOOKED_AT = 10_000  # a window's services of a month: a device may hold a press for as long as it has power
 _KEPT_MS = 30 * 86_400_000  # how long an ended invitation can still be asked for
 _TRIM = 10  # of the oldest at each opening: a look at all of them would hold up a hall's presses
@@ -141,7 +142,9 @@ class Invitations:
 
     def _was_asked_before(self, begun: Kept, press: Press, moment: Moment) -> bool:
         """Whether an invitation before this one may still have had the device ask when the press may have been made."""
-        before = next(self._rows_of(begun.window, "AND n < ? ORDER BY n DESC LIMIT 1", begun.n), None)
+        before = next(
+            self._rows_of(begun.window, "AND n < ? AND seconds != ? ORDER BY n DESC LIMIT 1", begun.n, NOBODY_S), None
+        )
         if before is None:
             return False
         if before.state == "answered":
@@ -191,10 +194,9 @@ class Invitations:
     def begin(self, invitation: Invitation) -> None:
         """Open this one, whose window has none; let go of some that ended long ago."""
         opened = invitation.opened
-        [last] = self._db.execute("SELECT coalesce(max(n), 0) FROM invitation_row").fetchone()
         self._insert(
             Kept(
-                n=max(last, 0) + 1,
+                n=self._next(),
                 id=invitation.id,
                 window=invitation.window,
                 state="open",
@@ -210,6 +212,33 @@ class Invitations:
             "INSERT",
         )
         self._trim(invitation.window, opened.wall_ms - _KEPT_MS)
+
+    def nobody_since(self, window: str, moment: Moment) -> None:
+        """Until its next invitation begins, nobody at this window was asked, whatever was open there at this moment."""
+        self._insert(
+            Kept(
+                n=self._next(),
+                id=new_id(moment.wall_ms),
+                window=window,
+                state="withdrawn",
+                seconds=NOBODY_S,
+                opened_ms=moment.wall_ms,
+                mono_ms=moment.mono_ms,
+                host_boot=moment.host_boot,
+                synced=None,
+                case_no=None,
+                service_number=1,
+                clerk=None,
+                closed_ms=moment.wall_ms,
+                closed_mono_ms=moment.mono_ms,
+                closed_boot=moment.host_boot,
+            ),
+            "INSERT",
+        )
+
+    def _next(self) -> int:
+        [last] = self._db.execute("SELECT coalesce(max(n), 0) FROM invitation_row").fetchone()
+        return max(int(last), 0) + 1
 
     def answer(self, kept: Kept, press: str, moment: Moment) -> ClosingRecord | None:
         """This press, of this id, answers it; what that ends it with, unless it had ended."""

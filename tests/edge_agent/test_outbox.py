@@ -768,6 +768,40 @@ def test_an_end_that_could_not_be_written_is_written_as_of_then(crowded):
     assert [None] == answers(box)
 
 
+@pytest.mark.parametrize("expired", [False, True])
+def test_presses_while_the_next_was_waited_for_are_nobodys(box, expired):
+    """The agent was away, or full, and the caller says for how long it has tried. Red if the press of the next citizen,
+    who could not be asked, answers for the one before; whether that one's time was over meanwhile or not."""
+    box.open_invitation(invitation(1, at(0), seconds=30))
+    if expired:
+        assert box.expire(WINDOW, "expired", at(40_000))
+    box.open_invitation(invitation(2, at(41_000)), replace=True, waited_ms=31_000)
+    keep(box, at(42_000), press(1, age_ms=33_000), press(2, age_ms=20_000), press(3, age_ms=1_500), press(4))
+
+    assert [an_id(1), None, None, an_id(2)] == answers(box)
+
+
+def test_nobody_waited_longer_than_the_one_before_was_open(box):
+    """A caller's stopwatch that is wrong ends nothing before it began."""
+    box.open_invitation(invitation(1, at(0)))
+    box.open_invitation(invitation(2, at(5_000)), replace=True, waited_ms=80_000)
+
+    assert [("withdrawn", at(0).wall_ms)] == [(each.outcome, each.closed_ms) for each in closings(box)]
+    keep(box, at(6_000), press(1))
+    assert [an_id(2)] == answers(box)
+
+
+def test_a_wait_is_not_taken_for_a_question(box):
+    """Red if a device that is only heard when it was asked is believed to have been asked by nobody's invitation."""
+    box.open_invitation(invitation(1, at(0)))
+    keep(box, at(1_000), press(1))
+    box.open_invitation(invitation(2, at(20_000)), waited_ms=5_000)
+    unsure = replace(press(2, age_ms=100), unsure_ms=10_000, solicited=True)
+    keep(box, at(20_200), unsure)
+
+    assert [an_id(1), an_id(2)] == answers(box)
+
+
 def test_a_page_that_showed_its_invitation_is_believed(crowded):
     """Whoever sees this very question answers it."""
     box, room = crowded
