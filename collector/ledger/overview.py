@@ -88,10 +88,11 @@ class Overview:
         return [dict(row) for row in rows]
 
     def parked(self, most: int = 20) -> list[dict[str, Any]]:
-        """The newest ratings that wait for a person, with what that person needs to find them: not for a wall."""
+        """Ratings that wait for a person, bad ones first, then the newest, with what that person needs to find them:
+        not for a wall."""
         rows = self._store.rows(
             "SELECT id, hall, number, level, pressed_ms, case_no, service_number, reason, words, settled_ms FROM rating"
-            " WHERE state = 'parked' ORDER BY coalesce(settled_ms, made_ms) DESC, id DESC LIMIT ?",
+            " WHERE state = 'parked' ORDER BY bad DESC, coalesce(settled_ms, made_ms) DESC, id DESC LIMIT ?",
             (most,),
         )
         return [dict(row) for row in rows]

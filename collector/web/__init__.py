@@ -394,5 +394,10 @@ def _backlog(agents: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "records": sum(health.get("backlog", 0) for health in healths),
         "oldest_ms": min(oldest) if oldest else None,
-        "alarms": [health["alarm"] for health in healths if health.get("alarm")],
+        # Whose it is first: somebody has to go there.
+        "alarms": [
+            f"{agent['agent']}: {agent['health']['alarm']}"
+            for agent in agents
+            if agent["health"] and agent["health"].get("alarm")
+        ],
     }

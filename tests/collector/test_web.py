@@ -75,6 +75,18 @@ def site(ledger) -> Site:
 # ---- the page
 
 
+def test_a_bad_rating_that_waits_stands_first_and_an_alarm_names_its_pc(ledger, site):
+    """Whoever reads the board has to know where to go. Red if twelve newer good ones hide the bad one."""
+    ledger.rate(1, button=2)
+    ledger.rate(*range(2, 16))
+    for _ in range(15):
+        ledger.delivery.park(ledger.delivery.next(NOW_MS, ()), "lacking", "mobile", NOW_MS)
+    ledger.intake.note_health("hall-a", Health(1, Agent().epoch, [], alarm="ALARM-1"), NOW_MS)
+
+    assert "不满意" in site.page().split("待处理 <small")[-1].split("<tbody>")[1].split("</tr>")[0]
+    assert ["hall-a: ALARM-1"] == site.get("summary")["backlog"]["alarms"]
+
+
 def test_the_page_is_chinese_first_and_whole_without_scripts(ledger, site):
     """The board stands in it at once."""
     ledger.rate(1, button=2)
