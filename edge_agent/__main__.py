@@ -20,7 +20,7 @@ from protocols.errors import BadSettings
 
 from . import clock
 from .config import DoorSettings, Settings, UplinkSettings, secret, tls_context
-from .details import CaseDetails
+from .details import CaseDetails, beside
 from .lines import Line, lines_of
 from .outbox import Outbox
 from .outbox.file import READ_ONLY, OutboxForked, OutboxMismatch, is_damage, lacks
@@ -180,7 +180,7 @@ def _kept(settings: Settings, folder: Path, now_ms: int) -> tuple[Outbox, CaseDe
         outbox = Outbox(path, settings.agent, now_ms, settings.outbox.max_megabytes, sole=True)
     try:
         with _opening(path):
-            return outbox, _details(settings, path.with_name(f"{path.name}.details"), now_ms)
+            return outbox, _details(settings, beside(path), now_ms)
     except BaseException:
         outbox.close()
         raise

@@ -15,7 +15,7 @@ import click
 
 from protocols.errors import BadSettings
 
-from . import clock, keypad
+from . import clock, details, keypad
 from .__main__ import run as run_agent
 from .config import Settings, load, profile_of
 from .doctor.commands import doctor, ports
@@ -111,6 +111,7 @@ def status(path: Path, as_json: bool) -> None:
             "waiting": {window.id: box.waiting(window.id) for window in settings.windows},
             "kept_rated": box.kept_rated(),
             "chain": "ok" if broken is None else f"broken at {broken}",
+            "details": details.waiting(details.beside(path.parent / settings.outbox.path)),
         }
     if as_json:
         click.echo(json.dumps(shown, ensure_ascii=False))
@@ -119,6 +120,8 @@ def status(path: Path, as_json: bool) -> None:
     click.echo(f"代理 / agent     {shown['agent']}\n纪元 / epoch     {shown['epoch']}")
     click.echo(f"记录总数 / records {tip[0]}\n未上交 / backlog  {backlog.records} (最早 / oldest {age_s} s)")
     click.echo(f"哈希链 / chain    {'完好 / holds' if broken is None else f'第 {broken} 条断裂 / broken at {broken}'}")
+    if shown["details"]:
+        click.echo(f"办件信息 / details {shown['details']} 个已密封, 等待上交 / sealed, wait to be sent")
 
 
 @outbox.command()

@@ -251,6 +251,19 @@ class CaseDetails:
             self._db.execute(_PUT, row)
 
 
+def beside(outbox: Path) -> Path:
+    """Where they lie: beside this outbox."""
+    return outbox.with_name(f"{outbox.name}.details")
+
+
+def waiting(path: Path) -> int:
+    """How many wait in this file, for a look; 0 if it is not there. sqlite3.DatabaseError if it cannot be read."""
+    if not path.exists():
+        return 0
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+        return int(db.execute("SELECT count(*) FROM details").fetchone()[0])
+
+
 def _case(row: sqlite3.Row) -> SealedCase | None:
     """As it travels; None if what stands there cannot be what was written."""
     try:

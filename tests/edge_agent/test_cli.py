@@ -19,8 +19,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge_agent.cli import main
+from edge_agent.details import CaseDetails
 from edge_agent.outbox import Outbox
 from edge_agent.ports import PortFacts
+from protocols.ratings import Case
+from protocols.seal import PrivateKey
 
 from .hall import DEVICE, at, invitation, keep, look, press, until
 from .ledger import AGENT
@@ -137,6 +140,18 @@ def test_the_outbox_is_told_in_words(file, filled):
     assert 0 == result.exit_code
     assert re.search(r"未上交 / backlog +2 \(最早 / oldest -?\d+ s\)", result.output)
     assert "完好 / holds" in result.output
+
+
+def test_details_that_wait_are_told(file, filled):
+    """Sealed, and of nobody: how many."""
+    assert "办件信息" not in cli("outbox", "status", "--config", file).output
+    details = CaseDetails(file.parent / "outbox.db.details", PrivateKey.new().public, 0)
+    details.keep(Case("C1", applicant_name="欧阳测试"), 0)
+
+    assert 1 == json.loads(cli("outbox", "status", "--json", "--config", file).stdout)["details"]
+    said = cli("outbox", "status", "--config", file).output
+    assert "1 个已密封" in said and "欧阳" not in said
+    details.close()
 
 
 def test_a_broken_chain_is_told(file, filled):

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edge_agent.details import beside
 from firmware_sim.demo import PANEL_FAULTS, PROVINCE_FAULTS, device_of, placed
 from firmware_sim.verdict import PREFIX
 from tests.brokers import Mosquitto
@@ -220,7 +221,7 @@ class World:
         left = {}
         for agent in AGENTS:
             left[agent] = _count(self.store_of(agent), "SELECT count(*) FROM record")
-            details = _details_of(self.store_of(agent))
+            details = beside(self.store_of(agent))
             left[f"{agent} details"] = _count(details, "SELECT count(*) FROM details") if details.exists() else 0
         left["collector"] = _count(self.store_of("collector"), "SELECT count(*) FROM rating WHERE state = 'due'")
         return {where: count for where, count in left.items() if count}
@@ -348,10 +349,6 @@ key = "{self._details_key.strip()}"
 
     def _write(self, name: str, text: str) -> None:
         (self.folder / name).write_text(text.lstrip(), "utf-8")
-
-
-def _details_of(store: Path) -> Path:
-    return store.with_name(f"{store.name}.details")
 
 
 def calm(wire: Wire) -> None:
