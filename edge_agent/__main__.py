@@ -205,7 +205,12 @@ def _details(settings: Settings, path: Path, now_ms: int) -> CaseDetails | None:
         return CaseDetails(path, None, now_ms) if path.exists() else None
     # The ciphers cost an agent eight megabytes, so they are loaded here.
     national = settings.details.key.startswith("sm2:")
-    module = importlib.import_module("protocols.seal_sm" if national else "protocols.seal")
+    try:
+        module = importlib.import_module("protocols.seal_sm" if national else "protocols.seal")
+    except ModuleNotFoundError as error:
+        extra = "agent-national" if national else "agent"
+        words = f"缺少密码组件 {error.name}, 请安装 / is missing: pip install 'hall-rating-collector[{extra}]'"
+        raise BadSettings([f"details.key: {words}"]) from error
     try:
         sealer = (module.SmPublicKey if national else module.PublicKey).from_text(settings.details.key)
     except BadSettings as error:

@@ -321,6 +321,9 @@ def nothing_outside_is_named(files: Sources) -> list[str]:
     ]
 
 
+BY_NAME = {"edge_agent": ["protocols.seal"]}  # loaded where it is configured, by LOADERS
+
+
 def extras_are_what_is_imported(files: Sources) -> list[str]:
     """A window PC gets what its agent imports, directly or through protocols, and nothing of the collector's."""
     wrong = []
@@ -337,7 +340,7 @@ def reached(package: str, files: Sources) -> set[str]:
     """The files that are loaded for a package, whatever part of it runs."""
     path_of = {module_of(path): path for path in files}
     found: set[str] = set()
-    waiting = [module for module in path_of if module.split(".")[0] == package]
+    waiting = [module for module in path_of if module.split(".")[0] == package] + BY_NAME.get(package, [])
     while waiting:
         module = waiting.pop()
         if module not in found:

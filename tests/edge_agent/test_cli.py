@@ -24,10 +24,11 @@ from edge_agent.outbox import Outbox
 from edge_agent.ports import PortFacts
 from protocols.ratings import Case
 from protocols.seal import PrivateKey
+from protocols.seal_sm import SmPrivateKey
 
 from .hall import DEVICE, at, invitation, keep, look, press, until
 from .ledger import AGENT
-from .program import agent, command, environment, garbage, settings
+from .program import ROOT, agent, command, environment, garbage, settings
 from .program import said as said_in_log
 
 
@@ -280,6 +281,29 @@ def stopped(file: Path) -> str:
     assert 2 == result.returncode, result.stderr
     assert "Traceback" not in result.stderr
     return result.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "library", "extra"),
+    [
+        (str(PrivateKey.new().public), "cryptography", "[agent]"),
+        (str(SmPrivateKey.new().public), "fastecdsa", "[agent-national]"),
+    ],
+    ids=["x25519", "sm2"],
+)
+def test_ciphers_that_are_not_installed_are_named(file, tmp_path, monkeypatch, key, library, extra):
+    """With the command that installs them: an agent without sealing does not carry them."""
+    (tmp_path / "without" / library).mkdir(parents=True)
+    words = f"raise ModuleNotFoundError('no', name='{library}')"
+    (tmp_path / "without" / library / "__init__.py").write_text(words, "utf-8")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'without'}{os.pathsep}{ROOT}")
+    file.write_text(settings(door=f'[details]\nkey = "{key}"'), encoding="utf-8")
+    done = subprocess.run(
+        command("run", "--config", file), capture_output=True, text=True, cwd="/", timeout=20, env=dict(os.environ)
+    )
+
+    assert 2 == done.returncode
+    assert f"details.key: 缺少密码组件 {library}" in done.stderr and extra in done.stderr
 
 
 def test_a_door_that_is_taken_is_named(file):
