@@ -454,6 +454,13 @@ MUTATIONS = (
         ("tests/edge_agent/test_details.py", "tests/firmware_sim/test_demo_details.py"),
     ),
     Mutation(
+        "details that were promised are on the disk",
+        "edge_agent/details.py",
+        'db.execute("PRAGMA synchronous = FULL")',
+        'db.execute("PRAGMA synchronous = NORMAL")',
+        ("tests/power/test_cuts.py",),
+    ),
+    Mutation(
         "details stay on the window PC until the collector has them",
         "edge_agent/details.py",
         'self._on_its_way = {whole[row["n"]].digest: row for row in found if row["n"] in whole}\n',

@@ -21,12 +21,12 @@ from typing import Any
 
 from collector.ledger import pages
 
-from .lives import LedgerLife, OutboxLife
+from .lives import DetailsLife, LedgerLife, OutboxLife
 from .platter import Platter
 from .watched import Asked, OwnWrites, Watched
 
 _LIFE_STATES = 1_000
-LIVES = {"outbox": OutboxLife, "ledger": LedgerLife}
+LIVES = {"outbox": OutboxLife, "details": DetailsLife, "ledger": LedgerLife}
 
 
 @dataclass(frozen=True)

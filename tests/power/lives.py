@@ -1,4 +1,5 @@
-"""A life of the outbox and one of the ledger: what was promised when, and whether what a cut leaves keeps it."""
+"""A life of the outbox, one of the details beside it, and one of the ledger: what was promised when, and whether what
+a cut leaves keeps it."""
 
 from __future__ import annotations
 
@@ -10,12 +11,14 @@ from random import Random
 from collector.ledger import audit, mend
 from collector.ledger.intake import Intake
 from collector.ledger.store import Store
+from edge_agent.details import CaseDetails
 from edge_agent.outbox import Outbox, Settled, rows
 from edge_agent.outbox import file as outbox_file
-from protocols.messages import Receipt
-from protocols.ratings import Invitation, Moment, Press, PressId
+from protocols.cases import about_case, decode_case
+from protocols.messages import Receipt, Taken
+from protocols.ratings import Case, Invitation, Moment, Press, PressId
 from tests.collector.agents import Agent, closing, press
-from tests.collector.ledgers import VAULT, directory_of, window
+from tests.collector.ledgers import KEY, VAULT, directory_of, window
 
 NOW_MS = 1_790_000_000_000
 AGENT = "hall-pc-1"
@@ -216,3 +219,72 @@ class LedgerLife:
         store = Store(self.folder / self.name, sole=True)
         store.log_frames = 200  # so that a short life has its log moved several times
         return store, Intake(store, self.directory, VAULT)
+
+
+@dataclass
+class DetailsLife:
+    """Details of cases handed in, sent and taken; now and then the program is started anew."""
+
+    seed: int
+    folder: Path
+    steps: int = 150
+    tip: int = 0
+    """The last case that somebody was promised."""
+    settled: int = 0
+    """The last one that the collector has."""
+
+    name = "outbox.db.details"
+
+    def __post_init__(self) -> None:
+        self.rng = Random(f"{self.seed}/details")
+
+    def live(self) -> Iterator[None]:
+        """One step at a time; after each, `tip` is what was promised."""
+        details = self._opened(self.folder)
+        yield
+        for number in range(self.steps):
+            moment = Moment(NOW_MS + number, 50_000 + number, "pc-1", True)
+            match self.rng.choices(("keep", "take", "restart"), (6, 2, 0.3))[0]:
+                case "keep":
+                    details.keep(self._case(self.tip + 1), moment.wall_ms)
+                    self.tip += 1
+                case "take":
+                    due = details.due(moment, 0)
+                    if due is not None:
+                        taken = due.cases[: self.rng.randint(1, len(due.cases))]
+                        self.settled = int(taken[-1].case_no)
+                        details.answered(Taken([each.digest for each in taken]), moment)
+                case "restart":
+                    details.close()
+                    details = self._opened(self.folder)
+            yield
+        details.close()
+        yield
+
+    def start(self, left: Path) -> None:
+        """As the program does after the power came back."""
+        self._opened(left).close()
+
+    def check(self, left: Path, promised: int, possible: int, settled: int) -> str:
+        """What is wrong with the file in this folder; '' if all is well."""
+        details = self._opened(left)
+        try:
+            moment, found = Moment(NOW_MS, 50_000, "pc-1", True), []
+            while (due := details.due(moment, 0)) is not None:
+                found += [(int(each.case_no), KEY.open(each.sealed, about_case(each.case_no, 1))) for each in due.cases]
+                details.answered(Taken([each.digest for each in due.cases]), moment)
+            if details.alarm:
+                return details.alarm
+        finally:
+            details.close()
+        numbers = [number for number, _ in found]
+        missing = set(range(settled + 1, promised + 1)) - set(numbers)
+        if missing or numbers != sorted(set(numbers)) or not set(numbers) <= set(range(1, possible + 1)):
+            return f"holds {numbers}, {settled + 1} to {promised} were promised and {possible} written"
+        return "" if all(decode_case(text) == self._case(number) for number, text in found) else "other details"
+
+    def _case(self, number: int) -> Case:
+        return Case(str(number), case_name="x" * Random(number).choice((5, 300, 2_000)))
+
+    def _opened(self, folder: Path) -> CaseDetails:
+        return CaseDetails(folder / self.name, KEY.public, NOW_MS)
