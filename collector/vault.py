@@ -71,6 +71,11 @@ class Vault:
         """What window PCs seal with."""
         return str(self._current.public)
 
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """Which keys are here, the one in use first; everything that lacks a key calls it so."""
+        return tuple(self._keys)
+
     def hide(self, case: Case) -> bytes:
         """All of a case, for the ledger."""
         return self.hide_text(encode_case(case), about_case(case.case_no, case.service_number))

@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from protocols.cases import Sealer
 from protocols.errors import BadSettings
 
 from . import clock
-from .config import DoorSettings, Settings, UplinkSettings, secret, tls_context
+from .config import DetailsSettings, DoorSettings, Settings, UplinkSettings, secret, tls_context
 from .details import CaseDetails, beside
 from .lines import Line, lines_of
 from .outbox import Outbox
@@ -203,8 +204,13 @@ def _details(settings: Settings, path: Path, now_ms: int) -> CaseDetails | None:
     """What waits there goes out also where no more are taken."""
     if settings.details is None:
         return CaseDetails(path, None, now_ms) if path.exists() else None
-    # The ciphers cost an agent eight megabytes, so they are loaded here.
-    national = settings.details.key.startswith("sm2:")
+    return CaseDetails(path, sealer_of(settings.details), now_ms, settings.outbox.max_megabytes)
+
+
+def sealer_of(details: DetailsSettings) -> Sealer:
+    """What hides for the key that is named there; BadSettings if it is none, or if its cipher is not installed."""
+    # The ciphers cost an agent ten megabytes, so they are loaded where they are asked for.
+    national = details.key.startswith("sm2:")
     try:
         module = importlib.import_module("protocols.seal_sm" if national else "protocols.seal")
     except ModuleNotFoundError as error:
@@ -212,10 +218,10 @@ def _details(settings: Settings, path: Path, now_ms: int) -> CaseDetails | None:
         words = f"缺少密码组件 {error.name}, 请安装 / is missing: pip install 'hall-rating-collector[{extra}]'"
         raise BadSettings([f"details.key: {words}"]) from error
     try:
-        sealer = (module.SmPublicKey if national else module.PublicKey).from_text(settings.details.key)
+        found: Sealer = (module.SmPublicKey if national else module.PublicKey).from_text(details.key)
     except BadSettings as error:
         raise BadSettings([f"details.key: {mistake}" for mistake in error.mistakes]) from error
-    return CaseDetails(path, sealer, now_ms, settings.outbox.max_megabytes)
+    return found
 
 
 def _door(

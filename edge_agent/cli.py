@@ -17,6 +17,7 @@ from protocols.errors import BadSettings
 
 from . import clock, details, keypad
 from .__main__ import run as run_agent
+from .__main__ import sealer_of
 from .config import Settings, load, profile_of
 from .doctor.commands import doctor, ports
 from .doctor.desk import learn, monitor, record, replay
@@ -71,6 +72,12 @@ def check(path: Path) -> None:
             f"窗口 / window {window.id}: {window.device} @ {where}{_leads_to(window.port)}"
             f" · {profile.id} ({profile.shape.title.zh} / {profile.shape.title.en}; {profile.shape.evidence})"
         )
+    if settings.details is not None:
+        try:
+            key = sealer_of(settings.details).key_id
+        except BadSettings as error:
+            _give_up("\n".join(f"{path.name}: {mistake}" for mistake in error.mistakes))
+        click.echo(f"办件信息用密钥 {key} 密封 / details are sealed for this key; 核对 compare: collector check")
     click.echo(f"{path.name}: 配置正确 / settings are right")
 
 

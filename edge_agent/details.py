@@ -83,12 +83,7 @@ class CaseDetails:
     @property
     def alarm(self) -> str:
         """What a person has to look at, in words; empty when nothing."""
-        words = [
-            f"汇聚器没有密钥 {key}, 用它密封的办件信息在本机等候: 请核对 details.key, 或把旧密钥加回汇聚器"
-            f" / the collector has no key {key}, details sealed for it wait here: check details.key, or give the"
-            " collector its old key back"
-            for key in self._locked
-        ]
+        words = [_no_key(key) for key in self._locked]
         if self._unheard:
             words.append(
                 "汇聚器没有收下办件信息: 汇聚器是否旧版? 消息服务器权限是否缺 details 和 taken? / the collector does"
@@ -159,10 +154,11 @@ class CaseDetails:
         self._let_go(gone, sum(digest in sent for digest in taken.spoilt), moment)
         for key in {row["key_id"] for row in sent.values()}:
             if key not in taken.locked:
-                self._locked.pop(key, None)
+                if self._locked.pop(key, None) is not None:
+                    log.info("汇聚器有了密钥 %s, 办件信息照常上交 / the collector has the key now, details go on", key)
                 continue
             if key not in self._locked:
-                log.error("汇聚器没有密钥, 办件信息等候 / the collector has no key %s, case details wait", key)
+                log.error("%s", _no_key(key))
             self._locked[key] = moment.mono_ms
 
     def send_again(self) -> None:
@@ -249,6 +245,15 @@ class CaseDetails:
         self._db = self._opened()
         for row in _readable(aside):
             self._db.execute(_PUT, row)
+
+
+def _no_key(key: str) -> str:
+    return (
+        f"汇聚器没有密钥 {key}, 用它密封的办件信息在本机等候: 请核对本机 agent.toml 的 [details] key; 换过密钥, 则"
+        "把旧的加在汇聚器密钥文件末尾并重启汇聚器, 一分钟内自动上交"
+        f" / the collector has no key {key}, details sealed for it wait here: check [details] key in agent.toml; if the"
+        " key was changed, add the old one at the end of the collector's key file and start the collector again"
+    )
 
 
 def beside(outbox: Path) -> Path:

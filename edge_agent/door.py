@@ -309,6 +309,8 @@ def _handed_in(ask: Ask, given: dict[str, Any], details: CaseDetails | None, mom
         ours = getattr(ask, name)
         if ours != getattr(_ANY, name) and given.get(name, ours) != ours:
             raise Wrong(409, f"case.{name}", f"case.{name}: 与邀请的不同 / is another one than the invitation's")
+    if given.get("case_no", ask.case_no) is None:
+        raise BadBody("case.case_no", "case.case_no: 缺少, 写在 case 里或旁边 / missing, in the case or beside it")
     try:
         case = case_of({"case_no": ask.case_no, "service_number": ask.service_number} | given, "case.")
         details.keep(case, moment.wall_ms)

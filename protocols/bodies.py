@@ -74,6 +74,8 @@ def _named(words: str) -> str:
 
 
 def _hint(words: str, field: str, shape: type) -> str:
+    if words.startswith("Object missing required field"):
+        return "缺少 / missing"
     if words.startswith("Invalid enum value"):
         known = typing.get_args(typing.get_type_hints(shape).get(field))
         return f"应为其中之一 / expected one of: {', '.join(str(each) for each in known if each)}"

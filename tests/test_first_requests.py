@@ -17,7 +17,7 @@ CASE = '{"case_no": "C1", "service_number": 1}'
 ASK = '{"window": "1", "case_no": "C1", "seconds": 30}'
 PRESSED = '{"device": "D1", "boot": 1, "count": 1, "button": 1, "invitation": ""}'
 LINK = '{"who": "a", "why": "b", "case_no": "C1"}'
-GIVEN = '{"id": "1", "level": "satisfied", "channel": "web", "case_no": "C1", "given_ms": 1}'
+GIVEN = '{"id": "1", "level": "satisfied", "channel": "web", "case_no": "C1", "given_ms": 1795420800000}'
 WATCHED = """
 import sys
 {imports}

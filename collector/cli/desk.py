@@ -48,6 +48,14 @@ _BY = [
 ]
 
 
+def _number(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
+    """A rating's, as `list` prints it: with or without the #."""
+    text = value.removeprefix("#")
+    if not (text.isascii() and text.isdigit()):
+        raise click.BadParameter(f"{value!r}: 应为 parked list 中的编号 / must be a number of parked list")
+    return int(text)
+
+
 def _by(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in _BY:
         command = option(command)
@@ -78,12 +86,15 @@ def list_(path: Path, reason: str, most: int, as_json: bool) -> None:
         said = f": {row['words']}" if row["words"] else ""
         at = _time(row["pressed_ms"])
         click.echo(f"#{row['id']} {at} {row['hall']} {row['number']} {_level(row['level'])} {case} {name}{said}")
+    for why in dict.fromkeys(row["reason"] or row["state"] for row in rows):
+        if why in REASONS:
+            click.echo(f"{REASONS[why].name} → {REASONS[why].cure}")
     click.echo(f"{len(rows)} 条 ratings" + ("" if rows else ", 没有待处理的 / nothing waits"))
 
 
 @parked.command()
 @CONFIG
-@click.argument("rating", type=int)
+@click.argument("rating", callback=_number)
 @click.option("--json", "as_json", is_flag=True, help="以 JSON 输出 / print JSON")
 def show(path: Path, rating: int, as_json: bool) -> None:
     """一条评价的全部: 办件 (遮盖), 各次发送和处理 / all about one: its case (masked), its calls, what people did."""
@@ -102,6 +113,8 @@ def show(path: Path, rating: int, as_json: bool) -> None:
     for name, value in (found["case"] or {}).items():
         shown = _time(value) if name.endswith("_ms") else value
         click.echo(f"  {name} = {shown}")
+    if found["attempts"] or found["corrections"]:
+        click.echo("发送与处理, 新的在前 / calls, and what people did, newest first:")
     for each in found["attempts"]:
         verdict = each["verdict"] or "无答复 / no answer"
         click.echo(f"  {_time(each['at_ms'])} 发送 sent {each['what']}: {verdict} {each['words']}")
@@ -112,7 +125,7 @@ def show(path: Path, rating: int, as_json: bool) -> None:
 
 @parked.command()
 @CONFIG
-@click.argument("rating", type=int)
+@click.argument("rating", callback=_number)
 @click.argument("fields", nargs=-1, metavar="字段=值 FIELD=VALUE ...")
 @click.option(
     "--from",
@@ -136,7 +149,7 @@ def correct(path: Path, rating: int, fields: tuple[str, ...], source: Any, who: 
 
 @parked.command()
 @CONFIG
-@click.argument("rating", type=int)
+@click.argument("rating", callback=_number)
 @click.argument("case_no")
 @click.option("--service-number", default=1, show_default=True, type=click.IntRange(1, SERVICES_MAX))
 @_by
@@ -149,7 +162,7 @@ def link(path: Path, rating: int, case_no: str, service_number: int, who: str, w
 
 @parked.command("send-again")
 @CONFIG
-@click.argument("rating", type=int)
+@click.argument("rating", callback=_number)
 @click.option("--as-is", is_flag=True, help="我方为省平台扣下的也照发 / also what we hold back for the province's sake")
 @_by
 def send_again(path: Path, rating: int, as_is: bool, who: str, why: str) -> None:
@@ -160,7 +173,7 @@ def send_again(path: Path, rating: int, as_is: bool, who: str, why: str) -> None
 
 @parked.command("give-up")
 @CONFIG
-@click.argument("rating", type=int)
+@click.argument("rating", callback=_number)
 @_by
 def give_up_rating(path: Path, rating: int, who: str, why: str) -> None:
     """不再上报, 写明原因; 仍在账本和计数中 / not to be sent, with a reason; it stays in the ledger and every count."""

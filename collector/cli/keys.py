@@ -16,12 +16,16 @@ from .ground import CONFIG, give_up, settings_of
 
 @click.command()
 @CONFIG
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path),
+    help="直接指明密钥文件, 不读配置 / this key file, without any settings",
+)
 @click.option("--national", is_flag=True, help="新建时用国密 SM2 / a new one is an SM2 key, for halls that must")
-def key(path: Path, national: bool) -> None:
+def key(path: Path, key_file: Path | None, national: bool) -> None:
     """显示办件信息的公钥, 没有则先生成; 填入各代理的 [details] key / show the public key of citizens' details, made if
     there is none: it goes into each agent's [details] key."""
-    settings, _ = settings_of(path)
-    file = path.parent / settings.details.key_file
+    file = key_file or path.parent / settings_of(path)[0].details.key_file
     vault = looked_at(file)
     if vault is None:
         try:
@@ -29,6 +33,7 @@ def key(path: Path, national: bool) -> None:
         except OSError as error:
             give_up(f"details.key_file: {file}: 写不了 / cannot be written: {error.strerror}")
         click.echo(f"{file.name}: 已生成, 请另行备份 / made, keep a copy elsewhere", err=True)
+    click.echo(f"编号 id {vault.key_ids[0]}", err=True)
     click.echo(vault.public)
 
 
@@ -51,4 +56,8 @@ def check_details(file: Path) -> None:
     if vault is None:
         click.echo(f"{file.name}: 首次启动时生成, 请另行备份 / made at the first start: keep a copy elsewhere")
     else:
-        click.echo(f"{file.name}: 公钥, 填入代理的 [details] key / public key, for agents: {vault.public}")
+        older = f"; 另有 also there: {', '.join(vault.key_ids[1:])}" if vault.key_ids[1:] else ""
+        click.echo(
+            f"{file.name}: 公钥, 填入代理的 [details] key / public key, for agents: {vault.public}"
+            f" (编号 id {vault.key_ids[0]}{older})"
+        )

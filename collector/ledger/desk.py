@@ -126,8 +126,9 @@ class Desk:
                 words = "一次服务只评价一次 / of one service there is one rating"
                 raise NotSo("case_no", f"办件 {case_no}/{service_number} 已有第 {other} 号评价, {words}")
             links.link(db, rating, case_no, service_number, who.strip(), why.strip(), now_ms)
-            row = self._rating(rating)
-            self._note(db, row, "link", who, why, now_ms)
+            names, before, after = ["case_no", "service_number"], Case(""), Case(case_no, service_number)
+            bound = {"id": rating, "case_no": case_no, "service_number": service_number}  # what is noted is of its case
+            self._note(db, bound, "link", who, why, now_ms, names, before, after)
             self._due(db, row, now_ms, as_is=False)
 
     def send_again(self, rating: int, who: str, why: str, as_is: bool, now_ms: int) -> None:
@@ -190,7 +191,7 @@ class Desk:
     def _note(
         self,
         db: sqlite3.Connection,
-        row: sqlite3.Row,
+        row: sqlite3.Row | Mapping[str, Any],
         what: What,
         who: str,
         why: str,
@@ -251,6 +252,9 @@ def _said(case: Case) -> dict[str, Any]:
 
 
 def _changed(case: Case, changes: Mapping[str, Any]) -> Case:
+    # The body of a posted case serves too, as far as it is of this one.
+    own = {"case_no": case.case_no, "service_number": case.service_number}
+    changes = {name: value for name, value in changes.items() if name not in own or own[name] != value}
     if not changes:
         raise NotSo("fields", "没有要改的字段 / no field to put right")
     for name in changes:

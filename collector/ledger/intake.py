@@ -192,7 +192,11 @@ class Intake:
                 except Locked as error:
                     if error.key_id not in locked:
                         log.error(
-                            "缺少密钥, 办件信息留在代理 / key %s missing, case details stay at %s", error.key_id, agent
+                            "缺少密钥 %s, 办件信息留在代理 %s: 把它加在密钥文件末尾并重启, 或改代理的 [details] key /"
+                            " key missing, case details stay at that agent: add it to the key file and start again, or put"
+                            " the agent's [details] key right",
+                            error.key_id,
+                            agent,
                         )
                     locked.add(error.key_id)
                 except CannotOpen as error:

@@ -72,7 +72,9 @@ REASONS = {
     # ratings that the province does not have
     "due": Words("待发送 / due", "自动补发; 省平台可用时不应久留 / sent by itself as soon as the province answers"),
     "awaiting_case": Words(
-        "等待办件信息 / awaiting its case", "请业务系统提交该办件 / the business system has to post the case"
+        "等待办件信息 / awaiting its case",
+        "请业务系统提交该办件; 若已随邀请交给代理, 看该代理的告警 / the business system has to post the case; where an"
+        " agent was given it, see that agent's alarm",
     ),
     "refused": Words("省平台拒收 / refused", "按省平台原话处理 / see the province's own words"),
     "case_refused": Words("办件被拒收 / case refused", "更正办件后重新提交 / put the case right and post it again"),

@@ -27,6 +27,7 @@ from edge_agent.config import DetailsSettings
 from firmware_sim.province.door import serving
 from firmware_sim.province.txnbody import province
 from protocols.messages import COLLECTOR_STATUS, encode
+from protocols.seal import PublicKey
 from tests.brokers import ROOT, USERS, Mosquitto, Peer, mosquitto_or_skip
 from tests.collector.agents import Agent, press, rated
 from tests.collector.ledgers import Ledger, case, directory_of, unguard, window
@@ -96,15 +97,24 @@ def ended(folder: Path) -> tuple[int, str]:
 def test_the_key_for_window_pcs_is_made_once_and_shown(folder, words, begins):
     """What an agent's settings take as it is printed; asked again it is the same, and `check` shows it too."""
     first, again = said(folder, "key", *words), said(folder, "key", *words)
-    public = again.output.strip()
+    public = again.stdout.strip()
 
     assert (0, True) == (first.exit_code, public.startswith(begins))
-    assert first.output.endswith(f"{public}\n") and "已生成" in first.output
+    assert f"{public}\n" == first.stdout and "已生成" in first.stderr
     assert public in said(folder, "check").output
     assert DetailsSettings(public) == msgspec.convert({"key": public}, DetailsSettings)
     file = folder / "details.key"
     assert "-rw-------" == stat.filemode(file.stat().st_mode)
     assert file.read_text().split(":")[1].strip() not in first.output + again.output
+
+
+def test_a_key_needs_no_settings(tmp_path):
+    """Whoever prepares the window PCs has no collector yet. Red if its settings have to be right first."""
+    result = CliRunner().invoke(cli.main, ["key", "--key-file", str(tmp_path / "details.key")])
+
+    assert (0, True) == (result.exit_code, result.stdout.startswith("x25519:"))
+    id = PublicKey.from_text(result.stdout).key_id
+    assert f"编号 id {id}" in result.stderr
 
 
 def test_a_key_that_cannot_be_had_is_named(folder):

@@ -115,10 +115,12 @@ def test_what_was_pressed_can_be_changed_by_nobody(ledger, desk):
     assert not {"level", "pressed_ms", "tags", "text"} & FIELDS.keys()
 
 
-def test_a_missing_case_can_be_put_in_by_hand(ledger, desk):
+@pytest.mark.parametrize("own", [{}, {"case_no": "C1", "service_number": 1}])
+def test_a_missing_case_can_be_put_in_by_hand(ledger, desk, own):
+    """Also with the body that was to be posted, which says which case it is."""
     ledger.rate(1, with_case=False)
     whole = {name: getattr(case("C1"), name) for name in FIELDS if getattr(case("C1"), name) not in ("", None)}
-    desk.correct(1, whole, *BY, NOW_MS)
+    desk.correct(1, own | whole, *BY, NOW_MS)
 
     assert {"C1": "due"} == ledger.states()
     assert case("C1") == ledger.delivery.next(NOW_MS, ()).case
@@ -236,6 +238,7 @@ def test_a_case_found_by_a_person_is_sent_and_the_press_stays_as_it_was(walk_in)
     assert {None: "accepted"} == walk_in.states()
     assert before == tuple(walk_in.store.row("SELECT press, level, case_no, sum FROM rating WHERE id = ?", (number,)))
     shown = desk.shown(number)
+    assert {"before": "", "after": "C9"} == shown["corrections"][0]["changes"]["case_no"]
     assert ("C9", 2, "link", *BY) == (
         *(shown[name] for name in ("case_no", "service_number")),
         *(shown["corrections"][0][name] for name in ("what", "who", "reason")),
@@ -470,6 +473,8 @@ def test_the_whole_desk_from_the_command_line(ledger, command):
     number = str(park(ledger))
     code, listed = command("parked", "list")
     assert (0, True, True) == (code, f"#{number} " in listed, "缺少字段 / fields lacking: mobile" in listed)
+    assert "缺少字段 / fields lacking → 补全办件" in listed
+    assert 0 == command("parked", "show", f"#{number}")[0]
     code, said = command(
         "parked", "correct", number, "--from", "-", "--why", "核对", "--who", "李敏", stdin='{"mobile": "13800001111"}'
     )
