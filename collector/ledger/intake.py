@@ -193,8 +193,8 @@ class Intake:
                     if error.key_id not in locked:
                         log.error(
                             "缺少密钥 %s, 办件信息留在代理 %s: 把它加在密钥文件末尾并重启, 或改代理的 [details] key /"
-                            " key missing, case details stay at that agent: add it to the key file and start again, or put"
-                            " the agent's [details] key right",
+                            " key missing, case details stay at that agent: add it to the key file and start again, or"
+                            " put the agent's [details] key right",
                             error.key_id,
                             agent,
                         )
