@@ -26,10 +26,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from protocols import seal, seal_sm
 from protocols.bodies import BadBody
-from protocols.cases import about_case, decode_case, encode_case
+from protocols.cases import KEY_ID, about_case, checked, decode_case, encode_case, sealed_for
 from protocols.errors import BadSettings
 from protocols.ratings import Case
-from protocols.seal import CannotOpen, sealed_for
+from protocols.seal import CannotOpen
 
 ENVIRONMENT = "HALL_RATING_DETAILS_KEY"
 """Keys given by the environment come before those of the file."""
@@ -45,7 +45,7 @@ PERSONAL = (
 
 _AES, _SM4 = 0x11, 0x12
 _NONCE, _TAG = 12, 16
-_HEAD = 1 + seal.KEY_ID
+_HEAD = 1 + KEY_ID
 _INFO = b"hall-rating details at rest 1"
 Private = seal.PrivateKey | seal_sm.SmPrivateKey
 
@@ -121,7 +121,7 @@ class Vault:
         if key is None:
             raise Locked(sealed_for(sealed))
         try:
-            case = decode_case(key.open(sealed, about_case(case_no, service_number)))
+            case = checked(decode_case(key.open(sealed, about_case(case_no, service_number))))
         except BadBody as error:
             raise CannotOpen(error.message) from error
         if (case.case_no, case.service_number) != (case_no, service_number):

@@ -16,6 +16,7 @@ from .ratings import Case
 
 CASE_NO_MAX = 50
 SERVICES_MAX = 99
+KEY_ID = 4  # bytes: enough to tell the few keys of one collector apart
 TIME_MAX_MS = 253_000_000_000_000  # the year 9987: a calendar can show it in any zone
 CaseNo = Annotated[str, Meta(min_length=1, max_length=CASE_NO_MAX, pattern=bodies.PRINTABLE)]
 ServiceNumber = Annotated[int, Meta(ge=1, le=SERVICES_MAX)]
@@ -48,6 +49,11 @@ def case_of(item: object, where: str = "") -> Case:
     if unknown:
         raise BadBody(where + unknown[0], f"{where}{unknown[0]}: 没有这个字段 / no such field")
     case = bodies.shaped(item, Case, where)
+    return checked(case, where)
+
+
+def checked(case: Case, where: str = "") -> Case:
+    """The same, if its numbers and times can be; BadBody names what cannot."""
     if not 1 <= len(case.case_no) <= CASE_NO_MAX or not _PRINTABLE.match(case.case_no):
         raise BadBody(where + "case_no", f"{where}case_no: 1–{CASE_NO_MAX} 个字符 / 1–{CASE_NO_MAX} characters")
     if not 1 <= case.service_number <= SERVICES_MAX:
@@ -74,3 +80,8 @@ def decode_case(text: bytes) -> Case:
 def about_case(case_no: str, service_number: int) -> bytes:
     """What the details of a case are bound to when they are hidden: they open for that case and no other."""
     return _encode([case_no, service_number])
+
+
+def sealed_for(sealed: bytes) -> str:
+    """Which key this was sealed for, in hex."""
+    return sealed[1 : 1 + KEY_ID].hex()

@@ -49,8 +49,9 @@ class Moment(NamedTuple):
     """Whether the wall clock was being kept right by the network; None where the system cannot tell."""
 
     def ago(self, ms: int) -> Moment:
-        """So long before; at the earliest when this start of the machine began."""
-        ms = min(ms, self.mono_ms)
+        """So long before. Before this start of the machine only the wall clock can tell: then it is of no start."""
+        if ms > self.mono_ms:
+            return self._replace(wall_ms=self.wall_ms - ms, mono_ms=0, host_boot="")
         return self._replace(wall_ms=self.wall_ms - ms, mono_ms=self.mono_ms - ms)
 
 

@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from .cases import KEY_ID
 from .errors import BadSettings, ProtocolError
 
 X25519 = 1
-KEY_ID = 4  # bytes: enough to tell the few keys of one collector apart
 _PREFIX = "x25519:"
 _PUBLIC = 32
 _INFO = b"hall-rating details sealed 1"
@@ -113,11 +113,6 @@ class PrivateKey:
             return ChaCha20Poly1305(_key(shared, theirs, self.public.raw)).decrypt(_ONCE, hidden, about)
         except (InvalidTag, ValueError) as error:  # altered, about another case, or a point that is none
             raise CannotOpen("打不开: 已改动, 或属于另一办件 / altered, or about another case") from error
-
-
-def sealed_for(sealed: bytes) -> str:
-    """Which key this was sealed for, in hex."""
-    return sealed[1 : 1 + KEY_ID].hex()
 
 
 def _key(shared: bytes, once: bytes, theirs: bytes) -> bytes:

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.ciphers.algorithms import SM4
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 
 from . import sm2
-from .seal import KEY_ID, CannotOpen
+from .cases import KEY_ID
+from .seal import CannotOpen
 
 SM = 2
 PREFIX = "sm2:"

@@ -30,6 +30,12 @@ def take(db: sqlite3.Connection, vault: Vault, case: Case, given_ms: int, now_ms
         "SELECT body FROM service_case WHERE case_no = ? AND service_number = ?", (case.case_no, case.service_number)
     ).fetchone()
     if held is not None and _same(vault, case, held["body"]):
+        # Said once more: what was sealed before this is older than this.
+        db.execute(
+            "UPDATE service_case SET given_ms = max(coalesce(given_ms, received_ms), ?)"
+            " WHERE case_no = ? AND service_number = ?",
+            (given_ms, case.case_no, case.service_number),
+        )
         return False
     body = vault.hide(case)
     db.execute(
@@ -64,12 +70,15 @@ def take_sealed(db: sqlite3.Connection, vault: Vault, sealed: SealedCase, now_ms
     case = vault.unseal(sealed.case_no, sealed.service_number, sealed.sealed)
     given_ms = min(sealed.at_ms, now_ms)  # of a clock that is ahead
     held = db.execute(
-        "SELECT coalesce(given_ms, received_ms) AS given_ms, forgotten_ms FROM service_case"
+        "SELECT body, max(coalesce(given_ms, received_ms), coalesce(forgotten_ms, 0)) AS at_ms FROM service_case"
         " WHERE case_no = ? AND service_number = ?",
         (case.case_no, case.service_number),
     ).fetchone()
-    if held is None or (held["forgotten_ms"] is None and held["given_ms"] < given_ms):
+    if held is None or held["at_ms"] < given_ms:
         take(db, vault, case, given_ms, now_ms)
+    elif not _same(vault, case, held["body"]):
+        words = "较早的办件信息, 不覆盖 / case details handed in before those that are here, passed over: %s/%s"
+        log.warning(words, case.case_no, case.service_number)
 
 
 def _same(vault: Vault, case: Case, body: bytes) -> bool:

@@ -12,6 +12,7 @@ import msgspec
 from protocols.messages import PressRecord
 
 from .days import Days
+from .links import CASE_NO, JOINED, NUMBER
 from .store import Store
 
 WAITING = ("due", "awaiting_case")
@@ -91,8 +92,9 @@ class Overview:
         """Ratings that wait for a person, bad ones first, then the newest, with what that person needs to find them:
         not for a wall."""
         rows = self._store.rows(
-            "SELECT id, hall, number, level, pressed_ms, case_no, service_number, reason, words, settled_ms FROM rating"
-            " WHERE state = 'parked' ORDER BY bad DESC, coalesce(settled_ms, made_ms) DESC, id DESC LIMIT ?",
+            f"SELECT rating.id, hall, number, level, pressed_ms, {CASE_NO} AS case_no, {NUMBER} AS service_number,"
+            f" rating.reason, words, settled_ms FROM rating {JOINED} WHERE state = 'parked'"
+            " ORDER BY bad DESC, coalesce(settled_ms, made_ms) DESC, rating.id DESC LIMIT ?",
             (most,),
         )
         return [dict(row) for row in rows]

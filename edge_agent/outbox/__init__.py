@@ -297,7 +297,9 @@ class Outbox(Outgoing):
                 over = busy.remaining_ms(opened) <= 0
                 if not over and not replace:
                     raise WindowBusy(busy.id)
-                self._end(busy, "expired" if over else "withdrawn", opened if over else _not_before(busy, tried))
+                # One that began after this was tried first ended when this begins: its citizen was asked meanwhile.
+                ended = opened if over or busy.since_opened_ms(tried) < 0 else tried
+                self._end(busy, "expired" if over else "withdrawn", ended, opened.wall_ms)
             if waited_ms:
                 self._invitations.nobody_since(invitation.window, tried)
             self._invitations.begin(invitation)
@@ -313,7 +315,7 @@ class Outbox(Outgoing):
         with self._or_wished(known.window, outcome, moment, True, invitation), self._writer.transaction():
             kept = self._invitations.get(invitation)
             if kept is not None and kept.state == "open":
-                self._end(kept, outcome, moment)
+                self._end(kept, outcome, moment, moment.wall_ms)
         self._tell(known.window)
         return self.invitation(invitation)
 
@@ -348,12 +350,12 @@ class Outbox(Outgoing):
         with self._lock:
             return self._invitations.rated()
 
-    def _end(self, kept: Kept, outcome: Outcome, moment: Moment) -> None:
+    def _end(self, kept: Kept, outcome: Outcome, moment: Moment, now_ms: int) -> None:
         """Within a transaction: it ends so, or as it was to end before there was room to write that down."""
         wish = self._wishes.of(kept)
         if wish is not None:
             outcome, moment = wish.outcome, wish.moment
-        self._append([self._invitations.end(kept, outcome, moment)], moment.wall_ms)
+        self._append([self._invitations.end(kept, outcome, moment)], now_ms)
 
     @contextmanager
     def _or_wished(
@@ -376,7 +378,7 @@ class Outbox(Outgoing):
     def _wish(self, window: str, outcome: Outcome, moment: Moment, only: str | None) -> None:
         with self._lock:
             kept = self._invitations.open_in(window)
-            if kept is not None and only in (None, kept.id):
+            if kept is not None and only in (None, kept.id) and kept.since_opened_ms(moment) >= 0:
                 self._wishes.note(kept, outcome, moment)
 
     # ---- the file
@@ -388,12 +390,6 @@ class Outbox(Outgoing):
     def _tell(self, window: str) -> None:
         for listener in self._listeners:
             listener(window)
-
-
-def _not_before(kept: Kept, moment: Moment) -> Moment:
-    """This moment, or the one at which that one was opened, if it was later."""
-    early_ms = -kept.since_opened_ms(moment)
-    return kept.invitation.opened if early_ms > 0 else moment
 
 
 def _note(window: str, kept: list[PressRecord]) -> None:

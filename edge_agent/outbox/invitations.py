@@ -119,7 +119,7 @@ class Invitations:
         # One ends at the latest where the next begins, so the last that began before the press decides.
         found = self._rows_of(window, "ORDER BY n DESC LIMIT ?", _LOOKED_AT)
         begun = next((kept for kept in found if kept.since_opened_ms(moment) >= press.age_ms), None)
-        if begun is None or not begun.was_open(press.age_ms, moment):
+        if begun is None or begun.seconds == NOBODY_S or not begun.was_open(press.age_ms, moment):
             return None, None
         if begun.since_opened_ms(moment) < press.age_ms + press.soon_ms:
             return None, begun
@@ -214,7 +214,11 @@ class Invitations:
         self._trim(invitation.window, opened.wall_ms - _KEPT_MS)
 
     def nobody_since(self, window: str, moment: Moment) -> None:
-        """Until its next invitation begins, nobody at this window was asked, whatever was open there at this moment."""
+        """Until its next invitation begins, nobody at this window was asked, whatever was open there at this moment.
+        Not if somebody was after it: then that one's end says it."""
+        last = next(self._rows_of(window, "AND seconds != ? ORDER BY n DESC LIMIT 1", NOBODY_S), None)
+        if last is not None and last.since_opened_ms(moment) < 0:
+            return
         self._insert(
             Kept(
                 n=self._next(),

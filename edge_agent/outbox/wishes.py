@@ -35,6 +35,6 @@ class Wishes:
         return wish if wish is not None and wish.invitation == kept.id else None
 
     def is_later(self, kept: Kept, press: Press, moment: Moment) -> bool:
-        """Whether this press may have been made after that one was to end. What a device showed decides before that."""
+        """Whether this press may have been made after that one was to end, also on a page that shows it still."""
         wish = self.of(kept)
-        return wish is not None and press.shown is None and moment.mono_ms - press.age_ms >= wish.moment.mono_ms
+        return wish is not None and moment.mono_ms - press.age_ms >= wish.moment.mono_ms

@@ -6,17 +6,17 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from edge_agent.details import CaseDetails
 from edge_agent.outbox import OutboxClosed, OutboxFull
-from edge_agent.outbox.file import OutboxMismatch
 from protocols.bodies import BadBody
 from protocols.cases import about_case, decode_case
-from protocols.messages import Details, Taken
+from protocols.messages import Details, SealedCase, Taken
 from protocols.ratings import Case
-from protocols.seal import PrivateKey
+from protocols.seal import CannotOpen, PrivateKey
 from protocols.seal_sm import SmPrivateKey
 
 from .hall import T0_MS, at
@@ -54,6 +54,13 @@ def read(details: Details | None, key: PrivateKey | SmPrivateKey = KEY) -> list[
     """What the collector makes of it."""
     assert details is not None
     return [decode_case(key.open(each.sealed, about_case(each.case_no, each.service_number))) for each in details.cases]
+
+
+def opened_by(sealed: SealedCase, key: PrivateKey = KEY) -> Case | None:
+    try:
+        return decode_case(key.open(sealed.sealed, about_case(sealed.case_no, sealed.service_number)))
+    except CannotOpen:
+        return None
 
 
 def all_of(details: Details | None) -> Taken:
@@ -204,13 +211,121 @@ def test_more_than_any_province_takes_is_not_taken(opened):
         opened().keep(a_case(case_name="长" * 4_000), T0_MS)
 
 
-def test_a_file_of_a_newer_program_is_left_alone(opened, file):
+@pytest.mark.parametrize("pragma", ["user_version = 9", "application_id = 7"])
+def test_a_file_that_is_none_of_ours_stops_nobody(opened, file, pragma):
+    """Of a newer program, or with a wrong bit in what says so: presses must go on. Red if the agent does not start."""
     opened().close()
     with closing(sqlite3.connect(file)) as db, db:
-        db.execute("PRAGMA user_version = 9")
+        db.execute(f"PRAGMA {pragma}")
+    details = opened()
+    details.keep(a_case(), T0_MS)
 
-    with pytest.raises(OutboxMismatch):
-        opened()
+    assert [a_case()] == read(details.due(at(), WAIT_MS))
+    assert "曾损坏" in details.alarm
+
+
+def test_no_single_bit_keeps_an_agent_from_starting(tmp_path):
+    """Whichever it is, of the header and of every page. Red if anything but a value comes of it."""
+    whole = tmp_path / "whole"
+    details = CaseDetails(whole, KEY.public, T0_MS)
+    for number in range(12):
+        details.keep(a_case(number), T0_MS)
+    details.close()
+    data, rng = whole.read_bytes(), Random(3)
+    places = [*range(100 * 8), *rng.sample(range(len(data) * 8), 400)]
+    for number, place in enumerate(places):
+        turned = bytearray(data)
+        turned[place // 8] ^= 1 << place % 8
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        (folder / "f").write_bytes(turned)
+        again = CaseDetails(folder / "f", KEY.public, T0_MS)
+        again.keep(a_case(99), T0_MS)
+        for turn in range(4):
+            due = again.due(at(turn), WAIT_MS)
+            if due is not None:
+                again.answered(all_of(due), at(turn))
+        again.close()
+
+
+def test_damage_that_shows_when_they_are_let_go_of_costs_none_that_was_not_sent(opened, file, monkeypatch):
+    """The file begins anew, with other numbers. Red if the old ones are deleted in it."""
+    details = opened()
+    for number in range(110):
+        details.keep(a_case(number), T0_MS)
+    first = details.due(at(), WAIT_MS)
+    details.answered(all_of(first), at(1))
+    second = details.due(at(2), WAIT_MS)
+    tried, failed = details._tried, []
+
+    def spoilt(work):
+        if not failed:
+            failed.append(work)
+            raise sqlite3.DatabaseError("database disk image is malformed")
+        return tried(work)
+
+    monkeypatch.setattr(details, "_tried", spoilt)
+    details.answered(all_of(second), at(3))
+    left: set[str] = set()
+    while (due := details.due(at(10_000_000), 0)) is not None:
+        left |= {each.case_no for each in due.cases}
+        details.answered(all_of(due), at(10_000_000))
+
+    assert {f"C{number}" for number in range(100, 110)} <= left
+
+
+def test_an_answer_to_something_else_says_nothing_and_silence_is_waited_for_longer_and_longer(opened):
+    """A centre that cannot keep up is not asked more and more. Red if each stale answer has all of it sent again."""
+    details = opened()
+    details.keep(a_case(), T0_MS)
+    sent = []
+    for second in range(200):
+        if details.due(at(second * 1000), WAIT_MS) is not None:
+            sent.append(second)
+        details.answered(Taken(["0" * 64], locked=["ffffffff"]), at(second * 1000))
+
+    assert [0, 5, 15, 35, 75, 155] == sent
+
+
+def test_a_key_that_is_not_the_one_of_its_seal_is_spoilt_and_no_loop(opened, file):
+    """A wrong bit where it says for which key: the collector knows no such key, and nobody waits for it."""
+    details = opened()
+    for number in (1, 2):
+        details.keep(a_case(number), T0_MS)
+    with closing(sqlite3.connect(file)) as db, db:
+        [sealed] = db.execute("SELECT sealed FROM details WHERE n = 1").fetchone()
+        turned = sealed[:2] + bytes([sealed[2] ^ 1]) + sealed[3:]
+        db.execute("UPDATE details SET sealed = ? WHERE n = 1", (turned,))
+
+    assert [a_case(2)] == read(details.due(at(), WAIT_MS))
+    assert "重新提交" in details.alarm
+
+
+@pytest.mark.parametrize("sealed", ["x''", "zeroblob(9000)"])
+def test_what_no_message_may_carry_holds_up_nothing(opened, file, sealed):
+    details = opened()
+    for number in (1, 2):
+        details.keep(a_case(number), T0_MS)
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute(f"UPDATE details SET sealed = {sealed} WHERE n = 1")
+
+    assert [a_case(2)] == read(details.due(at(), WAIT_MS))
+
+
+def test_one_row_that_is_no_text_costs_itself_only(opened, file):
+    """Red if what stands behind it is not carried over."""
+    details = opened()
+    for number in range(99):
+        details.keep(a_case(number), T0_MS)
+    details.close()
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("UPDATE details SET case_no = CAST(x'c337' AS TEXT) WHERE n = 8")
+    details, found = opened(), []
+    while (due := details.due(at(), 0)) is not None:
+        found += [case for each in due.cases if (case := opened_by(each)) is not None]
+        details.answered(all_of(due), at())
+
+    assert 98 == len(found)
 
 
 def test_nothing_is_taken_once_it_is_closed(opened):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols import seal, seal_sm
-from protocols.cases import about_case
+from protocols.cases import about_case, sealed_for
 from protocols.errors import BadSettings
 from protocols.seal import CannotOpen
 
@@ -24,7 +24,7 @@ def test_what_is_sealed_opens_with_its_key(kind):
     sealed = public.seal(TEXT, ABOUT)
 
     assert TEXT == kind.from_text(key.text()).open(sealed, ABOUT)
-    assert key.key_id == public.key_id == seal.sealed_for(sealed)
+    assert key.key_id == public.key_id == sealed_for(sealed)
     assert "欧阳".encode() not in sealed
     assert sealed != public.seal(TEXT, ABOUT), "the same text twice looks different"
 
