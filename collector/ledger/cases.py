@@ -70,13 +70,13 @@ def take_sealed(db: sqlite3.Connection, vault: Vault, sealed: SealedCase, now_ms
     case = vault.unseal(sealed.case_no, sealed.service_number, sealed.sealed)
     given_ms = min(sealed.at_ms, now_ms)  # of a clock that is ahead
     held = db.execute(
-        "SELECT body, max(coalesce(given_ms, received_ms), coalesce(forgotten_ms, 0)) AS at_ms FROM service_case"
-        " WHERE case_no = ? AND service_number = ?",
+        "SELECT body, forgotten_ms, max(coalesce(given_ms, received_ms), coalesce(forgotten_ms, 0)) AS at_ms"
+        " FROM service_case WHERE case_no = ? AND service_number = ?",
         (case.case_no, case.service_number),
     ).fetchone()
     if held is None or held["at_ms"] < given_ms:
         take(db, vault, case, given_ms, now_ms)
-    elif not _same(vault, case, held["body"]):
+    elif held["forgotten_ms"] is None and not _same(vault, case, held["body"]):
         words = "较早的办件信息, 不覆盖 / case details handed in before those that are here, passed over: %s/%s"
         log.warning(words, case.case_no, case.service_number)
 
