@@ -21,6 +21,7 @@ from .outbox import ANY_INVITATION, Outbox, OutboxFull
 log = logging.getLogger(__name__)
 
 _ASK_AGAIN_MS = 1000  # a device that has not confirmed an invitation is asked again, no faster than a person notices
+_FIRST_WORD_MS = 1_500  # after the start: whoever asks again for want of an answer does so about every second
 _ASK_SILENT_MS = 5000  # a network line that died without a word only shows it when something is written to it
 _SAY_AGAIN_MS = 60_000
 _APART_MS = 200  # two sayings of a press that come closer than that were held back together; a device repeats after 400
@@ -103,6 +104,7 @@ class Window:
         # Nobody listened before the start: a press that is repeated until it is answered may be of any age.
         self._deaf_since_ms: int | None = moment.mono_ms - _UNKNOWN_MS
         self._plugged_ms = moment.mono_ms
+        self._began_ms = moment.mono_ms
         self._to_be_asked_again = False
         self._kept = 0
         self._unread = 0
@@ -154,7 +156,9 @@ class Window:
             made = [
                 (pressed, _counted(pressed))
                 for pressed in presses
-                if self.met(pressed.device, moment) and self._dated(pressed, moment)
+                if self.met(pressed.device, moment)
+                and not self._waited_for_us(pressed, moment)
+                and self._dated(pressed, moment)
             ]
             if all(pressed.shown is not None for pressed in presses):
                 known = ANY_INVITATION  # whatever opened or ended meanwhile: what these answer, they say themselves
@@ -244,6 +248,15 @@ class Window:
         # Also from the last time that it was asked: a replugged device is asked again, and may answer an older one.
         soon_ms = _UNKNOWN_MS if made_ms - self._put_ms < how.soon_ms else how.soon_ms
         return Press(press_id, pressed.key, pressed.age_ms, pressed.raw, unsure_ms, soon_ms, how.solicited)
+
+    def _waited_for_us(self, pressed: Pressed, moment: Moment) -> bool:
+        """Whether this was pressed before there was anybody to hear it, and is to be said again in a moment.
+
+        The business system found nobody either, and may be about to say that another citizen stood there: what is kept
+        before that would answer for the one before. A page is there as long as the door is, and says what it showed.
+        """
+        up_ms = moment.mono_ms - self._began_ms
+        return up_ms < _FIRST_WORD_MS and pressed.age_ms > up_ms and self.profile.shape.transport != "screen"
 
     def _dated(self, pressed: Pressed, moment: Moment) -> bool:
         """Whether it is certain when a counted press was made, as far as its invitation depends on that.

@@ -287,6 +287,7 @@ def test_damage_in_a_long_outbox_is_found_beside_the_work(file, panel, tmp_path)
             keep(box, at(), *(Press(PressId("D9", 1, first + each), 1, 0, raw) for each in range(500)))
     change(tmp_path / "outbox.db", "UPDATE record SET press = 0 WHERE seq = 5990")
     with agent(file) as process:
+        assert until(lambda: "cable in" in said(file))
         panel.press(1)
         assert until(lambda: panel.thanked())
         assert 1 == process.wait(60)

@@ -103,7 +103,8 @@ def test_bytes_that_may_have_waited_are_not_understood(window, box):
     """The machine slept: nobody knows when the button went down. Its repeat says it. Red without STALE_MS."""
     assert b"" == window.feed(pressed(1), at(STALE_MS + 1))
     assert [] == held(box)
-    assert ack(1) == window.feed(pressed(1, age_ms=2_000), at(STALE_MS + 402))
+    window.feed(b"", at(STALE_MS + 1_900))
+    assert ack(1) == window.feed(pressed(1, age_ms=2_000), at(STALE_MS + 2_000))
 
 
 def test_nothing_is_thanked_for_while_it_is_unclear_which_invitation_was_open(window, box):
@@ -114,6 +115,34 @@ def test_nothing_is_thanked_for_while_it_is_unclear_which_invitation_was_open(wi
     assert b"" == window.feed(pressed(1), at(700))
     assert ack(1) == window.feed(pressed(1, age_ms=550), at(1_100))
     assert [None] == answers(box)
+
+
+def test_a_press_that_waited_for_the_start_waits_for_the_first_word_of_the_business_system(box):
+    """The agent was away: the next citizen's invitation found nobody, and she has pressed. Red if her press is kept
+    before the caller asks again, and answers for the citizen before."""
+    box.open_invitation(invitation(1, at(-10_000), seconds=30))
+    window = Alone(WINDOW, DEVICE, box, at(0))
+    window.plugged(at(0))
+
+    assert ack(1) not in window.feed(pressed(1, age_ms=2_100), at(100))
+    box.open_invitation(invitation(2, at(900)), replace=True, waited_ms=4_000)
+    assert ack(1) not in window.feed(pressed(1, age_ms=3_000), at(1_000))
+    assert ack(1) in window.feed(pressed(1, age_ms=3_600), at(1_600))
+    assert [None] == answers(box)
+
+
+def test_a_press_that_waited_for_the_start_is_rated_when_nobody_says_otherwise(box):
+    """A moment later than at once. A press that was made since the start is taken at once."""
+    box.open_invitation(invitation(1, at(-10_000), seconds=30))
+    window = Alone(WINDOW, DEVICE, box, at(0))
+    window.plugged(at(0))
+
+    assert ack(1) not in window.feed(pressed(1, age_ms=2_100), at(1_499))
+    assert ack(1) in window.feed(pressed(1, age_ms=2_101), at(1_500))
+    assert [an_id(1)] == answers(box)
+    other = Alone("4", "D0004", box, at(2_000))
+    other.plugged(at(2_000))
+    assert ack(1, "D0004") in other.feed(pressed(1, age_ms=90, device="D0004"), at(2_100))
 
 
 def test_a_full_outbox_is_not_thanked_for(window, box, monkeypatch):
