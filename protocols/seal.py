@@ -13,7 +13,6 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -33,17 +32,6 @@ _ONCE = bytes(12)  # the key is used once, so its nonce need not differ
 
 class CannotOpen(ProtocolError):
     """Sealed for another key, about another case, or not whole. It says nothing of what is inside."""
-
-
-class Opener(Protocol):
-    """Opens what was hidden for one key."""
-
-    @property
-    def key_id(self) -> str:
-        """Which key, in hex."""
-
-    def open(self, sealed: bytes, about: bytes) -> bytes:
-        """The text; CannotOpen if it is not for us, not about this, or not whole."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +90,7 @@ class PrivateKey:
         return self.public.key_id
 
     def open(self, sealed: bytes, about: bytes) -> bytes:
-        """As `Opener` says."""
+        """The text; CannotOpen if it is not for us, not about this, or not whole."""
         theirs, hidden = sealed[1 + KEY_ID :][:_PUBLIC], sealed[1 + KEY_ID + _PUBLIC :]
         if sealed[:1] != bytes([X25519]) or len(theirs) != _PUBLIC:
             raise CannotOpen("不是密封的信息 / nothing that was sealed")

@@ -86,7 +86,7 @@ class SmPrivateKey:
         return self.public.key_id
 
     def open(self, sealed: bytes, about: bytes) -> bytes:
-        """As `seal.Opener` says."""
+        """As `seal.PrivateKey` says."""
         hidden_key = sealed[1 + KEY_ID :][:_HIDDEN_KEY]
         hidden, tag = sealed[1 + KEY_ID + _HIDDEN_KEY : -_TAG], sealed[-_TAG:]
         if sealed[:1] != bytes([SM]) or len(sealed) < 1 + KEY_ID + _HIDDEN_KEY + _TAG:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import getpass
 import http.client
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,6 @@ import click
 
 from protocols.cases import SERVICES_MAX
 from protocols.dialects import Dialect
-from protocols.errors import BadSettings
 from protocols.ratings import Level, ParkReason
 
 from ..config import Settings
@@ -36,8 +34,9 @@ from ..ledger.intake import Intake
 from ..ledger.store import Store
 from ..provinces import dialect
 from ..reconcile.words import REASONS
-from ..vault import Vault, masked, read_keys
+from ..vault import Vault, masked
 from .ground import CONFIG, give_up, give_up_for_file, ledger_of, settings_of
+from .keys import keys_in
 
 _CHINA = timezone(timedelta(hours=8))
 _KNOWN = ("awaiting_case", *getattr(ParkReason, "__args__", ()))
@@ -252,12 +251,7 @@ def _no_gives_up() -> Iterator[None]:
 def vault_of(settings: Settings, path: Path) -> Vault:
     """The keys of citizens' details; without any the program ends."""
     file = path.parent / settings.details.key_file
-    try:
-        vault = read_keys(file, os.environ)
-    except BadSettings as error:
-        give_up("\n".join(error.mistakes))
-    except OSError as error:
-        give_up(f"details.key_file: {file}: 读不了 / cannot be read: {error.strerror}")
+    vault = keys_in(file)
     if vault is None:
         give_up(f"details.key_file: {file}: 没有密钥文件 / no key file")
     return vault

@@ -37,14 +37,19 @@ def key(path: Path, key_file: Path | None, national: bool) -> None:
     click.echo(vault.public)
 
 
-def looked_at(file: Path) -> Vault | None:
+def keys_in(file: Path) -> Vault | None:
     """The keys of environment and file, None if there are none; what is wrong with them ends the program."""
     try:
-        vault = read_keys(file, os.environ)
+        return read_keys(file, os.environ)
     except BadSettings as error:
         give_up("\n".join(f"details.key_file: {mistake}" for mistake in error.mistakes))
     except OSError as error:
         give_up(f"details.key_file: {file}: 读不了 / cannot be read: {error.strerror}")
+
+
+def looked_at(file: Path) -> Vault | None:
+    """The same, and nobody else may read them."""
+    vault = keys_in(file)
     if file.exists() and signing.readable_by_others(file):
         give_up(f"details.key_file: {file}: 别人也能读 / others can read it: chmod 600 {file}")
     return vault

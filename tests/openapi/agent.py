@@ -7,8 +7,11 @@ from protocols.cases import TIME_MAX_MS
 from protocols.ratings import Case
 
 from .words import (
+    FIELD_WRONG,
+    LONG,
     MAYBE_TEXT,
     MAYBE_TIME,
+    NO_TOKEN,
     TEXT,
     TIME,
     Schema,
@@ -27,7 +30,6 @@ from .words import (
 
 _UUID = {"type": "string", "pattern": r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}
 _STATES = ("open", "answered", "expired", "declined", "withdrawn", "device_failed")
-_NO_TOKEN = "令牌不对 / wrong token"
 _FULL = "存储已满或只读, 没有做 / storage is full or read-only, nothing was done"
 _STOPPING = "代理正在停止, 稍后再试 / the agent is stopping, try again in a moment"
 _NOT_THERE = "没有这个邀请 / no such invitation"
@@ -78,13 +80,13 @@ def agent() -> Schema:
                     "201": answers("新开 / opened", ref("Invitation")),
                     "200": answers("此 id 已有 / this id is known", ref("Invitation")),
                     **wrong(
-                        _400="字段有误 / a field is wrong",
-                        _401=_NO_TOKEN,
+                        _400=FIELD_WRONG,
+                        _401=NO_TOKEN,
                         _404="没有这个窗口 / no such window",
                         _409="窗口正在评价 (`open`), id 属于另一办件, `case` 是另一办件, 或没有密封用的公钥 (`code`) /"
                         " the window is busy, the id is another case's, `case` is of another one than the invitation,"
                         " or there is no key to seal with",
-                        _413="请求过长 / too long",
+                        _413=LONG,
                         _503=_STOPPING,
                         _507=_FULL,
                     ),
@@ -98,7 +100,7 @@ def agent() -> Schema:
                 "summary": "查看 / look at it",
                 "responses": {
                     "200": answers("此刻的状态 / as it is now", ref("Invitation")),
-                    **wrong(_401=_NO_TOKEN, _404=_NOT_THERE, _503=_STOPPING),
+                    **wrong(_401=NO_TOKEN, _404=_NOT_THERE, _503=_STOPPING),
                 },
             },
             "delete": {
@@ -111,7 +113,7 @@ def agent() -> Schema:
                     "200": answers("此刻的状态 / as it is now", ref("Invitation")),
                     **wrong(
                         _400="outcome 不对 / wrong outcome",
-                        _401=_NO_TOKEN,
+                        _401=NO_TOKEN,
                         _404=_NOT_THERE,
                         _503=_STOPPING,
                         _507=_FULL,
@@ -129,7 +131,7 @@ def agent() -> Schema:
                         "description": "`event: state`, `data:` 一个 Invitation / an Invitation",
                         "content": {"text/event-stream": {"schema": TEXT}},
                     },
-                    **wrong(_401=_NO_TOKEN, _404=_NOT_THERE, _503="同时打开的流太多 / too many streams"),
+                    **wrong(_401=NO_TOKEN, _404=_NOT_THERE, _503="同时打开的流太多 / too many streams"),
                 },
             },
         },
@@ -147,10 +149,10 @@ def agent() -> Schema:
                         shaped(kept={"const": True}, boot={"type": "integer"}, count={"type": "integer"}),
                     ),
                     **wrong(
-                        _400="字段有误 / a field is wrong",
-                        _401=_NO_TOKEN,
+                        _400=FIELD_WRONG,
+                        _401=NO_TOKEN,
                         _404="此窗口的评价器不是页面 / this window's device is no page",
-                        _413="请求过长 / too long",
+                        _413=LONG,
                         _503="尚未存盘, 重发同一次 / not on disk yet: send the same press again",
                         _507=_FULL,
                     ),

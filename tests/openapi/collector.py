@@ -14,8 +14,11 @@ from protocols.ratings import Case, Level, ParkReason
 
 from .words import (
     COUNT,
+    FIELD_WRONG,
+    LONG,
     MAYBE_TEXT,
     MAYBE_TIME,
+    NO_TOKEN,
     TEXT,
     TIME,
     YES_NO,
@@ -35,9 +38,7 @@ from .words import (
 )
 
 _TOKEN = [{"token": []}]
-_NO_TOKEN = "令牌不对 / wrong token"
 _FULL = "存储已满或只读, 没有收下 / storage is full or read-only, not taken"
-_LONG = "请求过长 / too long"
 _STATES = ("due", "awaiting_case", "accepted", "parked")
 _PARKED = {"who": "李敏", "why": "业务系统漏传手机号"}
 _MOST = behind("most", "最多几条 / at most so many", {"type": "integer", "minimum": 1, "maximum": 999, "default": 20})
@@ -140,11 +141,11 @@ def _desk(operation: str, said: str, body: str, example: dict[str, Any]) -> dict
             "responses": {
                 "200": answers("处理后的样子 / as it is now", ref("ParkedWhole")),
                 **wrong(
-                    _400="字段有误 / a field is wrong",
-                    _401=_NO_TOKEN,
+                    _400=FIELD_WRONG,
+                    _401=NO_TOKEN,
                     _404="没有这条 / no such rating",
                     _409="它不在待处理中 / it does not wait",
-                    _413=_LONG,
+                    _413=LONG,
                     _507=_FULL,
                 ),
             },
@@ -181,7 +182,7 @@ def collector() -> Schema:
                     "200": answers(
                         "收下; `lacking` 为省里还缺的 / taken; `lacking` is what the province will miss", taken
                     ),
-                    **wrong(_400="字段有误 / a field is wrong", _401=_NO_TOKEN, _413=_LONG, _507=_FULL),
+                    **wrong(_400=FIELD_WRONG, _401=NO_TOKEN, _413=LONG, _507=_FULL),
                 },
             }
         },
@@ -209,11 +210,11 @@ def collector() -> Schema:
                     "201": answers("新收 / new", given),
                     "200": answers("已收过 / known", given),
                     **wrong(
-                        _400="字段有误 / a field is wrong",
+                        _400=FIELD_WRONG,
                         _401="名称或密钥不对 / wrong name or secret",
                         _403="不是它的渠道 / not its channel",
                         _409="此 id 是另一条评价的 / this id is another rating's",
-                        _413=_LONG,
+                        _413=LONG,
                         _507=_FULL,
                     ),
                 },
@@ -231,7 +232,7 @@ def collector() -> Schema:
                 ],
                 "responses": {
                     "200": answers("", shaped(parked=listed(ref("Parked")))),
-                    **wrong(_400="参数有误 / a parameter is wrong", _401=_NO_TOKEN),
+                    **wrong(_400="参数有误 / a parameter is wrong", _401=NO_TOKEN),
                 },
             }
         },
@@ -243,7 +244,7 @@ def collector() -> Schema:
                 "security": _TOKEN,
                 "responses": {
                     "200": answers("", ref("ParkedWhole")),
-                    **wrong(_401=_NO_TOKEN, _404="没有这条 / no such rating"),
+                    **wrong(_401=NO_TOKEN, _404="没有这条 / no such rating"),
                 },
             },
         },

@@ -13,6 +13,9 @@ TIME: Schema = {"type": "integer", "description": "毫秒 UTC / milliseconds UTC
 MAYBE_TIME: Schema = {"type": ["integer", "null"], "description": "毫秒 UTC / milliseconds UTC"}
 MAYBE_TEXT: Schema = {"type": ["string", "null"]}
 YES_NO: Schema = {"type": "boolean"}
+NO_TOKEN = "令牌不对 / wrong token"
+LONG = "请求过长 / too long"
+FIELD_WRONG = "字段有误 / a field is wrong"
 ERROR = "#/components/schemas/Error"
 
 
