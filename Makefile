@@ -1,5 +1,5 @@
 # 两条命令 / two commands:  make demo   make test
-# 其余 / others:            make bench  make forward  make torture  make power  make rot  make fuzz  make vm-test  make vm-power  make lint  make clean
+# 其余 / others:            make bench  make forward  make torture  make power  make rot  make fuzz  make vm-test  make vm-power  make screenshots  make lint  make clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -22,7 +22,7 @@ KEEP    ?=
 PYTEST_ARGS ?=
 WORKERS ?= 2
 
-.PHONY: demo test bench forward torture power rot fuzz mutations vm-test vm-power lint format setup mosquitto browser qemu clean
+.PHONY: demo test bench forward torture power rot fuzz mutations vm-test vm-power lint format setup mosquitto browser axe screenshots qemu clean
 
 # 一次繁忙的上午, 全部为独立进程 / a busy morning, every part a process of its own
 demo: $(READY)
@@ -31,7 +31,7 @@ demo: $(READY)
 
 # 两个进程并行; 计时的测试随后单独运行 (退出码 5: 没有选中任何测试) / two processes side by side, and those that hold
 # a clock by themselves behind them (5: none was chosen)
-test: $(READY) mosquitto browser
+test: $(READY) mosquitto browser axe
 	@$(BIN)/pytest -m "not vm and not alone" -n $(WORKERS) --dist worksteal $(PYTEST_ARGS) || [ $$? = 5 ]
 	@$(BIN)/pytest -m "alone and not vm" $(PYTEST_ARGS) || [ $$? = 5 ]
 
@@ -106,6 +106,19 @@ browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 		{ $(call apt,chromium); } $(call skipped,chromium)
 	@! command -v fc-list >/dev/null || fc-list :lang=zh | grep -q . || { $(call apt,fonts-wqy-microhei); } || true
+
+# 查无障碍的 axe-core / what looks for barriers in the pages
+AXE := $(VENV)/npm/node_modules/axe-core/axe.min.js
+axe: $(AXE)
+$(AXE): | $(READY)
+	@command -v npm >/dev/null || { $(call apt,npm); } $(call skipped,npm)
+	@! command -v npm >/dev/null || npm install --silent --no-audit --no-fund --no-save --prefix $(VENV)/npm axe-core@4.14.1 \
+		$(call skipped,axe-core)
+
+# 每一页的图片: 两种语言, 大字, 深色 / pictures of every page, in both languages, large and dark: SHOTS=folder
+SHOTS ?= screenshots
+screenshots: $(READY) browser
+	@$(BIN)/python -m tests.pages.screenshots --into $(SHOTS) $(SHOT_ARGS)
 
 # 真实的 mosquitto 供测试使用 / the tests use a real mosquitto
 mosquitto:

@@ -52,7 +52,8 @@ LIBRARIES = {
             "cli/questions.py",
         ),
         "cryptography": ("checkpoint.py", "vault.py"),
-        "flask": ("web/__init__.py", "web/channels.py", "web/desk.py"),
+        "flask": ("web/__init__.py", "web/channels.py", "web/desk.py", "web/language.py"),
+        "markupsafe": ("web/language.py",),
         "paho": ("inbox.py",),
         "requests": ("calls.py",),
         "segno": ("cli/codes.py",),
@@ -70,11 +71,12 @@ LIBRARIES = {
         "requests": ("morning.py",),
     },
 }
-DISTRIBUTIONS = {  # what pip calls them; the last two come with another
+DISTRIBUTIONS = {  # what pip calls them; the last three come with another
     "paho": "paho-mqtt",
     "serial": "pyserial",
     "sqlite_utils": "sqlite-utils",
     "werkzeug": "flask",
+    "markupsafe": "flask",
     "urllib3": "requests",
 }
 EXTRAS = {"edge_agent": "agent", "collector": "collector", "firmware_sim": "sim"}

@@ -8,9 +8,10 @@ import re
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from importlib import resources
 from typing import Any
 
-from flask import Flask, Response, render_template, request
+from flask import Flask, Response, render_template, request, send_from_directory
 from waitress.server import create_server
 from werkzeug.exceptions import MethodNotAllowed
 
@@ -31,6 +32,7 @@ from ..reconcile.words import REASONS as DIFFERENCES
 from ..reconcile.words import UNEXPLAINED
 from . import channels as others
 from . import desk as desks
+from . import language
 from .channels import Client
 from .keyless import unconfirmed
 from .words import EVIDENCE, REASONS, WORDS, said
@@ -50,6 +52,8 @@ _WHY = {
     READ_ONLY: ("中心存储只读", "the centre's storage is read-only"),
 }
 _NO_ROOM = 507
+_LOOK = str(resources.files("protocols").joinpath("look"))
+"""What the pages of both doors wear."""
 
 
 def create_app(
@@ -105,6 +109,10 @@ def create_app(
     @app.errorhandler(413)
     def too_long(_error: Exception) -> tuple[dict[str, Any], int]:
         return {"error": {"field": "", "message": f"请求过长, 至多 {BODY_MAX} 字节 / too long"}}, 413
+
+    @app.get("/look/<path:name>")
+    def look(name: str) -> Response:
+        return send_from_directory(_LOOK, name)
 
     @app.get("/")
     def page() -> str:
@@ -184,6 +192,7 @@ def create_app(
         ]
         return {"taken": len(cases), "changed": changed, "lacking": lacking}, 200
 
+    language.add(app)
     desks.add(app, desk, allowed, _most, now_ms)
     others.add(app, channels, clients, now_ms)
 
@@ -192,7 +201,7 @@ def create_app(
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Content-Security-Policy"] = "default-src 'self'; style-src 'self'; frame-ancestors 'none'"
         response.headers["Referrer-Policy"] = "no-referrer"
-        if not request.path.startswith("/static/"):
+        if not request.path.startswith(("/static/", "/look/")):
             response.headers["Cache-Control"] = "no-store"
         return response
 
@@ -204,7 +213,12 @@ def create_shut(why: str) -> Flask:
     READ_ONLY."""
     app = Flask(__name__)
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    language.add(app)
     zh, en = _WHY[why]
+
+    @app.get("/look/<path:name>")
+    def look(name: str) -> Response:
+        return send_from_directory(_LOOK, name)
 
     @app.get("/board")
     def board() -> str:

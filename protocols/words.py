@@ -1,0 +1,27 @@
+"""Words for people in two languages, written everywhere as `Chinese / English`: which of them a page shows."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Language = Literal["zh", "en"]
+_SLASH = " / "
+
+
+def said_in(words: str, language: Language) -> str:
+    """The half of `Chinese / English` for this language; all of it where there is one half only."""
+    zh, _, en = words.partition(_SLASH)
+    return (en or zh) if language == "en" else zh
+
+
+def wanted(asked: str, kept: str, accepted: str) -> Language:
+    """Which language to show: what was asked for just now, else what was chosen before, else what the browser accepts
+    (an Accept-Language header) if that names English before Chinese; Chinese where nothing says otherwise."""
+    for chosen in (asked, kept):
+        if chosen in ("zh", "en"):
+            return chosen  # type: ignore[return-value]
+    for each in accepted.lower().split(","):
+        name = each.strip()[:2]
+        if name in ("zh", "en"):
+            return name  # type: ignore[return-value]
+    return "zh"

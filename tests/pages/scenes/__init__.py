@@ -1,0 +1,1 @@
+"""What the pictures show: one module for each group of pages, with a `take(camera, folder)`."""
