@@ -41,6 +41,10 @@ def add(app: Flask) -> None:
         return response
 
 
+def _either(zh: str, en: str) -> str:
+    return zh if language() == "zh" else en
+
+
 def language() -> Language:
     """That of the request that is being answered."""
     chosen: Language = g.get("language", "zh")
