@@ -10,11 +10,12 @@ import hmac
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from importlib import resources
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from flask import Flask, Response, request
+from flask import Flask, Response, request, send_from_directory
 from flask.json.provider import DefaultJSONProvider
 from msgspec import Meta
 from waitress.server import create_server
@@ -25,11 +26,12 @@ from protocols.cases import CaseNo, ServiceNumber, case_of
 from protocols.messages import Count
 from protocols.ratings import Invitation, Moment
 
-from .details import CaseDetails
-from .outbox import Outbox, OutboxClosed, OutboxFull, WindowBusy
-from .outbox.file import FULL, READ_ONLY
-from .outbox.invitations import new_id
-from .page import Answer
+from ..details import CaseDetails
+from ..outbox import Outbox, OutboxClosed, OutboxFull, WindowBusy
+from ..outbox.file import FULL, READ_ONLY
+from ..outbox.invitations import new_id
+from ..page import Answer
+from . import language
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -37,6 +39,12 @@ THREADS = 16
 STREAMS_MAX = THREADS - 4  # each stream holds a thread; the rest stay free for invitations
 BODY_MAX = 16 * 1024  # an invitation is a few hundred bytes
 _KEEP_ALIVE_S = 15.0  # a comment now and then, so that a browser that left is noticed
+_LOOK = str(resources.files("protocols").joinpath("look"))
+"""What the pages of both doors wear."""
+_WORN = ("/look/", "/static/")
+"""What anybody may have, because it tells nothing: how pages look, and what they run."""
+_OPEN = (*_WORN, "/rate/", "/clerk/", "/setup/")
+"""Where the token is not asked for: these pages know by themselves whom they let in."""
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
@@ -241,8 +249,16 @@ def _app(token: str) -> Flask:
     app.json = Json(app)
     app.config["MAX_CONTENT_LENGTH"] = BODY_MAX
 
+    language.add(app)
+
+    @app.get("/look/<path:name>")
+    def worn(name: str) -> Response:
+        return send_from_directory(_LOOK, name)
+
     @app.before_request
     def known() -> None:
+        if request.path.startswith(_OPEN):
+            return
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if not hmac.compare_digest(given.encode(), token.encode()):
             raise Wrong(
@@ -263,6 +279,15 @@ def _app(token: str) -> Flask:
         code = error.code or 500
         allow = {"Allow": ", ".join(error.valid_methods or ())} if isinstance(error, MethodNotAllowed) else {}
         return {"error": {"field": "", "message": f"{words.get(code, '请求有误')} / {error.name}"}}, code, allow
+
+    @app.after_request
+    def careful(response: Response) -> Response:
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers.setdefault("Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'")
+        if not request.path.startswith(_WORN):
+            response.headers["Cache-Control"] = "no-store"
+        return response
 
     return app
 
