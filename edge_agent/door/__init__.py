@@ -76,6 +76,11 @@ class Pressed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     age_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
     invitation: Annotated[str, Meta(max_length=36)] | None = None
     """The one that the page showed; empty for none. Left out, the age alone decides."""
+    tags: Annotated[list[Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{1,8}\Z")]], Meta(max_length=16)] = []
+    """Codes of the rating tags that the citizen chose."""
+    tags_version: Annotated[int, Meta(ge=0, le=9999)] = 0
+    text: Annotated[str, Meta(max_length=150, pattern=PRINTABLE)] = ""
+    """In the citizen's own words."""
 
 
 # msgspec works a type out when it first meets it, and the process dies if two threads do that at once: so it is
