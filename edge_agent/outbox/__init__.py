@@ -357,6 +357,11 @@ class Outbox(Outgoing):
             kept = self._invitations.open_in(window)
         return kept.id if kept is not None else None
 
+    def latest_invitations(self, window: str, most: int) -> list[Invitation]:
+        """Those of this window that were opened last, the newest first."""
+        with self._lock:
+            return [kept.invitation for kept in self._invitations.latest(window, most)]
+
     def kept_rated(self) -> dict[str, int]:
         """Per window, how many invitations have had a press."""
         with self._lock:

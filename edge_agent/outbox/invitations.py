@@ -172,6 +172,10 @@ class Invitations:
             self._open[window] = next(self._rows_of(window, "AND state = 'open'"), None)
         return self._open[window]
 
+    def latest(self, window: str, most: int) -> list[Kept]:
+        """Those of this window that were opened last, the newest first."""
+        return list(self._rows_of(window, "AND seconds != ? ORDER BY n DESC LIMIT ?", NOBODY_S, most))
+
     def all_open(self) -> list[Kept]:
         """Those that are open, of all windows."""
         return list(self._rows("WHERE state = 'open'"))
