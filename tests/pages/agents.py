@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.clerks import Clerk, Clerks
-from edge_agent.door.rating import Keys
+from edge_agent.links import Links
 from tests.edge_agent.program import agent, said
 
 TOKEN = "a-token-of-the-hall"
@@ -48,7 +48,7 @@ class Running:
     @property
     def standing(self) -> str:
         """The address of the page that stays at window 3."""
-        return self.url + Keys(TOKEN).window("3")
+        return self.url + Links(TOKEN).window("3")
 
     def ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
