@@ -90,7 +90,7 @@ def _rate(agent: Running, page: Page, number: int) -> None:
 BENCHES = (
     Bench(
         name="page",
-        how=f"真实的代理和 Chromium, {RATINGS} 位办事人先后评价; 从点“提交”到“谢谢”画在屏上; 再开 {SCREENS} 个评价屏。\n\n"
+        how=f"真实的代理和 Chromium, {RATINGS} 位办事人先后评价; 从点“提交”到“谢谢”画在屏上; 再开 {SCREENS} 屏。\n\n"
         f"A real agent and Chromium: {RATINGS} citizens one after the other, from the touch on Send to the thanks"
         f" painted on the screen; then {SCREENS} more screens are opened.",
         bounded_by="浏览器一次请求加一帧, 一次落盘 one request and one frame of the browser, one commit to the disk",
