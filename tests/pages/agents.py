@@ -15,7 +15,7 @@ from edge_agent.links import Links
 from tests.edge_agent.program import agent, said
 
 TOKEN = "a-token-of-the-hall"
-PATIENCE_S = 15
+PATIENCE_S = 60  # for a busy machine, on which a program takes its time to start
 SETTINGS = """
 agent = "hall-pc-1"
 [uplink]
