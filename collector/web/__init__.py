@@ -31,7 +31,7 @@ from ..reconcile.words import REASONS as DIFFERENCES
 from ..reconcile.words import UNEXPLAINED
 from . import channels as others
 from . import desk as desks
-from . import language, log, people
+from . import desk_pages, language, log, odd, people
 from .channels import Client
 from .keeper import Keeper, wants_page
 from .keyless import unconfirmed
@@ -196,6 +196,8 @@ def create_app(
 
     language.add(app)
     gate.keep(app)
+    desk_pages.add(app, desk, directory, now_ms, gate)
+    odd.add(app, overview, directory, gate)
     people.add(app, gate, now_ms)
     log.add(app, gate)
     desks.add(app, desk, allowed, _most, now_ms)

@@ -9,11 +9,10 @@ from typing import Any
 
 from flask import Flask, Response, render_template, request
 
-from protocols.messages import SEQ_MAX
-
 from ..ledger.tally import DAY_MS, ZONE_MS, day_number, time_text
 from ..people.log import ACTIONS, Line, Log
 from .keeper import Keeper
+from .pages import number_asked
 from .wrong import Wrong
 
 _PAGE = 100
@@ -27,7 +26,7 @@ def add(app: Flask, keeper: Keeper) -> None:
     @app.get("/log")
     def log_page() -> str:
         keeper.person("auditor")
-        found = log.lines(_PAGE + 1, **_asked(), before=_before())
+        found = log.lines(_PAGE + 1, **_asked(), before=number_asked("before"))
         lines = found[:_PAGE]
         return render_template(
             "log.html",
@@ -90,12 +89,3 @@ def _day(name: str) -> int | None:
         return day_number(text) if text else None
     except ValueError as error:
         raise Wrong(400, name, f"{name} 应为日期, 如 2026-11-24 / must be a day, as in 2026-11-24") from error
-
-
-def _before() -> int | None:
-    text = request.args.get("before", "")
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= SEQ_MAX):
-        raise Wrong(400, "before", "before: 应为行号 / must be the number of a line")
-    return int(text)
