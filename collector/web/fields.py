@@ -92,9 +92,12 @@ def changes(given: Mapping[str, str], case: Mapping[str, Any]) -> dict[str, Any]
     found: dict[str, Any] = {}
     for field in form(case, ""):
         said = given.get(field.name, field.value).strip()
-        if said == field.value:
-            continue
-        found[field.name] = _time(field.name, said) if field.kind == "time" else said
+        if field.kind == "time":
+            # As times and not as text: browsers leave out seconds that are none.
+            if _time(field.name, said) != _time(field.name, field.value):
+                found[field.name] = _time(field.name, said)
+        elif said != field.value:
+            found[field.name] = said
     return found
 
 
