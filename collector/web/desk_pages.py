@@ -26,6 +26,8 @@ from .words import LEVELS, STATES
 _PAGE = 100
 _AWAITING = "awaiting_case"
 _NOT_AGAIN = (_AWAITING, "no_case", "damaged")  # nothing is there that could be sent
+_BY_CASE = ("lacking", "case_refused", "item_not_mapped", "case_damaged", "before_service", _AWAITING)
+"""What is cured by putting the case right."""
 _DONE = {
     "correct": "办件已更正, 评价即将重发 / the case is put right, the rating is sent again",
     "link": "已关联办件, 评价即将上报 / linked to its case, the rating is sent",
@@ -265,10 +267,11 @@ def _can(row: dict[str, Any], told: dict[str, Any]) -> list[str]:
         return []
     if row["case_no"] is None:
         return ["link"] + ([] if row["reason"] == "given_up" else ["give-up"])
-    again = [] if row["case"] is None else ["send-again", *(["as-is"] if _waivable(told["why"]) else [])]
+    # What we hold back is held back again unless it is put right, or sent as it is.
+    again = [] if row["case"] is None else [*(["as-is"] if _waivable(told["why"]) else []), "send-again"]
     if row["reason"] == "given_up":
         return again
-    first = told["why"] in ("lacking", "case_refused", "item_not_mapped", "case_damaged", _AWAITING)
+    first = told["why"] in _BY_CASE
     return [*(["correct", *again] if first else [*again, "correct"]), "give-up"]
 
 

@@ -24,7 +24,7 @@ from .wrong import Wrong
 _PAGE = 100
 _ROW = 16  # bytes
 _SHOWN = 16 * 1024  # bytes of one message on a page: enough to see whose it is, and all that most are
-_CONTROL = 0x2400  # Unicode has a picture for each of the 32
+_NAMED = {9: r"\t", 10: r"\n", 13: r"\r", 92: "\\\\"}
 
 
 class Bytes(NamedTuple):
@@ -78,16 +78,16 @@ def add(app: Flask, overview: Overview, directory: Directory, gate: Gate) -> Non
 
 
 def rows_of(payload: bytes) -> Iterator[Bytes]:
-    """All of these bytes: what cannot be printed as its picture, what is no ASCII as a dot."""
+    """All of these bytes: what cannot be printed as a programmer writes it, what is no ASCII as a dot."""
     for at in range(0, len(payload), _ROW):
         row = payload[at : at + _ROW]
         yield Bytes(f"{at:05x}", row.hex(" "), "".join(map(_letter, row)))
 
 
 def _letter(byte: int) -> str:
-    if byte < 0x20:
-        return chr(_CONTROL + byte)
-    return "␡" if byte == 0x7F else chr(byte) if byte < 0x7F else "·"
+    if byte in _NAMED:
+        return _NAMED[byte]
+    return f"\\x{byte:02x}" if byte < 0x20 or byte == 0x7F else chr(byte) if byte < 0x7F else "·"
 
 
 def _grouped(

@@ -35,7 +35,7 @@ def filled(ledger) -> None:
         ("refused", "系统忙"),
     ):
         park(ledger, reason, words)
-    ledger.rate(6, with_case=False, name="hall-b")
+    ledger.rate(6, with_case=False)
     without = Agent("hall-a")
     ledger.take(without, without.write(press(90, "i90"), closing("i90", None)))
     ledger.intake.take_cases([case("C77")], NOW_MS)
@@ -151,7 +151,7 @@ def test_what_was_not_ours_is_shown_byte_by_byte(centre, operator):
     operator.goto(f"{centre.url}/quarantine?agent=hall-z")
     operator.locator("main table a").click()
     expect(operator.locator(".bytes tbody tr").first).to_contain_text("7b 22 77 68 6f 22 3a 00 ff 0d 0a 7d")
-    expect(operator.locator(".bytes tbody tr").first).to_contain_text('{"who":␀·␍␊}')
+    expect(operator.locator(".bytes tbody tr").first).to_contain_text(r'{"who":\x00·\r\n}')
 
     assert 0 == operator.locator("main form, main button").count()
 
