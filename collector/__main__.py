@@ -274,7 +274,7 @@ def _people(web_settings: WebSettings, ledger: Path) -> People:
 
 def _bound(web_settings: WebSettings, folder: Path, app: Any) -> Any:
     """A server for this application, not yet running."""
-    server = web.serve(app, web_settings.host, web_settings.port)
+    server = web.serve(app, web_settings.host, web_settings.port, web_settings.trusted_proxy)
     if web_settings.port_file:
         _write_whole(folder / web_settings.port_file, str(server.effective_port))
     log.info("网页 / page: http://%s:%s", web_settings.host, server.effective_port)

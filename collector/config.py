@@ -69,6 +69,8 @@ class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token_file: str = ""
     port_file: str = ""
     clients: list[ClientSettings] = []
+    trusted_proxy: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f.:]*\Z")] = ""
+    """The address of a proxy before it that speaks TLS: its X-Forwarded-For and X-Forwarded-Proto are believed."""
     idle_minutes: Annotated[int, Meta(ge=1, le=1440)] = 30
     """After so long without anything done somebody is signed out."""
     session_hours: Annotated[int, Meta(ge=1, le=744)] = 12

@@ -52,6 +52,10 @@ _WHY = {
     READ_ONLY: ("中心存储只读", "the centre's storage is read-only"),
 }
 _NO_ROOM = 507
+_BEHIND: dict[str, Any] = {
+    "trusted_proxy_count": 1,
+    "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"},
+}
 _POLICY = "default-src 'self'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 _LOOK = str(resources.files("protocols").joinpath("look"))
 """What the pages of both doors wear."""
@@ -267,14 +271,25 @@ def _no_room(why: str) -> dict[str, Any]:
     }
 
 
-def serve(app: Flask | Front, host: str, port: int) -> Any:
-    """A server for this application, bound and not yet running: `.run()`, `.close()`, `.effective_port`.
+def serve(app: Flask | Front, host: str, port: int, trusted_proxy: str = "") -> Any:
+    """A server for this application, bound and not yet running: `.run()`, `.close()`, `.effective_port`. What
+    `trusted_proxy` says of whom it speaks for, and whether they speak TLS with it, is believed, and nobody else's word.
 
     OSError names the address if it cannot be had.
     """
     v6 = ":" in host  # one kind of address only, or there would be two servers behind a name like localhost
     try:
-        return create_server(app, host=host, port=port, ipv4=not v6, ipv6=v6, threads=THREADS, ident=None)
+        return create_server(
+            app,
+            host=host,
+            port=port,
+            ipv4=not v6,
+            ipv6=v6,
+            threads=THREADS,
+            ident=None,
+            clear_untrusted_proxy_headers=True,
+            **(_BEHIND | {"trusted_proxy": trusted_proxy} if trusted_proxy else {}),
+        )
     except OSError as error:
         raise OSError(error.errno, error.strerror, f"web {host}:{port}") from error
     except ValueError as error:  # what waitress makes of a name that nobody knows
