@@ -32,7 +32,7 @@ from .ledger.intake import Intake
 from .ledger.overview import Overview
 from .ledger.store import Store
 from .pace import Pace
-from .people import People, Rules, open_people, people_of
+from .people import People, Rules, open_people
 from .provinces import dialect
 from .vault import Vault, new_key, read_keys
 from .web.channels import Client
@@ -263,7 +263,7 @@ def _web(
 def _people(web_settings: WebSettings, ledger: Path) -> People:
     """Who may sign in to the pages. A damaged file of theirs holds up no press."""
     rules = Rules(web_settings.idle_minutes * 60_000, web_settings.session_hours * 3_600_000)
-    people, aside = open_people(people_of(ledger), now_ms(), rules)
+    people, aside = open_people(ledger, now_ms(), rules)
     if aside is not None:
         words = "人员文件损坏, 已移存, 请重新添加 / the file of people was damaged and set aside: add people again"
         log.error("%s: %s", words, aside)

@@ -71,7 +71,7 @@ class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clients: list[ClientSettings] = []
     trusted_proxy: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f.:]*\Z")] = ""
     """The address of a proxy before it that speaks TLS: its X-Forwarded-For and X-Forwarded-Proto are believed."""
-    idle_minutes: Annotated[int, Meta(ge=1, le=1440)] = 30
+    idle_minutes: Annotated[int, Meta(ge=5, le=1440)] = 30
     """After so long without anything done somebody is signed out."""
     session_hours: Annotated[int, Meta(ge=1, le=744)] = 12
     """After so long everybody is, whatever they do."""

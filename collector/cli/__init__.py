@@ -18,6 +18,7 @@ from .. import checkpoint as signing
 from ..__main__ import run as run_collector
 from ..directory import Key
 from ..ledger.file import LedgerDamaged, LedgerMismatch
+from ..people.file import PeopleMismatch
 from . import codes, desk, evidence, keys, people, questions
 from .ground import CONFIG, give_up, give_up_for_file, settings_of
 
@@ -42,6 +43,8 @@ def run(path: Path) -> None:
         give_up("\n".join(error.mistakes))
     except LedgerMismatch as error:
         give_up(f"ledger.path: {error}")
+    except PeopleMismatch as error:
+        give_up(str(error))
     except LedgerDamaged as error:
         words = "账本损坏, 下次启动时检查并修复 / damaged, looked into and mended at the next start"
         give_up(f"{path.parent / settings.ledger.path}: {words}: {error}")

@@ -16,7 +16,7 @@ import click
 
 from ..ledger.tally import time_text
 from ..people import People, open_people, people_of
-from ..people.file import PeopleMismatch
+from ..people.file import File, PeopleMismatch
 from ..people.log import ACTIONS
 from ..people.passwords import LEAST
 from ..people.roles import ROLES, WORDS, NotSo
@@ -137,7 +137,7 @@ def check_people(ledger: Path) -> None:
     file = people_of(ledger)
     try:
         if file.exists():
-            here, _ = open_people(file, _now_ms())
+            here = People(File(file))  # looked at only: a damaged one is set aside by whoever needs it
             nobody = here.empty()
             here.close()
         else:
@@ -156,9 +156,10 @@ def check_people(ledger: Path) -> None:
 @contextmanager
 def _opened(path: Path) -> Iterator[People]:
     """The people of this collector; what is wrong ends the program."""
-    file = people_of(path.parent / settings_of(path)[0].ledger.path)
+    ledger = path.parent / settings_of(path)[0].ledger.path
+    file = people_of(ledger)
     try:
-        here, aside = open_people(file, _now_ms())
+        here, aside = open_people(ledger, _now_ms())
         if aside is not None:
             click.echo(f"{file}: 损坏, 已移存 / damaged, set aside: {aside.name}", err=True)
         try:

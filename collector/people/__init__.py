@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from . import locks, passwords
-from .file import File, set_aside
+from .file import File, PeopleMismatch, set_aside
 from .log import Log
 from .roles import ROLES, NotSo, Person, Role
 
@@ -252,17 +252,19 @@ def people_of(ledger: Path) -> Path:
     return ledger.with_name("people.db")
 
 
-def open_people(path: Path, now_ms: int, rules: Rules | None = None) -> tuple[People, Path | None]:
-    """The people in this file, which is made if there is none. One that a disk has damaged is set aside, and its new
-    name told: whoever has the machine makes the first administrator again, and no press waits for that."""
+def open_people(ledger: Path, now_ms: int, rules: Rules | None = None) -> tuple[People, Path | None]:
+    """The people beside this ledger, whose file is made if there is none. One that a disk has damaged is set aside, and
+    its new name told: whoever has the machine makes the first administrator again, and no press waits for that.
+    PeopleMismatch if it cannot be had."""
+    path = people_of(ledger)
     try:
-        return People(File(path), rules), None
+        return People(File(path, ledger), rules), None
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise
+            raise PeopleMismatch(f"{path}: 打不开或写不了 / cannot be opened or written: {error}") from error
     aside = set_aside(path, now_ms)
-    people = People(File(path), rules)
+    people = People(File(path, ledger), rules)
     people.log.note("", "file_set_aside", aside.name, "", now_ms)
     return people, aside
 

@@ -46,10 +46,11 @@ class PeopleMismatch(Exception):
 class File:
     """The file, opened by this process; others may have it open too: the command line, a second collector."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, like: Path | None = None):
+        """A new one belongs to whom `like` belongs, the ledger: whoever makes it may be root."""
         self.path = path
         self._lock = threading.RLock()
-        _made(path)
+        _made(path, like)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         try:
             self._begin()
@@ -104,14 +105,16 @@ class File:
             self._db.close()
 
 
-def _made(path: Path) -> None:
-    """There, and nobody else's to read. Whoever is root makes it for whom the folder is: the collector is not root."""
+def _made(path: Path, like: Path | None) -> None:
+    """There, and nobody else's to read. Whoever is root makes it for the collector, which is not."""
     if str(path) == ":memory:" or path.exists():
         return
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
     if os.name == "posix" and os.geteuid() == 0:
-        folder = path.parent.stat()
-        os.chown(path, folder.st_uid, folder.st_gid)
+        owner = (like if like is not None and like.exists() else path.parent).stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
+        if owner.st_uid == 0 and owner.st_gid != 0:
+            path.chmod(0o660)  # a folder of root's, in which the collector writes as a member of its group
 
 
 def _statements() -> Iterator[str]:

@@ -20,7 +20,6 @@ from .wrong import Wrong
 
 SIGN_IN, PASSWORD = "/sign-in", "/password"
 _OPEN = ("/look/", "/static/")
-_OPEN_PAGES = ("/healthz", SIGN_IN)
 _BY_TOKEN = ("/api/v1/", "/metrics")
 _OF_CLIENTS = ("POST", "/api/v1/ratings")  # a client's name and secret, see channels.py
 _ONCE = (PASSWORD, "/sign-out")  # what somebody may do whose password was given out
@@ -111,7 +110,7 @@ class Keeper:
         if path.startswith(_OPEN) or path == "/healthz":
             return None
         g.person = self.people.session(self._session_token(), _by_a_person(), self._now_ms())
-        if path in _OPEN_PAGES:
+        if path == SIGN_IN:
             return None if g.person is not None or not self.people.empty() else self._nobody_yet()
         if path.startswith(_BY_TOKEN) and "Authorization" in request.headers:
             return self._known_program()

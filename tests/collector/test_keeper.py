@@ -24,7 +24,7 @@ class Door:
 
     def __init__(self, ledger, folder):
         self.clock = Clock()
-        self.people, _ = open_people(folder / "people.db", NOW_MS)
+        self.people, _ = open_people(folder / "ledger.db", NOW_MS)
         self.keeper = Keeper(self.people, "t", self.clock)
         self.app = web.create_app(*parts(ledger), ledger.directory, self.keeper, [], self.clock)
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from collector.cli import main
 from collector.people import GIVEN_OUT_MS, People, Refused, Rules, SignedIn, locks, open_people, passwords
+from collector.people.file import PeopleMismatch
 from collector.people.roles import NotSo
 from tests.collector.agents import NOW_MS
 from tests.collector.ledgers import unguard, window
@@ -27,7 +28,7 @@ def opened(tmp_path: Path):
     here: list[People] = []
 
     def open_file() -> People:
-        here.append(open_people(tmp_path / "people.db", NOW_MS)[0])
+        here.append(open_people(tmp_path / "ledger.db", NOW_MS)[0])
         return here[-1]
 
     yield open_file
@@ -206,7 +207,7 @@ def test_every_session_of_a_person_ends_with_what_it_stood_on(people, change):
 
 def test_a_session_ends_when_nothing_is_done_and_in_the_evening(tmp_path):
     """What a page asks by itself is nothing done, but for a viewer: that is a board on a wall."""
-    people, _ = open_people(tmp_path / "people.db", NOW_MS, Rules(30 * MINUTE_MS, 120 * MINUTE_MS))
+    people, _ = open_people(tmp_path / "ledger.db", NOW_MS, Rules(30 * MINUTE_MS, 120 * MINUTE_MS))
     people.add("李敏", "operator", WORD, "test", "", NOW_MS)
     people.add("看板", "viewer", WORD, "test", "", NOW_MS)
     operator, idle, board = token(people), token(people), token(people, "看板")
@@ -313,12 +314,25 @@ def test_a_damaged_file_is_set_aside_and_presses_go_on(tmp_path):
     """Nobody can sign in until somebody at the machine says who may; the old file is kept whole."""
     file = tmp_path / "people.db"
     file.write_bytes(b"no database at all" * 100)
-    people, aside = open_people(file, NOW_MS)
+    people, aside = open_people(tmp_path / "ledger.db", NOW_MS)
 
     assert people.empty()
     assert b"no database" in aside.read_bytes()
     assert ["file_set_aside"] == actions(people)
     people.close()
+
+
+def test_what_cannot_be_had_is_named(tmp_path):
+    """Another database, or a newer program's; not as if it were the ledger."""
+    for statements in ("CREATE TABLE x(y)", "PRAGMA user_version = 99"):
+        if "99" in statements:
+            open_people(tmp_path / "ledger.db", NOW_MS)[0].close()
+        db = sqlite3.connect(tmp_path / "people.db")
+        db.executescript(statements)
+        db.close()
+        with pytest.raises(PeopleMismatch, match=r"people\.db"):
+            open_people(tmp_path / "ledger.db", NOW_MS)
+        (tmp_path / "people.db").unlink()
 
 
 # ---- from the command line

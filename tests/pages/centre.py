@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 from collector import web
 from collector.cli import main
 from collector.directory import Directory
-from collector.people import People, open_people, people_of
+from collector.people import People, open_people
 from collector.web.keeper import Keeper
 from tests.collector.agents import NOW_MS
 from tests.collector.ledgers import Ledger, window
@@ -30,7 +30,7 @@ class Centre:
         self.folder = folder
         self.ledger = Ledger(folder / "ledger.db", directory)
         self.people: People
-        self.people, _ = open_people(people_of(self.ledger.path), NOW_MS)
+        self.people, _ = open_people(self.ledger.path, NOW_MS)
         (folder / "collector.toml").write_text(_SETTINGS, "utf-8")
         (folder / "directory.toml").write_text(window(), "utf-8")
         ledger = self.ledger
