@@ -22,7 +22,7 @@ from ..outbox import Outbox
 from ..outbox.file import FULL
 from ..outbox.invitations import new_id
 from .rating import Screen, Touched, card, photo
-from .streams import State, Streams
+from .streams import SOON, State, Streams
 from .wrong import Wrong
 
 _COOKIE = "clerk"
@@ -149,7 +149,7 @@ class ClerkPages:
 
     def _events(self) -> Response:
         at = self._here()
-        return self._streams.follow(lambda: self._state(at), lambda _state: False)
+        return self._streams.follow(lambda: self._state(at), lambda _state: False, SOON)
 
     def _photo(self, number: str) -> Response:
         self._here()
@@ -166,7 +166,7 @@ class ClerkPages:
             "seat": seat.clerk,
             "paused": seat.paused,
             "sees": self._sees(at.window, waiting[0] if waiting is not None else None, seat),
-            "invitation": None if waiting is None else {"id": waiting[0].id, "case_no": waiting[0].case_no or ""},
+            "invitation": None if waiting is None else {"id": waiting[0].id, "seconds": waiting[0].seconds},
             "trouble": self._trouble(at.window),
             "latest": [
                 {
