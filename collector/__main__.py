@@ -32,9 +32,11 @@ from .ledger.intake import Intake
 from .ledger.overview import Overview
 from .ledger.store import Store
 from .pace import Pace
+from .people import People, Rules, open_people
 from .provinces import dialect
 from .vault import Vault, new_key, read_keys
 from .web.channels import Client
+from .web.keeper import Keeper
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +158,8 @@ def _run(
         threads.append(loop("checkpoint", daily.work))
     if settings.web is not None:
         desk = Desk(store, vault, intake)
-        app = _web(settings.web, store, intake, directory, folder, province, daily, desk)
+        people = _people(settings.web, store.path)
+        app = _web(settings.web, store, intake, directory, folder, province, daily, desk, people)
         if shut is not None:
             shut.front.app = app
             server, serving = shut.server, shut.thread.join
@@ -236,6 +239,7 @@ def _web(
     province: Dialect | None,
     daily: Daily | None,
     desk: Desk,
+    people: People,
 ) -> Any:
     token = secret(web_settings.token, web_settings.token_file, folder)
     clients = [
@@ -248,7 +252,7 @@ def _web(
         desk,
         Channels(store, intake),
         directory,
-        token,
+        Keeper(people, token, now_ms),
         clients,
         now_ms,
         case_lacks=province.case_lacks if province is not None else lambda _case: (),
@@ -256,9 +260,21 @@ def _web(
     )
 
 
+def _people(web_settings: WebSettings, ledger: Path) -> People:
+    """Who may sign in to the pages. A damaged file of theirs holds up no press."""
+    rules = Rules(web_settings.idle_minutes * 60_000, web_settings.session_hours * 3_600_000)
+    people, aside = open_people(ledger, now_ms(), rules)
+    if aside is not None:
+        words = "人员文件损坏, 已移存, 请重新添加 / the file of people was damaged and set aside: add people again"
+        log.error("%s: %s", words, aside)
+    if people.empty():
+        log.warning("还没有可以登录的人 / nobody can sign in yet: collector people add NAME --role administrator")
+    return people
+
+
 def _bound(web_settings: WebSettings, folder: Path, app: Any) -> Any:
     """A server for this application, not yet running."""
-    server = web.serve(app, web_settings.host, web_settings.port)
+    server = web.serve(app, web_settings.host, web_settings.port, web_settings.trusted_proxy)
     if web_settings.port_file:
         _write_whole(folder / web_settings.port_file, str(server.effective_port))
     log.info("网页 / page: http://%s:%s", web_settings.host, server.effective_port)

@@ -61,7 +61,7 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The operators' page and the API. Loopback unless told otherwise; writing needs the token."""
+    """The operators' pages and the API. Loopback unless told otherwise; programs need the token, people an account."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8620
@@ -69,6 +69,12 @@ class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token_file: str = ""
     port_file: str = ""
     clients: list[ClientSettings] = []
+    trusted_proxy: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f.:]*\Z")] = ""
+    """The address of a proxy before it that speaks TLS: its X-Forwarded-For and X-Forwarded-Proto are believed."""
+    idle_minutes: Annotated[int, Meta(ge=5, le=1440)] = 30
+    """After so long without anything done somebody is signed out."""
+    session_hours: Annotated[int, Meta(ge=1, le=744)] = 12
+    """After so long everybody is, whatever they do."""
 
 
 class CheckpointSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -47,6 +48,7 @@ PROVINCE_FAULTS = (
     "body_false:0.01",
     "forget:0.03",
 )
+PERSON = "demo"
 _MARK = ".demo-run"  # in a folder that a demo made, and may clear
 _UP_S = 15.0
 _DRAIN_S = 60.0
@@ -132,6 +134,8 @@ class Demo:
         self._mosquitto = broker == "mosquitto"
         self.parts: dict[str, Part] = {}
         self._started = 0.0
+        self.password = secrets.token_hex(6)
+        """With which PERSON signs in to the page."""
 
     # ---- up
 
@@ -199,15 +203,10 @@ token = "w-{self.seed}"
 """,
         )
         self._write("directory.toml", "".join(placed(agent, window) for agent in AGENTS for window in WINDOWS))
-        made = subprocess.run(
-            [*_module("collector"), "key", "--config", "collector.toml"],
-            cwd=self.folder,
-            capture_output=True,
-            check=True,
-            text=True,
-        )
+        self._collector("people", "add", PERSON, "--role", "administrator", "--password-stdin", said=self.password)
+        key = self._collector("key")
         for agent in AGENTS:
-            self._write(f"{agent}.toml", self._agent_settings(agent, broker_port, made.stdout.strip()))
+            self._write(f"{agent}.toml", self._agent_settings(agent, broker_port, key))
         hall = {
             "seed": self.seed,
             "seconds": self.seconds,
@@ -221,6 +220,12 @@ token = "w-{self.seed}"
             "sealed": 0.5,
         }
         self._write("hall.json", json.dumps(hall))
+
+    def _collector(self, *words: str, said: str = "") -> str:
+        """What this command of the collector prints."""
+        command = [*_module("collector"), *words, "--config", "collector.toml"]
+        done = subprocess.run(command, cwd=self.folder, input=said, capture_output=True, check=True, text=True)
+        return done.stdout.strip()
 
     def _agent_settings(self, agent: str, broker_port: str, details_key: str) -> str:
         windows = "".join(
@@ -295,7 +300,8 @@ key = "{details_key}"
         truth = [json.loads(line)["what"] for line in whole_lines(self.folder / "truth.jsonl")]
         try:
             url = f"http://127.0.0.1:{self._read('collector.port')}/api/v1/summary"
-            with urllib.request.urlopen(url, timeout=2) as answer:
+            request = urllib.request.Request(url, headers={"Authorization": f"Bearer w-{self.seed}"})
+            with urllib.request.urlopen(request, timeout=2) as answer:  # noqa: S310 - our own address
                 summary = json.load(answer)
         except (OSError, ValueError, urllib.error.URLError):
             return {}
@@ -466,7 +472,8 @@ def _play(demo: Demo, json_file: Path | None) -> None:
     started = time.monotonic()
     try:
         page = demo.up()
-        show = Display(page)
+        click.echo(f"登录网页 / to sign in to the page: {PERSON}, 密码 password {demo.password}")
+        show = Display(f"{page}  {PERSON} / {demo.password}")
         _ctrl_c_ends_the_morning(demo, show)
         demo.run(show)
         show.say("上午结束, 等待全部送达 / the morning is over, letting everything arrive")

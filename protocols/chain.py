@@ -8,6 +8,11 @@ The ledger has one of its own over the stretches that it took, of all agents, in
     stretch(0) = SHA-256("hcp/v1/ledger")
     stretch(n) = SHA-256(stretch(n-1) ‖ epoch LF first LF upto LF head(upto) LF received_ms)
 
+The audit log of those who work at the collector's pages has a third, over its lines:
+
+    line(0) = SHA-256("hcp/v1/people")
+    line(n) = SHA-256(line(n-1) ‖ JSON of [n, at_ms, who, action, about, address])
+
 Canonical bytes are exactly what travels. The beginning carries agent and epoch, so a stretch of one outbox
 cannot be grafted onto another.
 """
@@ -30,6 +35,10 @@ def link(head: bytes, body: bytes) -> bytes:
 
 LEDGER = sha256(b"hcp/v1/ledger").digest()
 """The ledger's chain before its first stretch."""
+
+
+PEOPLE = sha256(b"hcp/v1/people").digest()
+"""The audit log's chain before its first line."""
 
 
 def stretch(before: bytes, epoch: str, first: int, upto: int, head: bytes, received_ms: int) -> bytes:

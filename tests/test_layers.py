@@ -42,6 +42,7 @@ LIBRARIES = {
     },
     "collector": {
         "msgspec": ANYWHERE,
+        "argon2": ("people/passwords.py",),
         "click": (
             "cli/__init__.py",
             "cli/codes.py",
@@ -49,11 +50,23 @@ LIBRARIES = {
             "cli/evidence.py",
             "cli/ground.py",
             "cli/keys.py",
+            "cli/people.py",
             "cli/questions.py",
         ),
         "cryptography": ("checkpoint.py", "vault.py"),
-        "flask": ("web/__init__.py", "web/channels.py", "web/desk.py", "web/language.py"),
-        "markupsafe": ("web/language.py",),
+        "flask": (
+            "web/__init__.py",
+            "web/channels.py",
+            "web/desk.py",
+            "web/desk_pages.py",
+            "web/keeper.py",
+            "web/language.py",
+            "web/log.py",
+            "web/odd.py",
+            "web/pages.py",
+            "web/people.py",
+        ),
+        "markupsafe": ("web/keeper.py", "web/language.py"),
         "paho": ("inbox.py",),
         "requests": ("calls.py",),
         "segno": ("cli/codes.py",),
@@ -72,6 +85,7 @@ LIBRARIES = {
     },
 }
 DISTRIBUTIONS = {  # what pip calls them; the last three come with another
+    "argon2": "argon2-cffi",
     "paho": "paho-mqtt",
     "serial": "pyserial",
     "sqlite_utils": "sqlite-utils",
@@ -86,6 +100,7 @@ CLOCK_FILES = {
     "collector/__main__.py",
     "collector/cli/desk.py",
     "collector/cli/evidence.py",
+    "collector/cli/people.py",
     "collector/cli/questions.py",
     "collector/forwarder.py",  # loops: how long a call takes, and may take
     "collector/calls.py",

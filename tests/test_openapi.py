@@ -20,6 +20,7 @@ from collector import web
 from collector.vault import new_key
 from edge_agent import door
 from tests.collector.ledgers import Ledger, directory_of, window
+from tests.collector.people import gate
 from tests.collector.test_desk import park
 from tests.collector.test_web import parts
 from tests.openapi.__main__ import DOCUMENTS, FOLDER, text
@@ -60,7 +61,7 @@ def test_every_address_stands_in_it_and_no_other(name, tmp_path):
         assert routes(app) == told
         return
     ledger = Ledger(tmp_path / "ledger.db", directory_of(window()))
-    assert routes(web.create_app(*parts(ledger), ledger.directory, "t", [], lambda: 0)) == told
+    assert routes(web.create_app(*parts(ledger), ledger.directory, gate(), [], lambda: 0)) == told
     ledger.store.close()
 
 

@@ -1,4 +1,4 @@
-"""The command line of the collector: run, check, key, verify, checkpoint, reconcile, forward, parked, qr."""
+"""The command line of the collector: run, check, key, verify, checkpoint, reconcile, forward, parked, people, qr."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from .. import checkpoint as signing
 from ..__main__ import run as run_collector
 from ..directory import Key
 from ..ledger.file import LedgerDamaged, LedgerMismatch
-from . import codes, desk, evidence, keys, questions
+from ..people.file import PeopleMismatch
+from . import codes, desk, evidence, keys, people, questions
 from .ground import CONFIG, give_up, give_up_for_file, settings_of
 
 
@@ -42,6 +43,8 @@ def run(path: Path) -> None:
         give_up("\n".join(error.mistakes))
     except LedgerMismatch as error:
         give_up(f"ledger.path: {error}")
+    except PeopleMismatch as error:
+        give_up(str(error))
     except LedgerDamaged as error:
         words = "账本损坏, 下次启动时检查并修复 / damaged, looked into and mended at the next start"
         give_up(f"{path.parent / settings.ledger.path}: {words}: {error}")
@@ -68,6 +71,8 @@ def check(path: Path) -> None:
         click.echo(f"{where} {_key_map(directory.keys.get(place.device, {}))}")
     if settings.province is None:
         click.echo("没有 [province], 评价只入账不上报 / no [province]: ratings are kept and not forwarded")
+    if settings.web is not None:
+        people.check_people(path.parent / settings.ledger.path)
     keys.check_details(path.parent / settings.details.key_file)
     click.echo(f"{path.name}, {settings.directory}: 配置正确 / settings are right")
 
@@ -106,6 +111,7 @@ for _command in (
     desk.forward,
     codes.qr,
     keys.key,
+    people.people,
     questions.province,
 ):
     main.add_command(_command)

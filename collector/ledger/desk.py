@@ -36,6 +36,12 @@ _SHOWN = (
     " clerk, tags, text, state, rating.reason, words, tries, as_is, receipt, duplicate, flagged, made_ms, settled_ms"
     f" FROM rating {JOINED}"
 )
+_PICKED = (
+    "(:reason = '' OR rating.reason = :reason OR state = :reason) AND (:hall = '' OR hall = :hall)"
+    " AND (:level = '' OR level = :level)"
+)
+AT_ONCE = 1000  # ratings that one decision sends again; a person looks in between
+_TOGETHER = 100  # in one transaction: what comes from the halls waits for no more
 _NO_CASE = "这次评价没有办件编号, 请先关联办件 / it came without a case number: link it to its case first"
 _NEVER = ("damaged",)  # nobody knows what the citizen had said
 WHO_MAX, WHY_MAX = 64, 500  # characters: they stand in a table that a person reads
@@ -60,17 +66,34 @@ class Desk:
         self._vault = vault
         self._intake = intake
 
-    def listed(self, most: int, reason: str = "", before: int | None = None) -> list[dict[str, Any]]:
-        """Ratings that wait, bad ones first, then the oldest; nobody's name in them. `reason` picks, `before` goes on:
-        the id of the last one seen, of those that are as bad as that one."""
+    def listed(
+        self, most: int, reason: str = "", before: int | None = None, hall: str = "", level: str = ""
+    ) -> list[dict[str, Any]]:
+        """Ratings that wait, bad ones first, then the oldest; nobody's name in them. `reason`, `hall` and `level` pick,
+        `before` goes on: the id of the last one seen, of those that are as bad as that one."""
         rows = self._store.rows(
-            f"SELECT {_SHOWN} WHERE {OPEN} AND (:reason = '' OR rating.reason = :reason OR state = :reason)"
+            f"SELECT {_SHOWN} WHERE {OPEN} AND {_PICKED}"
             " AND (:after IS NULL OR bad < (SELECT bad FROM rating WHERE id = :after)"
             "  OR bad = (SELECT bad FROM rating WHERE id = :after) AND id > :after)"
             " ORDER BY bad DESC, rating.id LIMIT :most",
-            {"reason": reason, "after": before, "most": most},
+            {"reason": reason, "hall": hall, "level": level, "after": before, "most": most},
         )
         return [_row(row) for row in rows]
+
+    def count(self, reason: str = "", hall: str = "", level: str = "") -> int:
+        """How many wait, picked as in `listed`."""
+        found: int = self._store.row(
+            f"SELECT count(*) FROM rating WHERE {OPEN} AND {_PICKED}", {"reason": reason, "hall": hall, "level": level}
+        )[0]
+        return found
+
+    def reasons(self) -> list[dict[str, Any]]:
+        """Why ratings wait: each `reason` (or `awaiting_case`) with how many `ratings` and how many `bad` ones."""
+        rows = self._store.rows(
+            "SELECT CASE state WHEN 'parked' THEN reason ELSE state END AS why, count(*) AS ratings,"
+            f" CAST(total(bad) AS INTEGER) AS bad FROM rating WHERE {OPEN} GROUP BY 1 ORDER BY bad DESC, ratings DESC"
+        )
+        return [{"reason": row["why"], "ratings": row["ratings"], "bad": row["bad"]} for row in rows]
 
     def shown(self, rating: int) -> dict[str, Any]:
         """One of them with its case, masked, every call that was made for it, and what people did. NotSo if there is
@@ -93,6 +116,10 @@ class Desk:
         if found is None:
             raise NotSo("case_no", f"没有办件 {case_no}/{service_number} 的信息 / its details are not there")
         return found
+
+    def case_shown(self, case_no: str, service_number: int) -> dict[str, Any]:
+        """The same, masked, for a person to compare."""
+        return _said(masked(self.case(case_no, service_number)))
 
     # ---- what can be done
 
@@ -141,6 +168,22 @@ class Desk:
                 raise NotSo("", "还没有办件信息, 请先补齐 / its case is not there yet: put that in first")
             self._note(db, row, "send_again", who, why, now_ms)
             self._due(db, row, now_ms, as_is)
+
+    def send_all_again(self, reason: str, hall: str, level: str, who: str, why: str, as_is: bool, now_ms: int) -> int:
+        """The same for those that are picked so, AT_ONCE of them at most; how many were. One that cannot be sent is
+        passed over, and waits on."""
+        numbers = [row["id"] for row in self.listed(AT_ONCE, reason, None, hall, level)]
+        sent = 0
+        for at in range(0, len(numbers), _TOGETHER):
+            with self._store.writing():
+                for number in numbers[at : at + _TOGETHER]:
+                    try:
+                        self.send_again(number, who, why, as_is, now_ms)
+                        sent += 1
+                    except NotSo as error:
+                        if error.field in ("who", "why"):
+                            raise
+        return sent
 
     def give_up(self, rating: int, who: str, why: str, now_ms: int) -> None:
         """It is not to be sent. It stays in the ledger and in every count, and can be sent again later."""

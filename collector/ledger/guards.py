@@ -97,3 +97,8 @@ _OF_LINKS = (
 )
 GUARDS_OF_LINKS: tuple[str, ...] = tuple(statement for guard in _OF_LINKS for statement in guard.statements())
 """The same for the table that version 6 added."""
+
+
+def guarded(table: str, fixed: str, keys: tuple[str, ...]) -> tuple[str, ...]:
+    """The same for a table of another file."""
+    return _Guard(table, fixed, keys).statements()

@@ -126,6 +126,26 @@ class Overview:
             found |= {msgspec.json.decode(row["body"], type=PressRecord).button for row in rows}
         return sorted(found)
 
+    def quarantine_agents(self) -> list[str]:
+        """Of whom there are messages that were not ours."""
+        rows = self._store.rows("SELECT DISTINCT topic FROM quarantine")
+        return sorted({agent for row in rows if (agent := _agent_of(row["topic"]))})
+
+    def quarantine(self, most: int, agent: str = "", before: int | None = None) -> list[dict[str, Any]]:
+        """The newest of them, of this agent only, and the beginning of each; `before` goes on behind that one."""
+        rows = self._store.rows(
+            "SELECT id, topic, reason, substr(payload, 1, 64) AS begins, size, times, first_ms, last_ms FROM quarantine"
+            " WHERE (:before IS NULL OR id < :before) AND (:agent = '' OR topic GLOB :topics) ORDER BY id DESC"
+            " LIMIT :most",
+            {"before": before, "agent": agent, "topics": f"hcp/v1/{_no_pattern(agent)}/*", "most": most},
+        )
+        return [{**dict(row), "agent": _agent_of(row["topic"])} for row in rows]
+
+    def quarantined_one(self, number: int) -> dict[str, Any] | None:
+        """All that is kept of one; None if there is none with this number."""
+        row = self._store.row("SELECT * FROM quarantine WHERE id = ?", (number,))
+        return None if row is None else {**dict(row), "agent": _agent_of(row["topic"])}
+
     def quarantined(self, most: int = 20) -> list[dict[str, Any]]:
         """The newest messages that were not ours; the first bytes of each as hex."""
         rows = self._store.rows("SELECT * FROM quarantine ORDER BY id DESC LIMIT ?", (most,))
@@ -165,6 +185,16 @@ class Overview:
     def _one(self, sql: str) -> int:
         number: int = self._store.row(sql)[0]
         return number
+
+
+def _agent_of(topic: str) -> str:
+    """Whose topic it is (`hcp/v1/<agent>/…`); empty where it says nobody."""
+    parts = topic.split("/")
+    return parts[2] if len(parts) > 3 else ""
+
+
+def _no_pattern(text: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
 
 
 def _summed(rows: list[sqlite3.Row], name: str) -> dict[str, int]:

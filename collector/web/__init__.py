@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hmac
 import re
 import sqlite3
 import threading
@@ -32,8 +31,9 @@ from ..reconcile.words import REASONS as DIFFERENCES
 from ..reconcile.words import UNEXPLAINED
 from . import channels as others
 from . import desk as desks
-from . import language
+from . import desk_pages, language, log, odd, people
 from .channels import Client
+from .keeper import Keeper, wants_page
 from .keyless import unconfirmed
 from .words import EVIDENCE, REASONS, WORDS, said
 from .wrong import Wrong
@@ -52,6 +52,11 @@ _WHY = {
     READ_ONLY: ("中心存储只读", "the centre's storage is read-only"),
 }
 _NO_ROOM = 507
+_BEHIND: dict[str, Any] = {
+    "trusted_proxy_count": 1,
+    "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"},
+}
+_POLICY = "default-src 'self'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 _LOOK = str(resources.files("protocols").joinpath("look"))
 """What the pages of both doors wear."""
 
@@ -62,14 +67,14 @@ def create_app(
     desk: Desk,
     channels: Channels,
     directory: Directory,
-    token: str,
+    gate: Keeper,
     clients: Sequence[Client],
     now_ms: Callable[[], int],
     case_lacks: Callable[[Case], tuple[str, ...]] = lambda _case: (),
     checkpoint: Callable[[], dict[str, Any] | None] = lambda: None,
 ) -> Flask:
-    """The collector's web application. `case_lacks` tells what the province will miss in a case; `checkpoint` how the
-    daily checkpoints stand, see `Daily.state`."""
+    """The collector's web application, at whose door `gate` stands. `case_lacks` tells what the province will miss in a
+    case; `checkpoint` how the daily checkpoints stand, see `Daily.state`."""
     app = Flask(__name__)
     # Chinese that a person reads with curl must not be \\uXXXX.
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
@@ -78,17 +83,18 @@ def create_app(
     shown = _Shown(overview, directory, now_ms, checkpoint)
 
     def allowed() -> None:
-        # WSGI hands headers over as latin-1, whatever they are.
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode("latin-1", "replace")
-        if not hmac.compare_digest(given, token.encode()):
+        """Programs change things with the token; whoever is signed in may look."""
+        if not gate.token_shown() and (request.method != "GET" or gate.who() is None):
             raise Wrong(401, "Authorization", "令牌不对 / wrong token, expected Bearer <web.token>")
 
     @app.errorhandler(Wrong)
-    def wrong(error: Wrong) -> tuple[dict[str, Any], int]:
+    def wrong(error: Wrong) -> tuple[str | dict[str, Any], int]:
+        if wants_page():
+            return render_template("wrong.html", message=str(error)), error.status
         return error.body, error.status
 
     @app.errorhandler(BadBody)
-    def bad_body(error: BadBody) -> tuple[dict[str, Any], int]:
+    def bad_body(error: BadBody) -> tuple[str | dict[str, Any], int]:
         return wrong(Wrong(400, error.field, error.message))
 
     @app.errorhandler(sqlite3.OperationalError)
@@ -98,8 +104,8 @@ def create_app(
         return _no_room(FULL), _NO_ROOM
 
     @app.errorhandler(404)
-    def nothing(_error: Exception) -> tuple[dict[str, Any], int]:
-        return {"error": {"field": "", "message": "没有这个地址 / no such address"}}, 404
+    def nothing(_error: Exception) -> tuple[str | dict[str, Any], int]:
+        return wrong(Wrong(404, "", "没有这个地址 / no such address"))
 
     @app.errorhandler(405)
     def not_so(error: MethodNotAllowed) -> tuple[dict[str, Any], int, dict[str, str]]:
@@ -193,14 +199,20 @@ def create_app(
         return {"taken": len(cases), "changed": changed, "lacking": lacking}, 200
 
     language.add(app)
+    gate.keep(app)
+    desk_pages.add(app, desk, directory, now_ms, gate)
+    odd.add(app, overview, directory, gate)
+    people.add(app, gate, now_ms)
+    log.add(app, gate)
     desks.add(app, desk, allowed, _most, now_ms)
     others.add(app, channels, clients, now_ms)
 
     @app.after_request
     def careful(response: Response) -> Response:
         response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Content-Security-Policy"] = "default-src 'self'; style-src 'self'; frame-ancestors 'none'"
-        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Content-Security-Policy"] = _POLICY
+        # To ourselves only. Not no-referrer: with that a browser hides from us too that a form is our own page's.
+        response.headers["Referrer-Policy"] = "same-origin"
         if not request.path.startswith(("/static/", "/look/")):
             response.headers["Cache-Control"] = "no-store"
         return response
@@ -259,14 +271,25 @@ def _no_room(why: str) -> dict[str, Any]:
     }
 
 
-def serve(app: Flask | Front, host: str, port: int) -> Any:
-    """A server for this application, bound and not yet running: `.run()`, `.close()`, `.effective_port`.
+def serve(app: Flask | Front, host: str, port: int, trusted_proxy: str = "") -> Any:
+    """A server for this application, bound and not yet running: `.run()`, `.close()`, `.effective_port`. What
+    `trusted_proxy` says of whom it speaks for, and whether they speak TLS with it, is believed, and nobody else's word.
 
     OSError names the address if it cannot be had.
     """
     v6 = ":" in host  # one kind of address only, or there would be two servers behind a name like localhost
     try:
-        return create_server(app, host=host, port=port, ipv4=not v6, ipv6=v6, threads=THREADS, ident=None)
+        return create_server(
+            app,
+            host=host,
+            port=port,
+            ipv4=not v6,
+            ipv6=v6,
+            threads=THREADS,
+            ident=None,
+            clear_untrusted_proxy_headers=True,
+            **(_BEHIND | {"trusted_proxy": trusted_proxy} if trusted_proxy else {}),
+        )
     except OSError as error:
         raise OSError(error.errno, error.strerror, f"web {host}:{port}") from error
     except ValueError as error:  # what waitress makes of a name that nobody knows

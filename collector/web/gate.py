@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Protocol
 
-Role = Literal["viewer", "operator", "auditor", "administrator"]
-"""A viewer looks; an operator also works on what is parked, bad or wrong; an auditor looks, draws spot checks and reads
-what everybody did; an administrator may do all of it and says who has which role."""
+from ..people.roles import Role
 
 
 class Gate(Protocol):

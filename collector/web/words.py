@@ -35,6 +35,23 @@ WORDS = {
     "": "",
 }
 
+LEVELS = {
+    "very_satisfied": "非常满意 / very satisfied",
+    "satisfied": "满意 / satisfied",
+    "basically_satisfied": "基本满意 / basically satisfied",
+    "dissatisfied": "不满意 / dissatisfied",
+    "very_dissatisfied": "非常不满意 / very dissatisfied",
+}
+"""The levels, for pages in one language."""
+
+STATES = {
+    "due": "待发送 / due",
+    "awaiting_case": "等待办件信息 / awaiting its case",
+    "accepted": "省平台已接收 / accepted",
+    "parked": "待处理 / parked",
+}
+"""Where a rating is, for pages in one language."""
+
 REASONS = {
     "undatable": "可能按在邀请之前, 只保存, 不评价 / may be from before the invitation: kept, never rated",
     "window_not_placed": "窗口未登记 / the directory does not have this window",

@@ -21,6 +21,7 @@ from protocols.errors import BadSettings
 from protocols.ratings import Level
 from tests.collector.agents import NOW_MS
 from tests.collector.ledgers import case, directory_of, window
+from tests.collector.people import gate
 from tests.collector.provinces import SPOKEN, eventually, forwarding
 
 CLIENTS = [Client("portal", "s3cret", ("web", "mobile")), Client("queue", "other", ("qr",))]
@@ -45,7 +46,7 @@ def book(opened):
 @pytest.fixture
 def post(book):
     app = create_app(
-        book.overview, book.intake, book.desk, book.channels, DIRECTORY, "t", CLIENTS, lambda: NOW_MS
+        book.overview, book.intake, book.desk, book.channels, DIRECTORY, gate(), CLIENTS, lambda: NOW_MS
     ).test_client()
 
     def call(body, who: str = "portal:s3cret"):

@@ -435,7 +435,7 @@ def posted(port: int, details) -> int:
 
 def summary(port: int) -> dict:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    connection.request("GET", "/api/v1/summary")
+    connection.request("GET", "/api/v1/summary", headers={"Authorization": "Bearer t"})
     found = json.loads(connection.getresponse().read())
     connection.close()
     return found

@@ -19,6 +19,7 @@ from firmware_sim.province.door import serving
 from protocols.ratings import Accepted, Refused
 from tests.collector.agents import NOW_MS, Agent, closing, press
 from tests.collector.ledgers import PERSON, VAULT, case, directory_of, unguard, window
+from tests.collector.people import gate
 from tests.collector.provinces import KEYS, SPOKEN, eventually, forwarding
 
 BY = ("李敏", "核对原始材料")
@@ -383,7 +384,7 @@ def test_the_province_still_has_the_last_word(ledger, desk):
 
 @pytest.fixture
 def site(ledger, desk):
-    app = create_app(ledger.overview, ledger.intake, desk, ledger.channels, Directory(), "t", [], lambda: NOW_MS)
+    app = create_app(ledger.overview, ledger.intake, desk, ledger.channels, Directory(), gate(), [], lambda: NOW_MS)
     client = app.test_client()
 
     def call(method: str, path: str, **more):

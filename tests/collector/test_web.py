@@ -17,6 +17,7 @@ from protocols.messages import AgentStatus, Health, WindowHealth
 from protocols.ratings import Accepted, Refused
 from tests.collector.agents import NOW_MS, Agent, press, rated
 from tests.collector.ledgers import PERSON, Ledger, case, directory_of, window
+from tests.collector.people import gate, signed_in
 
 TOKEN = "令牌-token"
 EVIL = "<script>alert(1)</script>"
@@ -42,9 +43,9 @@ class Site:
     def __init__(self, ledger: Ledger):
         self.clock = Clock()
         app = web.create_app(
-            ledger.overview, ledger.intake, ledger.desk, ledger.channels, ledger.directory, TOKEN, [], self.clock
+            ledger.overview, ledger.intake, ledger.desk, ledger.channels, ledger.directory, gate(TOKEN), [], self.clock
         )
-        self.client = app.test_client()
+        self.client = signed_in(app.test_client())
 
     def get(self, path: str) -> dict:
         answer = self.client.get(f"/api/v1/{path}", headers=bearer())
@@ -171,7 +172,7 @@ def test_pages_are_fenced_in(site):
         headers = site.client.get(path).headers
         assert "default-src 'self'" in headers["Content-Security-Policy"]
         assert "unsafe" not in headers["Content-Security-Policy"]
-        assert ("nosniff", "no-referrer", "no-store") == tuple(
+        assert ("nosniff", "same-origin", "no-store") == tuple(
             headers[name] for name in ("X-Content-Type-Options", "Referrer-Policy", "Cache-Control")
         )
     style = site.client.get("/static/page.css")
@@ -231,7 +232,7 @@ def test_a_person_with_the_token_finds_what_is_parked(ledger, site):
 
     (parked,) = site.get("parked")["parked"]
     assert ("C77", "refused", "不行") == (parked["case_no"], parked["reason"], parked["words"])
-    assert 401 == site.client.get("/api/v1/parked").status_code
+    assert 401 == site.client.get("/api/v1/parked", headers=bearer("x")).status_code
     assert "C77" not in site.page()
     assert "C77" not in json.dumps([site.get(path) for path in READS if path != "parked"])
 
@@ -278,7 +279,7 @@ def test_posting_a_case_tells_at_once_what_the_province_will_miss(ledger):
         ledger.desk,
         ledger.channels,
         Directory(),
-        TOKEN,
+        gate(TOKEN),
         [],
         lambda: 0,
         lambda case: ("mobile",),
@@ -384,13 +385,13 @@ def test_nobodys_details_are_seen(ledger, site, caplog):
 def test_it_serves_on_a_port_of_its_own(ledger, host):
     """One server with one port, behind a name too."""
     app = web.create_app(
-        ledger.overview, ledger.intake, ledger.desk, ledger.channels, ledger.directory, TOKEN, [], lambda: NOW_MS
+        ledger.overview, ledger.intake, ledger.desk, ledger.channels, ledger.directory, gate(TOKEN), [], lambda: NOW_MS
     )
     server = web.serve(app, host, 0)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     connection = http.client.HTTPConnection("127.0.0.1", server.effective_port, timeout=5)
-    connection.request("GET", "/api/v1/summary")
+    connection.request("GET", "/api/v1/summary", headers=bearer())
     answer = connection.getresponse()
 
     assert 200 == answer.status
@@ -403,7 +404,7 @@ def test_it_serves_on_a_port_of_its_own(ledger, host):
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "999.1.1.1"])
 def test_an_address_that_cannot_be_had_is_named(ledger, host):
     app = web.create_app(
-        ledger.overview, ledger.intake, ledger.desk, ledger.channels, ledger.directory, TOKEN, [], lambda: NOW_MS
+        ledger.overview, ledger.intake, ledger.desk, ledger.channels, ledger.directory, gate(TOKEN), [], lambda: NOW_MS
     )
 
     with pytest.raises(OSError) as failure:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 import threading
 
 import pytest
@@ -15,7 +13,9 @@ from protocols.ratings import Accepted, Refused
 from tests.collector.agents import NOW_MS, Agent, closing, press, rated
 from tests.collector.halls import DAY_MS, HALL, Hall
 from tests.collector.ledgers import Ledger, case, unguard
+from tests.collector.people import cookie, gate
 from tests.collector.test_web import Site
+from tests.pages import browser
 
 
 @pytest.fixture
@@ -129,8 +129,7 @@ def test_the_json_says_the_same_and_knows_nobody(hall):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_real_browser_shows_it_whole(opened, tmp_path):
     """Chromium draws it from the server alone, and every line is there; a picture of it is a few hundred kilobytes."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
+    if browser.path() is None:
         pytest.skip("没有浏览器 / no browser on this machine: apt-get install chromium")
     ledger = opened(HALL)
     Hall(ledger, 3).live(300)
@@ -140,7 +139,7 @@ def test_a_real_browser_shows_it_whole(opened, tmp_path):
         ledger.desk,
         ledger.channels,
         ledger.directory,
-        "t",
+        gate(),
         [],
         lambda: NOW_MS + 30 * DAY_MS,
     )
@@ -148,13 +147,15 @@ def test_a_real_browser_shows_it_whole(opened, tmp_path):
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     picture = tmp_path / "page.png"
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
     url = f"http://127.0.0.1:{server.effective_port}/reconcile"
-    drawn = subprocess.run([*command, "--dump-dom", url], capture_output=True, text=True, timeout=60, check=True)
-    subprocess.run([*command, f"--screenshot={picture}", url], capture_output=True, timeout=60, check=True)
+    with browser.chromium() as running, browser.opened(running) as page:
+        page.context.add_cookies([cookie(url)])
+        page.goto(url)
+        drawn = page.content()
+        page.screenshot(path=picture)
     server.close()
     thread.join(10)
 
-    assert "✓ 全部说得清" in text_of(drawn.stdout)
-    assert drawn.stdout.count("</tbody>") > 5
+    assert "✓ 全部说得清" in text_of(drawn)
+    assert drawn.count("</tbody>") > 5
     assert picture.stat().st_size > 20_000

@@ -123,8 +123,9 @@ def _read(operation: str, said: str, shape: Schema, *parameters: Schema, **whys:
         "get": {
             "operationId": operation,
             "summary": said,
+            "security": _TOKEN,
             "parameters": list(parameters),
-            "responses": {"200": answers(said, shape), **wrong(**whys)},
+            "responses": {"200": answers(said, shape), **wrong(_401=NO_TOKEN, **whys)},
         }
     }
 

@@ -19,6 +19,7 @@ async function refresh() {
   const end = setTimeout(() => patience.abort(), 5000);
   try {
     const answer = await fetch("/board", { cache: "no-store", signal: patience.signal });
+    if (answer.status === 401) location.reload(); // signed out meanwhile
     if (!answer.ok) throw new Error(answer.status);
     const text = await answer.text();
     if (text !== refresh.shown) {

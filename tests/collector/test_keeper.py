@@ -1,0 +1,275 @@
+"""The door of the operators' pages: what is shown to whom, and which forms are our own."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+
+import pytest
+
+from collector import web
+from collector.people import open_people
+from collector.web.keeper import Keeper
+from tests.collector.agents import NOW_MS
+from tests.collector.people import NAMES, PASSWORD, gate, signed_in
+from tests.collector.test_desk import park
+from tests.collector.test_web import Clock, bearer, parts
+
+HTML = {"Accept": "text/html,application/xhtml+xml"}
+OPEN = ("/static/", "/look/", "/sign-in", "/healthz")
+
+
+class Door:
+    """An application with people of its own, in a real file."""
+
+    def __init__(self, ledger, folder):
+        self.clock = Clock()
+        self.people, _ = open_people(folder / "ledger.db", NOW_MS)
+        self.keeper = Keeper(self.people, "t", self.clock)
+        self.app = web.create_app(*parts(ledger), ledger.directory, self.keeper, [], self.clock)
+
+    def add(self, role: str = "operator", once: bool = False) -> str:
+        name = NAMES[role]
+        self.people.add(name, role, PASSWORD, "test", "", NOW_MS, once)
+        return name
+
+    def browser(self, name: str):
+        """Signed in."""
+        client = self.app.test_client()
+        answer = client.post("/sign-in", data={"name": name, "password": PASSWORD}, headers=HTML)
+        assert 303 == answer.status_code, answer.text
+        return client
+
+
+@pytest.fixture
+def door(ledger, tmp_path):
+    ledger.rate(1, button=2)
+    park(ledger, "refused", "手机号不对")
+    found = Door(ledger, tmp_path)
+    yield found
+    found.people.close()
+
+
+def addresses(app) -> list[tuple[str, str]]:
+    """Every method and address that there is, with something in its blanks."""
+    with app.test_request_context():
+        rules = [rule for rule in app.url_map.iter_rules() if not rule.rule.startswith(OPEN)]
+    found = []
+    for rule in rules:
+        blanks = {"name": "x", "rating": 1, "number": 1, "what": "correct", "agent": "hall-a", "window": "w1"}
+        path = rule.build({name: blanks.get(name, "1") for name in rule.arguments}, append_unknown=False)[1]
+        found += [(method, path) for method in rule.methods - {"HEAD", "OPTIONS"}]
+    return found
+
+
+def test_nothing_is_shown_to_who_has_not_signed_in(door, ledger):
+    """Every address that there is, and those that are not. Red if a page is added beside the keeper."""
+    door.add()
+    client = door.app.test_client()
+    there = [*addresses(door.app), ("GET", "/nowhere")]
+    assert len(there) > 30
+    for method, path in there:
+        answer = client.open(path, method=method)
+        assert 401 == answer.status_code, (method, path)
+        assert "手机号" not in answer.text
+        if method == "GET" and not path.startswith("/api/"):
+            answer = client.get(path, headers=HTML)
+            assert (303, True) == (answer.status_code, answer.headers["Location"].startswith("/sign-in")), path
+    assert {"C1": "parked refused"} == ledger.states()
+
+
+def test_before_there_is_anybody_every_page_says_how_to_begin(door):
+    """In words of both languages, and nothing else; programs with the token go on."""
+    client = door.app.test_client()
+    for path in ("/", "/parked", "/sign-in", "/nowhere"):
+        answer = client.get(path, headers=HTML)
+        assert (403, True) == (answer.status_code, "collector people add NAME --role administrator" in answer.text)
+        assert "Nobody can sign in yet" in client.get(path, headers=HTML | {"Accept-Language": "en"}).text
+
+    assert "collector people add" in client.get("/api/v1/summary").get_json()["error"]["message"]
+    assert 200 == client.get("/api/v1/summary", headers=bearer("t")).status_code
+
+
+def test_the_reading_api_takes_a_session_or_the_token(door):
+    """Writing takes the token alone: a script that changes something is a program."""
+    browser, program = door.browser(door.add()), door.app.test_client()
+
+    assert 200 == browser.get("/api/v1/summary").status_code == browser.get("/api/v1/parked").status_code
+    assert 200 == program.get("/api/v1/summary", headers=bearer("t")).status_code
+    assert 401 == program.get("/api/v1/summary", headers=bearer("x")).status_code
+    assert 401 == browser.get("/api/v1/summary", headers=bearer("x")).status_code
+    assert 401 == browser.post("/api/v1/parked/1/give-up", json={"who": "a", "why": "b"}).status_code
+    assert 401 == browser.post("/api/v1/cases", json={"case_no": "C1"}).status_code
+
+
+# ---- roles
+
+
+@pytest.mark.parametrize(
+    ("path", "who"),
+    [
+        ("/parked", "viewer operator auditor administrator"),
+        ("/quarantine", "viewer operator auditor administrator"),
+        ("/unratable", "viewer operator auditor administrator"),
+        ("/quarantine/1", "operator auditor administrator"),
+        ("/parked/send-again?reason=refused", "operator administrator"),
+        ("/log", "auditor administrator"),
+        ("/log.csv", "auditor administrator"),
+        ("/people", "administrator"),
+    ],
+)
+def test_each_page_is_for_those_who_need_it(ledger, path, who):
+    ledger.intake.quarantine("hcp/v1/hall-a/batch", "why", b"x", NOW_MS)
+    app = web.create_app(*parts(ledger), ledger.directory, gate(), [], lambda: NOW_MS)
+    answers = {role: signed_in(app.test_client(), role).get(path, headers=HTML).status_code for role in NAMES}
+
+    assert {role: 200 if role in who.split() else 403 for role in NAMES} == answers
+
+
+def test_who_may_only_look_does_nothing(ledger):
+    """With a right form of their own."""
+    ledger.rate(1)
+    park(ledger, "refused", "x")
+    keeper = gate()
+    app = web.create_app(*parts(ledger), ledger.directory, keeper, [], lambda: NOW_MS)
+    for role in ("viewer", "auditor"):
+        client = signed_in(app.test_client(), role)
+        for path in ("/parked/1/send-again", "/parked/1/give-up", "/parked/send-again", "/people"):
+            answer = client.post(path, data={"form": form_of(client), "why": "x", "reason": "refused"})
+            assert (403, "role") == (answer.status_code, answer.get_json()["error"]["field"])
+
+    assert {"C1": "parked refused"} == ledger.states()
+
+
+def form_of(client) -> str:
+    """The hidden word of this session's forms."""
+    page = client.get("/password", headers=HTML).text
+    return page.split('name="form" value="')[1].split('"')[0]
+
+
+# ---- forms
+
+
+def test_a_form_that_is_not_our_own_is_refused(door, ledger):
+    """Without its word, with another session's, from another site. Red if any of them does something."""
+    mine, other = door.browser(door.add()), door.browser(door.add("administrator"))
+    right, wrong = {"form": form_of(mine), "why": "x"}, {"form": form_of(other), "why": "x"}
+    for data, headers in (
+        ({"why": "x"}, {}),
+        (wrong, {}),
+        (right | {"form": ""}, {}),
+        (right, {"Origin": "http://evil.example"}),
+        (right, {"Origin": "null"}),
+        (right, {"Sec-Fetch-Site": "cross-site"}),
+        (right, {"Sec-Fetch-Site": "same-site"}),
+    ):
+        answer = mine.post("/parked/1/send-again", data=data, headers=headers)
+        assert 403 == answer.status_code, (data, headers)
+    assert {"C1": "parked refused"} == ledger.states()
+    headers = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
+
+    assert 303 == mine.post("/parked/1/send-again", data=right, headers=headers).status_code
+    assert {"C1": "due"} == ledger.states()
+
+
+def test_a_script_of_ours_shows_the_same_word_in_a_header(door, ledger):
+    mine = door.browser(door.add())
+
+    assert 303 == mine.post("/parked/1/give-up", data={"why": "x"}, headers={"X-Form": form_of(mine)}).status_code
+    assert {"C1": "parked given_up"} == ledger.states()
+
+
+def test_nobody_is_signed_in_by_another_site(door):
+    """A person would work under somebody else's name."""
+    data = {"name": door.add(), "password": PASSWORD}
+    answer = door.app.test_client().post("/sign-in", data=data, headers={"Origin": "http://evil.example"})
+
+    assert (403, None) == (answer.status_code, answer.headers.get("Set-Cookie"))
+
+
+@pytest.mark.parametrize("to", ["//evil.example", "/\\evil.example", "https://evil.example", "x", "/\tevil", "/a b"])
+def test_signing_in_leads_nowhere_else(door, to):
+    answer = door.app.test_client().post("/sign-in", data={"name": door.add(), "password": PASSWORD, "to": to})
+
+    assert (303, "/") == (answer.status_code, answer.headers["Location"])
+
+
+# ---- the session
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_cookie_is_for_this_site_and_for_no_script(door, scheme):
+    """Over TLS alone where the page came by TLS."""
+    data = {"name": door.add(), "password": PASSWORD}
+    answer = door.app.test_client().post("/sign-in", data=data, base_url=f"{scheme}://localhost")
+    (cookie,) = [each for each in answer.headers.getlist("Set-Cookie") if each.startswith("collector-")]
+
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+    assert (scheme == "https") == ("Secure" in cookie)
+
+
+def test_a_password_that_was_given_out_is_changed_before_anything_else(door):
+    client = door.browser(door.add(once=True))
+    for path in ("/", "/parked", "/log"):
+        answer = client.get(path, headers=HTML)
+        assert (303, "/password") == (answer.status_code, answer.headers["Location"])
+    assert 403 == client.get("/api/v1/summary").status_code
+    data = {"form": form_of(client), "old": PASSWORD, "password": "another-long-word", "again": "another-long-word"}
+
+    assert 400 == client.post("/password", data=data | {"again": "x"}).status_code
+    assert 303 == client.post("/password", data=data).status_code
+    assert 200 == client.get("/parked", headers=HTML).status_code
+
+
+def test_a_board_left_alone_signs_its_operator_out(door):
+    """What it fetches by itself is nothing that somebody does. Red if it keeps the session for ever."""
+    client = door.browser(door.add())
+    for _ in range(4):
+        door.clock.now_ms += 10 * 60_000
+        answer = client.get("/board")
+
+    assert 401 == answer.status_code
+
+
+def test_a_copied_session_of_another_collector_is_none(door, ledger):
+    """Two on one machine share their cookies: each has a name of its own."""
+    app = web.create_app(*parts(ledger), ledger.directory, gate(), [], door.clock)
+    client = door.browser(door.add())
+    signed_in(client)
+
+    assert 200 == client.get("/parked", headers=HTML).status_code
+    assert 401 == app.test_client().get("/parked").status_code
+
+
+def test_the_log_goes_into_a_table_and_no_cell_of_it_runs(door):
+    """Filtered as the page is; that it was exported is a line too."""
+    client = door.browser(door.add("administrator"))
+    door.people.log.note("=HYPERLINK(1)", "parked_corrected", "@x", "", NOW_MS)
+    table = client.get("/log.csv?action=parked_corrected").text
+
+    assert 2 == len(table.strip().splitlines())
+    assert ",'=HYPERLINK(1),parked_corrected," in table
+    assert ",'@x," in table
+    assert "log_exported" == door.people.log.lines(1)[0].action
+
+
+# waitress closes its sockets under its own loop when another thread closes it; the program ends with its process.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(("trusted", "address", "secure"), [("127.0.0.1", "10.9.8.7", True), ("", "127.0.0.1", False)])
+def test_a_proxy_is_believed_where_it_is_named_and_nobody_else(door, trusted, address, secure):
+    """Otherwise anybody could say from where they come, and escape each lock-out."""
+    name = door.add()
+    server = web.serve(door.app, "127.0.0.1", 0, trusted)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    connection = http.client.HTTPConnection("127.0.0.1", server.effective_port, timeout=10)
+    headers = {"X-Forwarded-For": "10.9.8.7", "X-Forwarded-Proto": "https"}
+    headers |= {"Content-Type": "application/x-www-form-urlencoded"}
+    connection.request("POST", "/sign-in", f"name={name}&password={PASSWORD}".encode(), headers)
+    cookie = connection.getresponse().getheader("Set-Cookie")
+    connection.close()
+    server.close()
+    thread.join(10)
+
+    assert secure == ("Secure" in cookie)
+    assert address == door.people.log.lines(1)[0].address

@@ -1,0 +1,131 @@
+"""Signing in, as those do who have to at 8:55: the first administrator, a new operator, somebody who guesses."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.collector.ledgers import directory_of, window
+from tests.collector.test_desk import park
+from tests.pages.centre import PASSWORD, serving
+
+NEW = "另一个很长的口令2027"
+
+
+@pytest.fixture
+def centre(tmp_path):
+    with serving(tmp_path, directory_of(window())) as running:
+        running.ledger.rate(1, button=2)
+        park(running.ledger, "refused", "手机号不对")
+        yield running
+
+
+def given_out(page) -> str:
+    """The password that is shown this once."""
+    return page.inner_text(".word")
+
+
+def changed(page, old: str) -> None:
+    page.fill("[name=old]", old)
+    page.fill("[name=password]", NEW)
+    page.fill("[name=again]", NEW)
+    page.click("main button")
+
+
+def test_from_the_first_administrator_to_the_line_in_the_log(centre, browse):
+    """Nobody can sign in; the command line makes the first; she adds an operator and an auditor; the operator has to
+    change the password, sends a parked rating again; the auditor reads that. Red if any page shows anything before."""
+    page = browse()
+    page.goto(f"{centre.url}/parked")
+    expect(page.locator("main")).to_contain_text("collector people add NAME --role administrator")
+    assert "手机号不对" not in page.content()
+    centre.command("people", "add", "管理员甲", "--role", "administrator", said=f"{PASSWORD}\n{PASSWORD}\n")
+    page.reload()
+    assert page.url.endswith("/sign-in?to=%2Fparked")
+    page.fill("[name=name]", "管理员甲")
+    page.fill("[name=password]", PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{centre.url}/parked")
+    words = {}
+    for name, role in (("李敏", "operator"), ("赵审", "auditor")):
+        page.goto(f"{centre.url}/people")
+        page.fill("main [name=name]", name)
+        page.locator("form.card select").select_option(role)
+        page.get_by_role("button", name="添加", exact=True).click()
+        words[name] = given_out(page)
+
+    operator = centre.sign_in(browse(), "李敏", words["李敏"])
+    expect(operator).to_have_url(f"{centre.url}/password")
+    operator.goto(f"{centre.url}/parked")
+    expect(operator).to_have_url(f"{centre.url}/password")
+    changed(operator, words["李敏"])
+    operator.get_by_role("link", name="待处理台").click()
+    expect(operator).to_have_url(f"{centre.url}/parked")
+    assert 0 == operator.get_by_role("link", name="人员", exact=True).count()
+    operator.get_by_role("link", name="#1").click()
+    operator.locator("[action$='/send-again'] [name=why]").fill("与省平台核对过")
+    operator.get_by_role("button", name="重发", exact=True).click()
+    expect(operator.get_by_role("status")).to_contain_text("即将重发")
+    assert {"C1": "due"} == centre.ledger.states()
+
+    auditor = centre.sign_in(browse(), "赵审", words["赵审"])
+    changed(auditor, words["赵审"])
+    auditor.goto(f"{centre.url}/parked")
+    auditor.get_by_role("link", name="审计日志").click()
+    line = auditor.locator("tr", has_text="重发评价")
+    expect(line).to_contain_text("李敏")
+    expect(line).to_contain_text("#1")
+    assert "✓" in centre.command("people", "verify")
+
+
+def test_whoever_fails_five_times_waits_and_is_told_until_when(centre, browse):
+    """The right password does not help before; a minute later it does. Red if the message tells a name from a none."""
+    centre.command("people", "add", "李敏", "--role", "operator", "--password-stdin", said=PASSWORD)
+    page = browse()
+    said = []
+    for name in ("没有这个人", "李敏", "李敏", "李敏", "李敏"):
+        centre.sign_in(page, name, "wrong wrong")
+        said.append(page.inner_text("[role=alert]"))
+    centre.sign_in(page, "李敏", "wrong wrong")
+    assert {"用户名或密码不对"} == set(said)
+    expect(page.get_by_role("alert")).to_contain_text("失败次数过多, 请在 2027-01-15")
+    centre.sign_in(page, "李敏")
+    expect(page.get_by_role("alert")).to_contain_text("再试")
+    centre.now_ms += 61_000
+    centre.sign_in(page, "李敏")
+    expect(page.get_by_role("link", name="李敏")).to_be_visible()
+
+
+def test_signing_out_ends_it_everywhere_the_cookie_is_known(centre, browse):
+    """Not in this browser only: a copied cookie is worth nothing afterwards."""
+    centre.command("people", "add", "李敏", "--role", "viewer", "--password-stdin", said=PASSWORD)
+    page, copy = centre.sign_in(browse(), "李敏"), browse()
+    copy.context.add_cookies(page.context.cookies())
+    copy.goto(f"{centre.url}/parked")
+    expect(copy).to_have_url(f"{centre.url}/parked")
+    page.goto(f"{centre.url}/parked")
+    page.get_by_role("button", name="退出").click()
+    copy.reload()
+
+    assert copy.url.startswith(f"{centre.url}/sign-in")
+
+
+PAGES = ("/password", "/people", "/log", "/log?who=nobody", "/nowhere")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_nobody_is_kept_out_by_how_the_pages_are_made(centre, browse, complaints, scheme, language):
+    """axe finds nothing, in both languages, light and dark; at 360 px nothing has to be pushed sideways."""
+    centre.command("people", "add", "李敏", "--role", "operator", "--password-stdin", said=PASSWORD)
+    small = browse(viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    small.goto(f"{centre.url}/sign-in?lang={language}")
+    assert [] == complaints(small)
+    centre.sign_in(small, "李敏", "wrong wrong")
+    assert [] == complaints(small)
+    centre.command("people", "add", "管理员甲", "--role", "administrator", "--password-stdin", said=PASSWORD)
+    centre.sign_in(small, "管理员甲")
+    for path in PAGES:
+        small.goto(f"{centre.url}{path}")
+        assert [] == complaints(small), path
+        assert small.evaluate("document.documentElement.scrollWidth") <= 360, path
