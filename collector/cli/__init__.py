@@ -1,4 +1,5 @@
-"""The command line of the collector: run, check, key, verify, checkpoint, reconcile, forward, parked, qr."""
+"""The command line of the collector: run, check, key, verify, checkpoint, reconcile, forward, parked, qr,
+alerts."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from .. import checkpoint as signing
 from ..__main__ import run as run_collector
 from ..directory import Key
 from ..ledger.file import LedgerDamaged, LedgerMismatch
-from . import codes, desk, evidence, keys, questions
+from . import alerts, codes, desk, evidence, keys, questions
 from .ground import CONFIG, give_up, give_up_for_file, settings_of
 
 
@@ -68,6 +69,7 @@ def check(path: Path) -> None:
         click.echo(f"{where} {_key_map(directory.keys.get(place.device, {}))}")
     if settings.province is None:
         click.echo("没有 [province], 评价只入账不上报 / no [province]: ratings are kept and not forwarded")
+    alerts.check_receivers(settings, path)
     keys.check_details(path.parent / settings.details.key_file)
     click.echo(f"{path.name}, {settings.directory}: 配置正确 / settings are right")
 
@@ -107,5 +109,6 @@ for _command in (
     codes.qr,
     keys.key,
     questions.province,
+    alerts.alerts,
 ):
     main.add_command(_command)

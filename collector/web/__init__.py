@@ -19,6 +19,7 @@ from protocols.bodies import BadBody, json_of
 from protocols.cases import case_of
 from protocols.ratings import Case
 
+from ..alerts.alerts import Alerts
 from ..directory import Directory
 from ..ledger.channels import Channels
 from ..ledger.desk import Desk
@@ -30,10 +31,12 @@ from ..reconcile import reconcile
 from ..reconcile.balance import balance
 from ..reconcile.words import REASONS as DIFFERENCES
 from ..reconcile.words import UNEXPLAINED
+from . import alerts as alerting
 from . import channels as others
 from . import desk as desks
 from . import language
 from .channels import Client
+from .gate import Gate
 from .keyless import unconfirmed
 from .words import EVIDENCE, REASONS, WORDS, said
 from .wrong import Wrong
@@ -67,6 +70,8 @@ def create_app(
     now_ms: Callable[[], int],
     case_lacks: Callable[[Case], tuple[str, ...]] = lambda _case: (),
     checkpoint: Callable[[], dict[str, Any] | None] = lambda: None,
+    alerts: Alerts | None = None,
+    gate: Gate | None = None,
 ) -> Flask:
     """The collector's web application. `case_lacks` tells what the province will miss in a case; `checkpoint` how the
     daily checkpoints stand, see `Daily.state`."""
@@ -195,6 +200,8 @@ def create_app(
     language.add(app)
     desks.add(app, desk, allowed, _most, now_ms)
     others.add(app, channels, clients, now_ms)
+    if alerts is not None and gate is not None:
+        alerting.add(app, alerts, gate, now_ms)
 
     @app.after_request
     def careful(response: Response) -> Response:
