@@ -244,6 +244,18 @@ class Book:
             ).fetchall()
         return [_alert(row) for row in rows]
 
+    def undelivered(self) -> dict[int, set[str]]:
+        """By alert: the receivers that have not got yet what they were to hear of it."""
+        with self._reading():
+            rows = self._db.execute(
+                "SELECT DISTINCT note.alert, note.receiver FROM note LEFT JOIN message ON message.id = note.message"
+                " WHERE message.sent_ms IS NULL AND (note.message IS NULL OR message.id IS NOT NULL)"
+            ).fetchall()
+        found: dict[int, set[str]] = {}
+        for row in rows:
+            found.setdefault(row["alert"], set()).add(row["receiver"])
+        return found
+
     def how_told(self, receiver: str) -> dict[str, Any]:
         """`sent_ms` of the last message that was taken; `failed_ms` and `words` of the last try that was not, if it
         came after that; `waiting`: messages and notes that wait."""

@@ -302,4 +302,4 @@ def _hours(found: Found, rule: Rule, office: Hours) -> Hours:
 
 
 def _matches(globs: tuple[str, ...], text: str) -> bool:
-    return not globs or any(fnmatchcase(text, each) for each in globs)
+    return not globs or any(text == each or fnmatchcase(text, each) for each in globs)

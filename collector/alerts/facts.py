@@ -174,17 +174,16 @@ def _together(agents: Sequence[AgentSeen], away: dict[str, int], open_causes: Co
         gone = [away[each.agent] for each in there if each.agent in away]
         if _is_one(len(gone), len(there), f"hall/{hall}" in open_causes):
             words = (
-                f"{hall} 共 {len(gone)}/{len(there)} 台电脑离线, 请查该厅网络和电源"
-                f" / {hall}: {len(gone)} of {len(there)} PCs are away, check its network and power"
+                f"{hall} {len(there)} 台电脑中 {len(gone)} 台离线 / {hall}: {len(gone)} of {len(there)} PCs are away"
             )
-            halls.append(Found("agent_away", f"hall/{hall}", min(gone), words, hall, weight="urgent"))
+            halls.append(Found("hall_away", f"hall/{hall}", min(gone), words, hall))
     if len(of_hall) > 1 and _is_one(len(halls), len(of_hall), _EVERYWHERE in open_causes):
         words = (
-            f"{len(halls)}/{len(of_hall)} 个大厅离线, 请查消息服务器和中心网络"
-            f" / {len(halls)} of {len(of_hall)} halls are away, check the broker and the centre's network"
+            f"{len(of_hall)} 个大厅中 {len(halls)} 个离线, 先查消息服务器和中心网络"
+            f" / {len(halls)} of {len(of_hall)} halls are away: look at the broker and the centre's network first"
         )
         since_ms = min(each.since_ms for each in halls)
-        yield Found("agent_away", _EVERYWHERE, since_ms, words, weight="urgent")
+        yield Found("hall_away", _EVERYWHERE, since_ms, words)
         halls = [replace(each, part_of=_EVERYWHERE) for each in halls]
     yield from halls
 
@@ -230,9 +229,7 @@ def _province(seen: Seen) -> Iterator[Found]:
     if seen.away_since_ms is not None:
         # A key that is refused is ours to mend; what the province said stands behind it, and the away is the same one.
         kind = "key_refused" if _REFUSED_KEY.search(seen.away_words) else "province_away"
-        since = time_text(seen.away_since_ms)
-        words = f"自 {since} 起{said[0]} / since {since}{said[1]}"
-        yield Found(kind, kind, seen.away_since_ms, words)
+        yield Found(kind, kind, seen.away_since_ms, said)
     elif seen.unanswered and seen.unanswered_since_ms is not None:
         since_ms = seen.unanswered_since_ms
         if seen.at_ms - since_ms >= UNANSWERED_MS:
@@ -247,10 +244,10 @@ def _province(seen: Seen) -> Iterator[Found]:
         yield Found("rating_parked", "rating_parked", seen.parked_since_ms, words)
 
 
-def _said(words: str) -> tuple[str, str]:
+def _said(words: str) -> str:
     # A province's answer may hold anything: its status is enough for a message, the rest stands on the board.
     status = re.search(r"HTTP \d{3}", words)
-    return (f", 答复 {status[0]}", f", it answers {status[0]}") if status else ("", "")
+    return f"它答复 {status[0]} / it answers {status[0]}" if status else "它没有答复 / it does not answer"
 
 
 def _centre(seen: Seen) -> Iterator[Found]:

@@ -79,6 +79,13 @@ KINDS: dict[str, Kind] = {
         5,
         4 * 60,
     ),
+    "hall_away": Kind(
+        "大厅离线 / a hall is away",
+        "检查该厅的网络和电源, 以及消息服务器 / look at its network and power, and at the broker",
+        "urgent",
+        5,
+        60,
+    ),
     "window_bad": Kind(
         "窗口不能评价 / a window cannot take ratings",
         "到窗口检查评价器的线缆和电源, 或在该电脑运行 edge-agent doctor"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -57,5 +58,8 @@ class _Once:
 
     def __call__(self) -> bool:
         if self._lock is None:
-            self._lock = own(self._path)
+            try:
+                self._lock = own(self._path)
+            except sqlite3.OperationalError:
+                return True  # the disk takes nothing: better told by two than by nobody
         return self._lock is not None

@@ -23,7 +23,7 @@ _LASTS = {"1": 1, "4": 4, "24": 24, "168": 168}  # hours
 _YEAR_MS = 366 * 24 * _HOUR_MS
 _TEXT_MAX = 200
 _LOOK = {"urgent": "look", "warning": "busy", "notice": ""}
-_CUT = re.compile(r"[\s,，、;；]+")
+_CUT = re.compile(r"[,，、;；]+")
 
 
 class _Refused(Exception):
@@ -37,7 +37,7 @@ def add(app: Flask, alerts: Alerts, gate: Gate, now_ms: Callable[[], int]) -> No
     @app.get("/alerts")
     def alerts_page() -> str:
         gate.person()
-        return _page("", {})
+        return _page("", request.args.to_dict())
 
     @app.post("/alerts/<int:alert>/acknowledge")
     def alerts_acknowledge(alert: int) -> Response:
@@ -89,11 +89,12 @@ def add(app: Flask, alerts: Alerts, gate: Gate, now_ms: Callable[[], int]) -> No
         standing, silences = book.standing(at_ms)
         listed = sorted((each for each in standing if each.closed_ms is None), key=_worst_first)
         greater = {each.cause for each in listed}
+        waits = book.undelivered()
         return render_template(
             "alerts.html",
-            open=[_line(each, silences, at_ms) for each in listed if each.found.part_of not in greater],
+            open=[_line(each, silences, waits, at_ms) for each in listed if each.found.part_of not in greater],
             parts=sum(each.found.part_of in greater for each in listed),
-            history=[_line(each, [], at_ms) for each in book.history(_HISTORY)],
+            history=[_line(each, [], waits, at_ms) for each in book.history(_HISTORY)],
             receivers=[_receiver(each, book.how_told(each.name)) for each in alerts.receivers],
             silences=[_shown(each, at_ms) for each in silences],
             kinds={name: kind.name for name, kind in KINDS.items()},
@@ -115,7 +116,7 @@ def _worst_first(alert: Alert) -> tuple[bool, int, int]:
     return alert.acked_ms is not None, list(WEIGHTS).index(alert.weight), alert.found.since_ms
 
 
-def _line(alert: Alert, silences: list[Silence], at_ms: int) -> dict[str, Any]:
+def _line(alert: Alert, silences: list[Silence], undelivered: dict[int, set[str]], at_ms: int) -> dict[str, Any]:
     kind = KINDS[alert.found.kind]
     ended_ms = alert.gone_ms or alert.closed_ms or at_ms
     quiet = next((each for each in silences if each.holds(alert.found, at_ms)), None)
@@ -135,7 +136,11 @@ def _line(alert: Alert, silences: list[Silence], at_ms: int) -> dict[str, Any]:
         "gone": alert.gone_ms is not None,
         "acked_by": alert.acked_by,
         "acked": time_text(alert.acked_ms) if alert.acked_ms is not None else "",
-        "told": sorted(alert.told),
+        "told": sorted(set(alert.told) - undelivered.get(alert.id, set())),
+        "waits": sorted(undelivered.get(alert.id, ())),
+        "kind": alert.found.kind,
+        "hall": alert.found.hall,
+        "window": alert.found.window,
         "quiet": quiet.id if quiet else None,
     }
 
@@ -214,4 +219,4 @@ def _text(form: Any, name: str) -> str:
 
 
 def _globs(form: Any, name: str) -> tuple[str, ...]:
-    return tuple(each for each in _CUT.split(_text(form, name)) if each)
+    return tuple(each.strip() for each in _CUT.split(_text(form, name)) if each.strip())

@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
@@ -16,12 +16,13 @@ TAKEN = {"errcode": 0, "errmsg": "ok", "code": 0, "msg": "success"}
 
 
 class Robot:
-    """A webhook. `answer` and `status` are what it says; `came` is what it got: path and JSON body."""
+    """A webhook. `answer` and `status` are what it says, after `before_answer`; `came` is what it got."""
 
     def __init__(self) -> None:
         self.came: list[tuple[str, dict[str, Any]]] = []
         self.answer: dict[str, Any] = TAKEN
         self.status = 200
+        self.before_answer: Callable[[], object] | None = None
         self.port = 0
 
     def texts(self) -> list[str]:
@@ -52,6 +53,8 @@ def robot(port: int = 0) -> Iterator[Robot]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             found.came.append((self.path, body))
+            if found.before_answer is not None:
+                found.before_answer()
             raw = json.dumps(found.answer).encode()
             self.send_response(found.status)
             self.send_header("Content-Length", str(len(raw)))

@@ -120,7 +120,7 @@ def test_a_restart_neither_repeats_nor_forgets(ledger, ears):
 
 
 def test_a_ledger_that_is_restored_from_a_backup_tells_nothing_twice(opened, ears, tmp_path):
-    """The same presses come again from their agent, into a ledger that lacks them. Red without a look at what was told."""
+    """The same presses come again from their agent, into a ledger that lacks them."""
     ledger = opened()
     Desk(ledger, ears).step()
     ledger.rate(1, button=2)

@@ -40,7 +40,7 @@ def test_nothing_is_wrong_where_all_is_well():
         (Seen(1, away_since_ms=1, away_words="HTTP 503 busy"), "province_away", "HTTP 503"),
         (Seen(1, away_since_ms=1, away_words="HTTP 401 欧阳测试甲"), "key_refused", "HTTP 401"),
         (Seen(1, away_since_ms=1, away_words="没有拿到令牌 / no token: HTTP 403 x"), "key_refused", "HTTP 403"),
-        (Seen(1, away_since_ms=1, away_words="工单 401 号"), "province_away", "自"),
+        (Seen(1, away_since_ms=1, away_words="工单 401 号"), "province_away", "没有答复"),
         (Seen(20 * MIN, unanswered=3, unanswered_since_ms=MIN), "province_away", "3 条"),
         (Seen(1, disk=FULL), "disk_full", "没有空间"),
         (Seen(1, disk=READ_ONLY), "disk_full", "只读"),
@@ -134,7 +134,7 @@ def test_every_kind_is_found_by_something_here():
     tables = test_each_trouble_of_the_centre_has_its_kind.pytestmark[0].args[1]
     others = test_each_trouble_of_an_agent_has_its_kind.pytestmark[0].args[1]
 
-    assert set(KINDS) == {kind for _, kind, *_ in (*tables, *others)} | {"bad_rating"}
+    assert set(KINDS) == {kind for _, kind, *_ in (*tables, *others)} | {"bad_rating", "hall_away"}
 
 
 # ---- read from a real ledger
