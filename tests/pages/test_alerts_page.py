@@ -42,7 +42,7 @@ def test_a_mondays_journey(browse, office, url):
     expect(page.locator(".alerts li", has_text="省平台不可用")).to_contain_text("静默 #2")
 
     office.ears.deaf = ""
-    page.get_by_role("button", name="发一条测试消息给 wecom").click()
+    page.get_by_role("button", name="发测试: wecom").click()
     expect(page.get_by_role("status")).to_contain_text("测试消息已送到")
     page.get_by_role("button", name="结束静默 #2").click()
     expect(page.get_by_role("table").filter(has_text="省平台已通知今日维护")).to_have_count(0)
