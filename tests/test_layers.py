@@ -33,7 +33,7 @@ LIBRARIES = {
     "edge_agent": {
         "msgspec": ANYWHERE,
         "click": ("cli.py", "doctor/commands.py", "doctor/desk.py", "doctor/terminal.py"),
-        "flask": ("door/__init__.py", "door/language.py"),
+        "flask": ("door/__init__.py", "door/language.py", "door/rating.py", "door/clerk.py", "door/streams.py"),
         "minimalmodbus": ("modbus.py",),
         "paho": ("uplink.py",),
         "serial": ("link.py",),
