@@ -25,6 +25,7 @@ from .reading import Reader
 log = logging.getLogger(__name__)
 
 LOOK_S = 5.0
+_COUNT_S = 60.0
 _WAKE_MS = 200  # a hall's busiest second writes a hundred times: a look for bad ratings is one of them
 _AGAIN_S = 300.0  # a receiver that cannot be reached is tried at the latest so often
 _FORGET_MS = 6 * 3_600_000
@@ -112,6 +113,7 @@ class Alerts:
     def loops(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Name and work of each thread."""
         yield "alerts", self.work
+        yield "alerts-count", self.count_all
         for receiver in self.receivers:
             yield f"alerts-{receiver.name}", lambda receiver=receiver: self.send_all(receiver)  # type: ignore[misc]
 
@@ -133,6 +135,13 @@ class Alerts:
                 next_ms = self._now_ms() + int(LOOK_S * 1000)
             self._stopping.wait(_WAKE_MS / 1000)  # however often it is woken
             self._awake.wait(max(0.0, (next_ms - self._now_ms()) / 1000))
+
+    def count_all(self) -> None:
+        """Have counted what has to be counted, now and then, until `stop`."""
+        self._turn.wait()
+        while not self._stopping.wait(_COUNT_S):
+            if self._reader is not None:
+                self._reader.count(self._now_ms())
 
     def _bad_came(self, reader: Reader) -> bool:
         self._awake.clear()

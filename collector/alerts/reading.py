@@ -23,7 +23,6 @@ from ..ledger.tally import day_of
 from ..reconcile.balance import balance
 from .facts import AgentSeen, BadRating, Seen, WindowSeen, Work
 
-COUNT_EVERY_MS = 60_000
 _RECONCILE_TIMES = 10  # of these counts, for one of the days
 _DAYS = 3
 _HOUR_MS = 3_600_000
@@ -60,7 +59,6 @@ class Reader:
         self._halls = {agent: place.hall for (agent, _), place in sorted(directory.places.items(), reverse=True)}
         self._counted: dict[str, Any] = {}
         self._counts = 0
-        self._count_ms = 0
 
     @property
     def ledger(self) -> str:
@@ -96,7 +94,8 @@ class Reader:
                 checkpoint_trouble=(self._checkpoint() or {}).get("trouble", ""),
                 gaps=self._store.row("SELECT count(*) FROM gap")[0],
             )
-            self._count(now_ms)
+        if not self._counted:
+            self.count(now_ms)
         work = self._work(now_ms)
         return Looked(replace(seen, **self._counted, **disk(self._store.path), work=work), upto)
 
@@ -144,10 +143,9 @@ class Reader:
 
     # ---- what has to be counted
 
-    def _count(self, now_ms: int) -> None:
-        if self._counted and 0 <= now_ms - self._count_ms < COUNT_EVERY_MS:
-            return
-        self._count_ms = now_ms
+    def count(self, now_ms: int) -> None:
+        """Count again what `look` tells of counts. By a thread of its own: of millions of rows that takes a while, and no
+        bad rating waits for it."""
         parked = self._store.row(
             "SELECT count(*) AS n, total(bad) AS bad, min(coalesce(settled_ms, made_ms)) AS since_ms FROM rating"
             " WHERE state = 'parked' AND reason != 'given_up'"
@@ -155,19 +153,21 @@ class Reader:
         quarantine = self._store.row(
             "SELECT count(*) AS n, min(last_ms) AS since_ms FROM quarantine WHERE last_ms > ?", (now_ms - _HOUR_MS,)
         )
-        self._counted |= {
+        counted = {
             "parked": parked["n"],
             "parked_bad": int(parked["bad"]),
             "parked_since_ms": parked["since_ms"] or 0,
             "quarantined": quarantine["n"],
             "quarantined_ms": quarantine["since_ms"] or 0,
             "keys": self._keyless(),
+            "unexplained": self._counted.get("unexplained", 0),
         }
         if self._counts % _RECONCILE_TIMES == 0:
             today = day_of(now_ms)
             found = balance(self._overview.days, self._directory, now_ms, today - _DAYS + 1, today)
-            self._counted["unexplained"] = found["unexplained"]
+            counted["unexplained"] = found["unexplained"]
         self._counts += 1
+        self._counted = counted
 
     def _keyless(self) -> tuple[tuple[str, int], ...]:
         halls: dict[str, int] = {}

@@ -25,6 +25,7 @@ from collector.ledger.file import FULL
 from protocols.messages import Health, WindowHealth
 from tests.collector.agents import NOW_MS, Agent
 from tests.collector.ledgers import Ledger
+from tests.collector.provinces import eventually
 from tests.collector.receivers import robot
 from tests.disks import Disk
 
@@ -388,6 +389,31 @@ def test_a_bad_rating_wakes_the_loop_and_a_dead_receiver_holds_up_nobody(ledger,
     assert told.startswith("[urgent] bad rating\n市民中心 1号 dissatisfied")
     assert 1 == alerts.book.how_told("dead")["waiting"]
     assert "error=500" in alerts.book.how_told("dead")["words"]
+
+
+def test_what_has_to_be_counted_is_counted_again_beside_the_looks(ledger, tmp_path, monkeypatch):
+    """A rating that is parked after the start is told without another start."""
+    monkeypatch.setattr("collector.alerts.alerts.LOOK_S", 0.1)
+    monkeypatch.setattr("collector.alerts.alerts._COUNT_S", 0.1)
+    ears = Ears()
+    alerts = Alerts(
+        Book(book_of(ledger.path)),
+        [Receiver("desk", "zh", "", ears)],
+        [Rule(("desk",), after_minutes=0)],
+        ALWAYS,
+        10,
+        "",
+        lambda: time.time_ns() // 1_000_000,
+    )
+    alerts.begin(Reader(ledger.store, ledger.directory, 0))
+    with running(alerts):
+        while alerts.looked_ms is None:
+            time.sleep(0.01)
+        ledger.rate(1)
+        ledger.delivery.park(ledger.delivery.next(NOW_MS, ()), "lacking", "mobile", NOW_MS)
+        eventually(lambda: ears.heard)
+
+    assert "1 条评价待处理" in ears.heard[0]
 
 
 def test_only_one_of_several_collectors_of_a_ledger_tells(ledger, tmp_path, monkeypatch):
