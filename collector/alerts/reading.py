@@ -144,8 +144,8 @@ class Reader:
     # ---- what has to be counted
 
     def count(self, now_ms: int) -> None:
-        """Count again what `look` tells of counts. By a thread of its own: of millions of rows that takes a while, and no
-        bad rating waits for it."""
+        """Count again what has to be counted. By a thread of its own: millions of rows take a while, and no bad rating
+        waits for it."""
         parked = self._store.row(
             "SELECT count(*) AS n, total(bad) AS bad, min(coalesce(settled_ms, made_ms)) AS since_ms FROM rating"
             " WHERE state = 'parked' AND reason != 'given_up'"

@@ -121,17 +121,20 @@ def test_a_restart_neither_repeats_nor_forgets(ledger, ears):
 
 
 def test_a_ledger_that_is_restored_from_a_backup_tells_nothing_twice(opened, ears, tmp_path):
-    """The same presses come again from their agent, into a ledger that lacks them."""
+    """The same presses come again from their agent, into a ledger that lacks them, when nobody sees to the first any more."""
     ledger = opened()
     Desk(ledger, ears).step()
     ledger.rate(1, button=2)
-    Desk(ledger, ears).step()
+    desk = Desk(ledger, ears)
+    desk.step()
+    desk.alerts.book.acknowledge(1, "李敏", NOW_MS)
+    desk.step(MIN)
     folder = tmp_path / "restored"
     folder.mkdir()
     for file in tmp_path.glob("alerts.db*"):
         (folder / file.name).write_bytes(file.read_bytes())
     restored = Ledger(folder / "ledger.db", ledger.directory)
-    desk = Desk(restored, ears)
+    desk = Desk(restored, ears, NOW_MS + 120 * MIN)
     restored.rate(1, 2, button=2)
     desk.step()
     restored.store.close()

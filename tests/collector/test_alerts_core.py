@@ -103,6 +103,8 @@ def test_a_bad_rating_is_on_the_page_until_somebody_sees_to_it():
     told.alerts[0] = replace(told.alerts[0], acked_by="李敏", acked_ms=NINE + HOUR)
     told.look(NINE + HOUR + 1)
     assert [] == told.open()
+    assert [] == told.look(NINE + HOUR + 2, BAD)
+    assert [] == told.open()
 
 
 # ---- hours
