@@ -9,16 +9,16 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from .core import FLAP_MS, Alert, Decision, Found, Reach, Silence, Told
-from .hours import ALWAYS, hours_of
+from .core import Alert, Decision, Silence
 from .messages import MINUTE_MS, Due, Message
+from .rows import DUE, alert_of, matters, put, silence_of
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,6 @@ CREATE TABLE mark(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
 """
-_told = msgspec.json.Decoder(dict[str, Told])
 
 
 class NotABook(Exception):
@@ -108,11 +107,11 @@ class Book:
             rows = self._db.execute(
                 "SELECT * FROM alert WHERE closed_ms IS NULL OR closed_ms > ? ORDER BY id", (now_ms - _UNTOLD_MS,)
             ).fetchall()
-            alerts = [_alert(row) for row in rows]
+            alerts = [alert_of(row) for row in rows]
             silences = self._db.execute(
                 "SELECT * FROM silence WHERE ended_ms IS NULL AND until_ms > ? ORDER BY id", (now_ms,)
             ).fetchall()
-        return [each for each in alerts if _matters(each, now_ms)], [_silence(row) for row in silences]
+        return [each for each in alerts if matters(each, now_ms)], [silence_of(row) for row in silences]
 
     def keep(self, decision: Decision, marks: dict[str, str] | None = None) -> None:
         """All of a decision and how far was looked, or nothing of it. What a person did meanwhile stays."""
@@ -120,7 +119,7 @@ class Book:
         if not decision.alerts and not decision.notes and not marks:
             return
         with self._writing() as db:
-            ids = {each.cause: _put(db, each) for each in decision.alerts}
+            ids = {each.cause: put(db, each) for each in decision.alerts}
             for note in decision.notes:
                 found, alert = note.alert.found, note.alert
                 db.execute(
@@ -169,7 +168,7 @@ class Book:
             rows = self._db.execute(
                 "SELECT * FROM note WHERE receiver = ? AND message IS NULL ORDER BY id LIMIT 5000", (receiver,)
             ).fetchall()
-        return [Due(**{name: row[name] for name in _DUE}) for row in rows]
+        return [Due(**{name: row[name] for name in DUE}) for row in rows]
 
     def lately(self, receiver: str, now_ms: int) -> list[int]:
         """When messages were sent in the last minute."""
@@ -242,7 +241,7 @@ class Book:
             rows = self._db.execute(
                 "SELECT * FROM alert WHERE closed_ms IS NOT NULL ORDER BY closed_ms DESC, id DESC LIMIT ?", (most,)
             ).fetchall()
-        return [_alert(row) for row in rows]
+        return [alert_of(row) for row in rows]
 
     def undelivered(self) -> dict[int, set[str]]:
         """By alert: the receivers that have not got yet what they were to hear of it."""
@@ -401,95 +400,3 @@ def _opened(name: str) -> sqlite3.Connection:
         db.close()
         raise
     return db
-
-
-# ---- rows
-
-
-_DUE = ("id", "what", "at_ms", "weight", "kind", "hall", "words", "since_ms", "opens", "ended_ms")
-
-
-def _matters(alert: Alert, now_ms: int) -> bool:
-    if alert.closed_ms is None or now_ms - alert.closed_ms < FLAP_MS:
-        return True
-    return not alert.event and any(each.what != "resolved" for each in alert.told.values())
-
-
-def _put(db: sqlite3.Connection, alert: Alert) -> int:
-    found = alert.found
-    told = msgspec.json.encode(dict(alert.told)).decode()
-    values = (
-        found.cause,
-        found.kind,
-        found.hall,
-        found.window,
-        found.weight,
-        found.words,
-        found.part_of,
-        found.since_ms,
-        alert.opened_ms,
-        alert.opens,
-        alert.gone_ms,
-        alert.closed_ms,
-        told,
-    )
-    if not alert.id:
-        return (
-            db.execute(
-                "INSERT INTO alert(cause, kind, hall, window, weight, words, part_of, since_ms, opened_ms, opens,"
-                " gone_ms, closed_ms, told) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                values,
-            ).lastrowid
-            or 0
-        )
-    # Not who acknowledged it: somebody may have done so since it was read. One that is open again is nobody's.
-    db.execute(
-        "UPDATE alert SET cause = ?, kind = ?, hall = ?, window = ?, weight = ?, words = ?, part_of = ?, since_ms = ?,"
-        " opened_ms = ?, opens = ?, gone_ms = ?,"
-        " acked_by = CASE WHEN closed_ms IS NOT NULL AND ? IS NULL THEN '' ELSE acked_by END,"
-        " acked_ms = CASE WHEN closed_ms IS NOT NULL AND ? IS NULL THEN NULL ELSE acked_ms END,"
-        " closed_ms = ?, told = ? WHERE id = ?",
-        (*values[:11], alert.closed_ms, alert.closed_ms, *values[11:], alert.id),
-    )
-    return alert.id
-
-
-def _alert(row: sqlite3.Row) -> Alert:
-    found = Found(
-        row["kind"],
-        row["cause"],
-        row["since_ms"],
-        row["words"],
-        row["hall"],
-        row["window"],
-        row["part_of"],
-        row["weight"],
-    )
-    return Alert(
-        found,
-        row["opened_ms"],
-        row["opens"],
-        row["gone_ms"],
-        row["closed_ms"],
-        row["acked_by"],
-        row["acked_ms"],
-        _told.decode(row["told"]),
-        row["id"],
-    )
-
-
-def _silence(row: sqlite3.Row) -> Silence:
-    globs: Sequence[tuple[str, ...]] = [tuple(msgspec.json.decode(row[name])) for name in ("kinds", "halls", "windows")]
-    return Silence(
-        Reach(*globs),
-        row["from_ms"],
-        row["until_ms"],
-        row["reason"],
-        row["who"],
-        hours_of(row["weekly"]) if row["weekly"] else ALWAYS,
-        row["weekly"],
-        row["made_ms"],
-        row["ended_ms"],
-        row["ended_by"],
-        row["id"],
-    )

@@ -62,7 +62,7 @@ def next_message(
         return None
     heaviest = list(WEIGHTS)
     ordered = sorted(dues, key=lambda each: (heaviest.index(each.weight), each.at_ms, each.id))
-    waited = len(dues) > 2 and now_ms - ordered[-1].at_ms >= LATE_MS
+    waited = len(dues) > 2 and now_ms - min(each.at_ms for each in dues) >= LATE_MS
     if len(dues) > 1 and (room == 1 or waited):
         return digest(ordered, language, link)
     return single(ordered[0], language, link)

@@ -121,7 +121,7 @@ def test_a_restart_neither_repeats_nor_forgets(ledger, ears):
 
 
 def test_a_ledger_that_is_restored_from_a_backup_tells_nothing_twice(opened, ears, tmp_path):
-    """The same presses come again from their agent, into a ledger that lacks them, when nobody sees to the first any more."""
+    """The same presses come again from their agent, into a ledger that lacks them, when the first are long over."""
     ledger = opened()
     Desk(ledger, ears).step()
     ledger.rate(1, button=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,15 +51,20 @@ def _monday(office: Office) -> None:
     office.ledger.rate(1, button=3)
     office.ledger.rate(*range(1, 3), button=2)
     office.pass_by(0.5)
-    for _ in range(9):
-        try:
-            office.alerts._send_one(office.alerts.receivers[0])
-        except NotSent:
-            break
-        office.ears.deaf = "45009 api freq out of limit" if len(office.ears.heard) == 3 else ""
+    _send(office)
+    office.ears.deaf = "45009 api freq out of limit"
+    office.ledger.rate(*range(1, 4), button=2)
+    office.pass_by(0.5)
+    _send(office)
     standing, _ = office.book.standing(office.clock.now_ms)
     cable = next(each for each in standing if "线缆" in each.found.words)
     office.book.acknowledge(cable.id, "王芳", office.clock.now_ms)
+
+
+def _send(office: Office) -> None:
+    with suppress(NotSent):
+        while office.alerts._send_one(office.alerts.receivers[0]):
+            pass
 
 
 def _say(office: Office, agent: str, state: str, since_ms: int) -> None:
