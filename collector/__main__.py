@@ -17,6 +17,10 @@ from protocols.dialects import Dialect
 from protocols.errors import BadSettings
 
 from . import web
+from .alerts.alerts import Alerts
+from .alerts.facts import Seen
+from .alerts.reading import Reader, disk
+from .alerts.wiring import alerts_of
 from .checkpoint import Daily
 from .config import BrokerSettings, Settings, WebSettings, tls_context
 from .credentials import secret
@@ -55,11 +59,12 @@ def now_ms() -> int:
 def run(settings: Settings, directory: Directory, folder: Path) -> None:
     """Run the collector until SIGTERM or SIGINT. Files in the settings are relative to `folder`."""
     path = folder / settings.ledger.path
-    shut = _room_awaited(settings, folder, path)
+    alerts = alerts_of(settings.alerts, folder, path, os.environ, now_ms)
+    shut = _room_awaited(settings, folder, path, alerts)
     try:
         vault = _vault(folder / settings.details.key_file, path, bool(settings.broker.share))
         store = Store(path, sole=not settings.broker.share, now_ms=now_ms())
-        _run(store, vault, settings, directory, folder, shut)
+        _run(store, vault, settings, directory, folder, alerts, shut)
     except Exception as error:
         if not is_damage(error):
             raise
@@ -78,7 +83,7 @@ class _Shut:
         self.thread.start()
 
 
-def _room_awaited(settings: Settings, folder: Path, path: Path) -> _Shut | None:
+def _room_awaited(settings: Settings, folder: Path, path: Path, alerts: Alerts) -> _Shut | None:
     """Return when there is room for a ledger to grow; the pages that had to say until then that there is none.
 
     Agents keep what they have meanwhile: nobody is there to give receipts.
@@ -91,6 +96,7 @@ def _room_awaited(settings: Settings, folder: Path, path: Path) -> _Shut | None:
             said = why
         if shut is None and settings.web is not None:
             shut = _Shut(settings.web, folder, why)
+        alerts.look_shut(Seen(now_ms(), **disk(path)))
         time.sleep(_ROOM_AGAIN_S)
     return shut
 
@@ -120,7 +126,13 @@ def _vault(file: Path, ledger: Path, shared: bool) -> Vault:
 
 
 def _run(
-    store: Store, vault: Vault, settings: Settings, directory: Directory, folder: Path, shut: _Shut | None = None
+    store: Store,
+    vault: Vault,
+    settings: Settings,
+    directory: Directory,
+    folder: Path,
+    alerts: Alerts,
+    shut: _Shut | None = None,
 ) -> None:
     if settings.web is not None:
         directory = directory.with_clients((each.name, each.channels) for each in settings.web.clients)
@@ -159,7 +171,7 @@ def _run(
     if settings.web is not None:
         desk = Desk(store, vault, intake)
         people = _people(settings.web, store.path)
-        app = _web(settings.web, store, intake, directory, folder, province, daily, desk, people)
+        app = _web(settings.web, store, intake, directory, folder, province, daily, desk, people, alerts)
         if shut is not None:
             shut.front.app = app
             server, serving = shut.server, shut.thread.join
@@ -174,6 +186,10 @@ def _run(
         store.listen(forwarder.wake)
         enders.append(forwarder.stop)
         threads += [loop(f"forwarder-{worker}", forwarder.work) for worker in range(settings.province.workers)]
+    alerts.begin(Reader(store, directory, now_ms(), daily.state if daily is not None else lambda: None))
+    store.listen(alerts.wake)
+    enders.append(alerts.stop)
+    threads += [loop(name, work) for name, work in alerts.loops()]
     threads.append(loop("look", lambda: _look(store, stop)))
     keep = Keep(settings.details.keep_days, settings.details.unrated_keep_days)
     threads.append(loop("details", lambda: _look_after(Details(store, vault, keep), stop)))
@@ -240,6 +256,7 @@ def _web(
     daily: Daily | None,
     desk: Desk,
     people: People,
+    alerts: Alerts,
 ) -> Any:
     token = secret(web_settings.token, web_settings.token_file, folder)
     clients = [
@@ -257,6 +274,7 @@ def _web(
         now_ms,
         case_lacks=province.case_lacks if province is not None else lambda _case: (),
         checkpoint=daily.state if daily is not None else lambda: None,
+        alerts=alerts,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +15,7 @@ from protocols.errors import BadSettings
 from protocols.settings import Port
 
 from . import provinces
+from .alerts import settings as alerting
 from .credentials import file_bytes, secret_mistakes
 from .provinces import ProvinceSettings
 
@@ -104,6 +106,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     web: WebSettings | None = None
     checkpoint: CheckpointSettings | None = None
     details: DetailsSettings = DetailsSettings()
+    alerts: alerting.AlertsSettings = alerting.AlertsSettings()
     log: Literal["debug", "info", "warning"] = "info"
 
 
@@ -135,7 +138,7 @@ def _contradictions(read: Settings, folder: Path) -> list[str]:
         mistakes += _client_mistakes(read.web.clients, folder)
     if read.province is not None:
         mistakes += provinces.mistakes(read.province, folder)
-    return mistakes
+    return mistakes + alerting.mistakes(read.alerts, folder, os.environ)
 
 
 def _client_mistakes(clients: list[ClientSettings], folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Ledger to province: dialect, HTTP, verdict, ledger. The only user of tenacity.
+"""Ledger to province: dialect, HTTP, verdict, ledger. Calls are retried here and nowhere else.
 
 Each worker takes the most urgent rating that nobody else holds. A rating without an answer waits by itself while the
 others go on. When several different ones in a row get none, the province is away: everybody waits, and asks now and

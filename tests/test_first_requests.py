@@ -47,6 +47,7 @@ if worked_out:
         ("from protocols.dialects.txnbody import queries", "queries._unrated.decode(b'[]')"),
         ("from edge_agent import door", f"door.read(b'{ASK}', door.Ask)"),
         ("from edge_agent import door", f"door.read(b'{PRESSED}', door.Pressed)"),
+        ("from collector.alerts import rows", """rows._told.decode(b'{"a":{"what":"opened","at_ms":1}}')"""),
         ("from protocols.profiles.readers import ScreenReader", f"ScreenReader().feed(b'{PRESSED}', 0)"),
     ],
     ids=[
@@ -61,6 +62,7 @@ if worked_out:
         "unrated",
         "invitation",
         "press of a page",
+        "alert",
         "screen",
     ],
 )

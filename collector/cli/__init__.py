@@ -1,4 +1,5 @@
-"""The command line of the collector: run, check, key, verify, checkpoint, reconcile, forward, parked, people, qr."""
+"""The command line of the collector: run, check, key, verify, checkpoint, reconcile, forward, parked, people, alerts,
+qr."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from ..__main__ import run as run_collector
 from ..directory import Key
 from ..ledger.file import LedgerDamaged, LedgerMismatch
 from ..people.file import PeopleMismatch
-from . import codes, desk, evidence, keys, people, questions
+from . import alerts, codes, desk, evidence, keys, people, questions
 from .ground import CONFIG, give_up, give_up_for_file, settings_of
 
 
@@ -73,6 +74,7 @@ def check(path: Path) -> None:
         click.echo("没有 [province], 评价只入账不上报 / no [province]: ratings are kept and not forwarded")
     if settings.web is not None:
         people.check_people(path.parent / settings.ledger.path)
+    alerts.check_receivers(settings, path)
     keys.check_details(path.parent / settings.details.key_file)
     click.echo(f"{path.name}, {settings.directory}: 配置正确 / settings are right")
 
@@ -113,5 +115,6 @@ for _command in (
     keys.key,
     people.people,
     questions.province,
+    alerts.alerts,
 ):
     main.add_command(_command)

@@ -18,6 +18,7 @@ from protocols.bodies import BadBody, json_of
 from protocols.cases import case_of
 from protocols.ratings import Case
 
+from ..alerts.alerts import Alerts
 from ..directory import Directory
 from ..ledger.channels import Channels
 from ..ledger.desk import Desk
@@ -29,6 +30,7 @@ from ..reconcile import reconcile
 from ..reconcile.balance import balance
 from ..reconcile.words import REASONS as DIFFERENCES
 from ..reconcile.words import UNEXPLAINED
+from . import alerts as alerting
 from . import channels as others
 from . import desk as desks
 from . import desk_pages, language, log, odd, people
@@ -72,6 +74,7 @@ def create_app(
     now_ms: Callable[[], int],
     case_lacks: Callable[[Case], tuple[str, ...]] = lambda _case: (),
     checkpoint: Callable[[], dict[str, Any] | None] = lambda: None,
+    alerts: Alerts | None = None,
 ) -> Flask:
     """The collector's web application, at whose door `gate` stands. `case_lacks` tells what the province will miss in a
     case; `checkpoint` how the daily checkpoints stand, see `Daily.state`."""
@@ -206,6 +209,8 @@ def create_app(
     log.add(app, gate)
     desks.add(app, desk, allowed, _most, now_ms)
     others.add(app, channels, clients, now_ms)
+    if alerts is not None:
+        alerting.add(app, alerts, gate, now_ms)
 
     @app.after_request
     def careful(response: Response) -> Response:

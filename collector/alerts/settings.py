@@ -1,0 +1,184 @@
+"""What `[alerts]` in collector.toml may say, and every mistake in it named. No address of a receiver stands there: it
+holds a token, and is read from a file or the environment."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from protocols.settings import Name, Url
+
+from .core import Reach, Rule
+from .hours import EXPECTED, BadHours, Hours, hours_of
+from .kinds import KINDS, Weight
+
+Glob = Annotated[str, Meta(min_length=1, max_length=64)]
+_MOST_MINUTES = 7 * 24 * 60
+_SCHEME = re.compile(r"[a-z][a-z0-9]*://\S+", re.IGNORECASE)
+_WITH_HOST = ("json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos", "http", "https")
+
+
+class ReceiverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who hears: its name, and where its apprise address is read from."""
+
+    name: Name
+    url_file: str = ""
+    url_env: Annotated[
+        str,
+        Meta(
+            pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?\Z",
+            description="环境变量的名称 / the name of an environment variable",
+        ),
+    ] = ""
+    language: Literal["zh", "en"] = "zh"
+
+
+class RuleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which alerts go to whom. Whatever is left out is as the kind of the alert has it."""
+
+    to: Annotated[list[str], Meta(min_length=1)]
+    kinds: list[Glob] = []
+    halls: list[Glob] = []
+    windows: list[Glob] = []
+    after_minutes: Annotated[int, Meta(ge=0, le=_MOST_MINUTES)] | None = None
+    repeat_minutes: Annotated[int, Meta(ge=0, le=_MOST_MINUTES)] | None = None
+    weight: Weight | None = None
+    hours: str = ""
+
+
+class AlertsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is told of what. Without rules everybody hears of everything, each kind as the program has it."""
+
+    link: Annotated[str, Meta(pattern=r"^(https?://\S+)?\Z", description=Url.__metadata__[0].description)] = ""
+    """Where receivers find the pages of this collector."""
+    hours: str = "Mon-Fri 08:30-17:30"
+    """When somebody is there: all that can wait is told then."""
+    per_minute: Annotated[int, Meta(ge=1, le=20)] = 10
+    """Messages for one receiver; WeCom and DingTalk take 20 of a robot."""
+    receivers: list[ReceiverSettings] = []
+    rules: list[RuleSettings] = []
+
+
+def rules_of(settings: AlertsSettings) -> list[Rule]:
+    """The rules that these settings mean."""
+    if not settings.rules:
+        everybody = tuple(each.name for each in settings.receivers)
+        return [Rule(everybody)] if everybody else []
+    return [
+        Rule(
+            tuple(each.to),
+            Reach(tuple(each.kinds), tuple(each.halls), tuple(each.windows)),
+            each.after_minutes,
+            each.repeat_minutes,
+            each.weight,
+            hours_of(each.hours) if each.hours else None,
+        )
+        for each in settings.rules
+    ]
+
+
+def office_of(settings: AlertsSettings) -> Hours:
+    """When somebody is there."""
+    return hours_of(settings.hours)
+
+
+def url_of(receiver: ReceiverSettings, folder: Path, environment: Mapping[str, str]) -> str:
+    """Its address, which is never shown."""
+    if receiver.url_env:
+        return environment.get(receiver.url_env, "").strip()
+    # utf-8-sig: what Windows' Notepad puts before a text is no part of an address.
+    return (folder / receiver.url_file).read_text(encoding="utf-8-sig").strip()
+
+
+def masked(url: str) -> str:
+    """What may be seen of an address: how, and where that is no secret, to which machine."""
+    scheme, _, rest = url.partition("://")
+    scheme = scheme.lower()
+    if scheme not in _WITH_HOST:
+        return f"{scheme}://…"
+    try:
+        host = urlsplit(f"x://{rest}").hostname or ""
+    except ValueError:
+        host = ""
+    return f"{scheme}://{host}/…"
+
+
+def mistakes(settings: AlertsSettings, folder: Path, environment: Mapping[str, str]) -> list[str]:
+    """What is wrong with these settings, by key."""
+    found = _hours_mistake("alerts.hours", settings.hours)
+    names: list[str] = []
+    for at, receiver in enumerate(settings.receivers, 1):
+        where = f"alerts.receivers[{at}]"
+        if receiver.name in names:
+            found.append(f"{where}.name: {receiver.name} 写了两次 / stands there twice")
+        names.append(receiver.name)
+        found += _url_mistakes(where, receiver, folder, environment)
+    for at, rule in enumerate(settings.rules, 1):
+        where = f"alerts.rules[{at}]"
+        if rule.hours:
+            found += _hours_mistake(f"{where}.hours", rule.hours)
+        found += [
+            f"{where}.to[{number}]: 没有接收者 / no receiver {name!r}{_near(name, names)}"
+            for number, name in enumerate(rule.to, 1)
+            if name not in names
+        ]
+        found += kind_mistakes(f"{where}.kinds", rule.kinds)
+    return found
+
+
+def kind_mistakes(where: str, kinds: list[str]) -> list[str]:
+    """Which of these globs mean no kind at all."""
+    return [
+        f"{where}[{number}]: 没有这一类 / no such kind: {glob!r}{_near(glob, list(KINDS))};"
+        f" 有 / there are {', '.join(KINDS)}"
+        for number, glob in enumerate(kinds, 1)
+        if not any(fnmatchcase(kind, glob) for kind in KINDS)
+    ]
+
+
+def _near(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f", 是否指 / did you mean {near[0]}?" if near else ""
+
+
+def _hours_mistake(where: str, text: str) -> list[str]:
+    try:
+        hours_of(text)
+    except BadHours:
+        zh, _, en = EXPECTED.partition(" / ")
+        return [f"{where}: 值 {text!r} 不对, 应为{zh} / wrong value {text!r}, expected {en}"]
+    return []
+
+
+def _url_mistakes(where: str, receiver: ReceiverSettings, folder: Path, environment: Mapping[str, str]) -> list[str]:
+    if receiver.url_file and receiver.url_env:
+        return [f"{where}.url_file: 与 url_env 只能填一个 / give this or url_env, not both"]
+    if not receiver.url_file and not receiver.url_env:
+        words = "缺少, 填此项或 url_env / missing, give this or url_env; 写法见 / see docs/alerts.md"
+        return [f"{where}.url_file: {words}"]
+    if receiver.url_env and receiver.url_env not in environment:
+        return [f"{where}.url_env: 没有这个环境变量 / no such environment variable: {receiver.url_env}"]
+    key = f"{where}.url_env" if receiver.url_env else f"{where}.url_file"
+    try:
+        url = url_of(receiver, folder, environment)
+    except FileNotFoundError:
+        return [f"{key}: 没有文件 / no file {receiver.url_file!r}"]
+    except UnicodeDecodeError:
+        return [f"{key}: 不是文本 / is no text: {receiver.url_file!r}"]
+    except OSError as error:
+        return [f"{key}: 读不了 / cannot be read: {receiver.url_file!r}: {error.strerror}"]
+    if not _SCHEME.fullmatch(url):
+        # Never the address itself: it holds a token.
+        return [
+            f"{key}: 应为一行地址, 如 wecombot://… (不显示所填内容) / expected one line with an address, as in"
+            " wecombot://… (what stands there is not shown); 写法见 / see docs/alerts.md"
+        ]
+    return []
