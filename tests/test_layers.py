@@ -52,7 +52,7 @@ LIBRARIES = {
             "cli/questions.py",
         ),
         "cryptography": ("checkpoint.py", "vault.py"),
-        "flask": ("web/__init__.py", "web/channels.py", "web/desk.py", "web/language.py"),
+        "flask": ("web/__init__.py", "web/board.py", "web/channels.py", "web/desk.py", "web/language.py"),
         "markupsafe": ("web/language.py",),
         "paho": ("inbox.py",),
         "requests": ("calls.py",),

@@ -13,6 +13,7 @@ from protocols.messages import PressRecord
 
 from .days import Days
 from .links import CASE_NO, JOINED, NUMBER
+from .since import Since
 from .store import Store
 
 WAITING = ("due", "awaiting_case")
@@ -31,6 +32,8 @@ class Overview:
         self._store = store
         self.days = Days(store)
         """The same ledger, day by day."""
+        self.since = Since(store)
+        """What is new in it."""
 
     @contextmanager
     def moment(self) -> Iterator[None]:
