@@ -52,7 +52,17 @@ LIBRARIES = {
             "cli/questions.py",
         ),
         "cryptography": ("checkpoint.py", "vault.py"),
-        "flask": ("web/__init__.py", "web/board.py", "web/channels.py", "web/desk.py", "web/language.py"),
+        "flask": (
+            "web/__init__.py",
+            "web/board.py",
+            "web/channels.py",
+            "web/desk.py",
+            "web/exports.py",
+            "web/healthz.py",
+            "web/language.py",
+            "web/metrics.py",
+            "web/windows.py",
+        ),
         "markupsafe": ("web/language.py",),
         "paho": ("inbox.py",),
         "requests": ("calls.py",),
@@ -62,6 +72,7 @@ LIBRARIES = {
         "urllib3": ("calls.py",),
         "waitress": ("web/__init__.py",),
         "werkzeug": ("web/__init__.py",),
+        "xlsxwriter": ("web/sheets.py",),
     },
     "firmware_sim": {
         "amqtt": ("broker.py",),
@@ -78,6 +89,7 @@ DISTRIBUTIONS = {  # what pip calls them; the last three come with another
     "werkzeug": "flask",
     "markupsafe": "flask",
     "urllib3": "requests",
+    "xlsxwriter": "XlsxWriter",
 }
 EXTRAS = {"edge_agent": "agent", "collector": "collector", "firmware_sim": "sim"}
 

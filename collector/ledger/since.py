@@ -15,6 +15,7 @@ from protocols.messages import AgentStatus, ClosingRecord, Health, decode_record
 from .store import Store
 from .tally import begins_ms
 
+_CALLS = 50  # the newest: with many workers a few of them wait for an answer
 _CLOSING = b'{"kind":"closing"'  # how a closing begins, as our agents write it
 _status: msgspec.json.Decoder[AgentStatus] = msgspec.json.Decoder(AgentStatus)
 _health: msgspec.json.Decoder[Health] = msgspec.json.Decoder(Health)
@@ -39,6 +40,16 @@ class Heard(NamedTuple):
     status_ms: int | None
     health: Health | None
     health_ms: int | None
+
+
+class Forwarding(NamedTuple):
+    """What is known of the way to the province."""
+
+    away_since_ms: int | None
+    due_since_ms: int | None
+    """When the rating was made that goes first; None if none waits to be sent."""
+    answered_ms: int | None
+    """When the last of the newest calls was begun that had an answer."""
 
 
 class Since:
@@ -157,3 +168,26 @@ class Since:
             all_of, bad = found.get((row["agent"], row["window"]), (0, 0))
             found[row["agent"], row["window"]] = (all_of + row["n"], bad + row["n"] * bool(row["bad"]))
         return found
+
+    # ---- how the ledger itself stands
+
+    def forwarding(self) -> Forwarding:
+        """How the way to the province stands, from a few rows."""
+        with self._store.reading():
+            away = self._store.row("SELECT away_since_ms FROM province")
+            due = self._store.row(
+                "SELECT made_ms FROM rating INDEXED BY rating_due WHERE state = 'due' ORDER BY bad DESC, id LIMIT 1"
+            )
+            calls = self._store.rows("SELECT at_ms, verdict FROM attempt ORDER BY id DESC LIMIT ?", (_CALLS,))
+        answered = [row["at_ms"] for row in calls if row["verdict"] in ("accepted", "refused")]
+        return Forwarding(
+            away["away_since_ms"], due["made_ms"] if due is not None else None, max(answered, default=None)
+        )
+
+    def writable(self) -> bool:
+        """Whether something could be written into the ledger."""
+        return self._store.writable()
+
+    def size(self) -> int:
+        """Bytes of the ledger and its log."""
+        return self._store.size()

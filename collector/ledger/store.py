@@ -248,6 +248,15 @@ class Store:
         """The first row of a question, or None."""
         return self._reader().execute(sql, values).fetchone()
 
+    def writable(self) -> bool:
+        """Whether there is room to write, and nothing known against it."""
+        return self._damaged is None and not self._look_only and not file.lacks(self.path)
+
+    def size(self) -> int:
+        """Bytes of the file and of its log."""
+        files = (self.path, file.log_of(self.path))
+        return sum(each.stat().st_size for each in files if each.exists())
+
     def tables(self) -> dict[str, int]:
         """How many rows each table has."""
         db = sqlite_utils.Database(self._reader())

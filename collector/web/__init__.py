@@ -29,7 +29,7 @@ from ..reconcile import reconcile
 from ..reconcile.balance import balance
 from ..reconcile.words import REASONS as DIFFERENCES
 from ..reconcile.words import UNEXPLAINED
-from . import board, language
+from . import board, exports, healthz, language, metrics, windows
 from . import channels as others
 from . import desk as desks
 from .channels import Client
@@ -65,9 +65,12 @@ def create_app(
     case_lacks: Callable[[Case], tuple[str, ...]] = lambda _case: (),
     checkpoint: Callable[[], dict[str, Any] | None] = lambda: None,
     gate: Gate | None = None,
+    connected: Callable[[], bool | None] = lambda: None,
+    forwards: bool = False,
 ) -> Flask:
     """The collector's web application. `case_lacks` tells what the province will miss in a case; `checkpoint` how the
-    daily checkpoints stand, see `Daily.state`."""
+    daily checkpoints stand, see `Daily.state`; `connected` whether the broker is; `forwards` whether there is a
+    province."""
     app = Flask(__name__)
     # Chinese that a person reads with curl must not be \\uXXXX.
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
@@ -178,7 +181,11 @@ def create_app(
         return {"taken": len(cases), "changed": changed, "lacking": lacking}, 200
 
     language.add(app)
-    board.add(app, shown, overview, directory, now_ms, gate)
+    live = board.add(app, shown, overview, directory, now_ms, gate)
+    windows.add(app, live, shown, overview, directory, now_ms, gate)
+    exports.add(app, live, overview, directory, now_ms, gate)
+    metrics.add(app, live, shown, overview, token, now_ms)
+    healthz.add(app, overview, connected, forwards, now_ms)
     desks.add(app, desk, allowed, _most, now_ms)
     others.add(app, channels, clients, now_ms)
 

@@ -44,6 +44,11 @@ class Shown:
             ratings[line["agent"]] = ratings.get(line["agent"], 0) + line["ratings"]
         return Counted(parked, keyless, usual(closed, ratings))
 
+    def of(self, agent: str, window: str) -> dict[str, Any]:
+        """The last counts of one window."""
+        found = self.last["windows"]
+        return next((each for each in found if (each["agent"], each["window"]) == (agent, window)), {})
+
     def now(self) -> dict[str, Any]:
         """`summary`, `windows` with their health, and the last `ratings`."""
         with self._overview.moment():

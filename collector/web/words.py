@@ -44,6 +44,24 @@ REASONS = {
 }
 """Why a press has no meaning."""
 
+FATE_WORDS = {
+    **REASONS,
+    "rated": "已评价 / rated",
+    "repeat": "重复评价, 不计第二次 / repeat: not counted twice",
+    "duplicate": "重发, 同一次按键 / duplicate: the same press again",
+    "unsolicited": "邀请外 / unsolicited: no invitation was open",
+}
+"""What became of a press."""
+
+OUTCOMES = {
+    "answered": "已评价 / answered",
+    "expired": "到时未评 / expired",
+    "declined": "不评 / declined",
+    "withdrawn": "撤回 / withdrawn",
+    "device_failed": "评价器故障 / device failed",
+}
+"""How an invitation ended."""
+
 EVIDENCE = {
     "own": "自有协议 / our own",
     "vendor-doc": "厂商文档 / vendor's document",

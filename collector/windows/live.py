@@ -150,6 +150,11 @@ class Live:
                 self._since.rest()
             return self._picture
 
+    def said(self, agent: str, window: str) -> WindowHealth | None:
+        """What its agent last said of this window."""
+        said = self._said.get(agent)
+        return said.windows.get(window) if said is not None else None
+
     def _recount(self, waits: bool) -> None:
         """Count what has to be counted, if it is time: one thread does, and the others go on with what is known."""
         if not self._counting.acquire(blocking=self._count_from_ms is None):

@@ -96,5 +96,3 @@ class Province:
 
 def _epoch(n: int) -> str:
     return f"{n:08x}-0000-7000-8000-000000000000"
-
-
