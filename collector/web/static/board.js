@@ -242,6 +242,7 @@
   }
   function took(found) {
     id = found.id;
+    if (found.at_ms === at) return; // an answer that brings no later moment is no news
     at = found.at_ms;
     heard = performance.now();
     stale.hidden = true;

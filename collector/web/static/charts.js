@@ -20,7 +20,7 @@
   function axes() {
     const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
     const day = (s) => new Date(s * 1000).toISOString().slice(5, 10);
-    return [{ ...axis, values: (_, at) => at.map(day), incrs: [86400, 2 * 86400, 7 * 86400] }, { ...axis, size: 56 }];
+    return [{ ...axis, values: (_, at) => at.map(day), incrs: [86400, 2 * 86400, 7 * 86400] }, { ...axis, size: (_, labels) => 24 + 8 * Math.max(3, ...(labels || []).map((each) => each.length)) }];
   }
   function bars(table) {
     const { names, days, columns } = numbers(table);
