@@ -224,6 +224,7 @@ def bare(folder: Path) -> dict[str, float]:
 
 def reading(folder: Path) -> dict[str, float]:
     """What one look reads of the ledger at the least, once a second: the agents' moments, in cores."""
+    (folder / "bare").mkdir()
     province = Province(folder / "bare", 10, now_ms())
     with province.ledger.store.writing() as db:
         db.executemany(
