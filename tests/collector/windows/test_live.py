@@ -62,7 +62,7 @@ def test_only_what_changed_is_new(two):
     said(two)
     first = looking.look()
     assert first is looking.live.look()  # within the second nobody reads anything
-    same = looking.look()
+    same = [looking.look() for _ in range(20)][-1]  # each window was thought over at least once
     said(two, agent="hall-b", state="cable_out")
     last = looking.look()
 
