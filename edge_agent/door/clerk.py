@@ -166,7 +166,7 @@ class ClerkPages:
             "seat": seat.clerk,
             "paused": seat.paused,
             "sees": self._sees(at.window, waiting[0] if waiting is not None else None, seat),
-            "invitation": None if waiting is None else {"id": waiting[0].id, "case_no": waiting[0].case_no or ""},
+            "invitation": None if waiting is None else {"id": waiting[0].id, "seconds": waiting[0].seconds},
             "trouble": self._trouble(at.window),
             "latest": [
                 {

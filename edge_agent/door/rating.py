@@ -205,7 +205,7 @@ class Pages:
             "window": screen.window,
             "paused": seat.paused,
             "clerk": card(self._clerks, clerk),
-            "invitation": None if waiting is None else {"id": waiting[0].id, "case": _tail(waiting[0].case_no)},
+            "invitation": None if waiting is None else _asked(waiting[0]),
             "ended": None if shown is None or waiting is not None else {"id": shown.id, "state": shown.state},
             "storage": FULL if self._outbox.full else "ok",
         }
@@ -302,6 +302,10 @@ def photo(clerks: Clerks, number: str) -> Response:
     if clerk is None or kind is None:
         raise Wrong(404, "", "没有照片 / no photo")
     return send_from_directory(clerks.photos.resolve(), clerk.photo, mimetype=kind)
+
+
+def _asked(invitation: Invitation) -> dict[str, Any]:
+    return {"id": invitation.id, "case": _tail(invitation.case_no), "seconds": invitation.seconds}
 
 
 def _tail(case_no: str | None) -> str:

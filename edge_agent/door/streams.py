@@ -13,6 +13,7 @@ from ..outbox import OutboxClosed
 
 AGAIN_S = 5  # after so long it is worth another try where there was no room
 _KEEP_ALIVE_S = 15.0  # a comment now and then, so that a browser that left is noticed
+_UNSAID_MAX = 50  # looks without a word
 SOON = "retry: 1000\n\n"
 """How a page's stream begins: where its agent starts again it is back in a second."""
 
@@ -26,17 +27,13 @@ class Streams:
     def __init__(self, most: int):
         self._free = threading.Semaphore(most)
         self._changed = threading.Condition()
-        self._ended = False
+        self._changes = 0
 
     def changed(self) -> None:
         """Something that a stream may tell has changed. Any thread may call it."""
         with self._changed:
+            self._changes += 1
             self._changed.notify_all()
-
-    def end(self) -> None:
-        """All of them end: what answers behind the door is another one now."""
-        self._ended = True
-        self.changed()
 
     def follow(
         self, look: Callable[[], State | None], is_last: Callable[[dict[str, Any]], bool], first: str = ""
@@ -52,25 +49,34 @@ class Streams:
         response.call_on_close(self._free.release)
         return response
 
+    def _next(self, looked: int) -> tuple[int, bool]:
+        """Wait until there is a change after number `looked`, for so long; the number of the last, and whether."""
+        with self._changed:
+            changed = self._changed.wait_for(lambda: self._changes != looked, _KEEP_ALIVE_S)
+            return self._changes, changed
+
     def _told(
         self, look: Callable[[], State | None], is_last: Callable[[dict[str, Any]], bool], first: str
     ) -> Iterator[str]:
         yield first
         shown: dict[str, Any] | None = None
-        while not self._ended:
+        looked, unsaid = -1, 0
+        while True:
+            looked, changed = self._next(looked)
+            # Not within the lock: whoever keeps a press says so to all streams, and must not wait for their looks.
             try:
-                with self._changed:
-                    seen = look()
-                    if seen is not None and seen[0] == shown:
-                        self._changed.wait(_KEEP_ALIVE_S)
-                        seen = look()
+                seen = look()
             except OutboxClosed:
                 return
             if seen is None:
                 return
             state, beside = seen
             if state == shown:
-                yield ": \n\n"
+                # In a busy hall something else changes all the time, and who has left is noticed by speaking only.
+                unsaid = unsaid + 1 if changed else _UNSAID_MAX
+                if unsaid >= _UNSAID_MAX:
+                    unsaid = 0
+                    yield ": \n\n"
                 continue
             shown = state
             yield f"event: state\ndata: {json.dumps(state | beside, ensure_ascii=False)}\n\n"
