@@ -177,7 +177,7 @@ def test_200_when_nothing_waits_or_something_was_just_answered(ledger):
 def test_503_when_ratings_wait_and_nobody_answers(ledger):
     """No answer at all is no answer. Red if a rating that waits for an hour is called well."""
     ledger.rate(1)
-    end(ledger, Unavailable("timeout"), NOW_MS)
+    end(ledger, Unavailable("timeout"), NOW_MS + 190_000)
     status, said = health(ledger, NOW_MS + 200_000)
 
     assert (503, False, False) == (status, said["forwarding"], said["parts"]["province"]["well"])
