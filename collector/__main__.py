@@ -168,17 +168,18 @@ def _run(
         daily = Daily(store, folder / settings.checkpoint.key_file, folder / settings.checkpoint.folder, now_ms)
         enders.append(daily.stop)
         threads.append(loop("checkpoint", daily.work))
+    inbox = Inbox(_broker(settings.broker, folder), intake, directory.agents, now_ms)
     if settings.web is not None:
         desk = Desk(store, vault, intake)
         people = _people(settings.web, store.path)
-        app = _web(settings.web, store, intake, directory, folder, province, daily, desk, people, alerts)
+        app = _web(settings.web, store, intake, directory, folder, province, daily, desk, people, alerts, inbox)
         if shut is not None:
             shut.front.app = app
             server, serving = shut.server, shut.thread.join
         else:
             server = _bound(settings.web, folder, app)
             serving = server.run
-        enders.append(server.close)
+        enders += [server.close, app.extensions["board"].end]
         threads.append(loop("web", serving))
     if settings.province is not None and province is not None:
         pace = Pace(settings.province.calls_per_s)
@@ -193,7 +194,6 @@ def _run(
     threads.append(loop("look", lambda: _look(store, stop)))
     keep = Keep(settings.details.keep_days, settings.details.unrated_keep_days)
     threads.append(loop("details", lambda: _look_after(Details(store, vault, keep), stop)))
-    inbox = Inbox(_broker(settings.broker, folder), intake, directory.agents, now_ms)
     for thread in threads:
         thread.start()
     log.info("汇聚器已启动 / collector started: %s", store.path)
@@ -257,6 +257,7 @@ def _web(
     desk: Desk,
     people: People,
     alerts: Alerts,
+    inbox: Inbox,
 ) -> Any:
     token = secret(web_settings.token, web_settings.token_file, folder)
     clients = [
@@ -275,6 +276,8 @@ def _web(
         case_lacks=province.case_lacks if province is not None else lambda _case: (),
         checkpoint=daily.state if daily is not None else lambda: None,
         alerts=alerts,
+        connected=lambda: inbox.connected,
+        forwards=province is not None,
     )
 
 

@@ -77,6 +77,8 @@ class Inbox:
         self._refused = ""
         self._since_ms = now_ms()
         self._leaving = False
+        self.connected = False
+        """Whether agents can be heard."""
 
     def run(self, stop: threading.Event) -> None:
         """Take what comes, until `stop`."""
@@ -221,6 +223,7 @@ class Inbox:
             return
         log.info("消息服务器已连接 / broker connected: %s:%s", self._broker.host, self._broker.port)
         self._refused = ""
+        self.connected = True
         self._since_ms = self._now_ms()
         # Only now does anything reach us: agents that hear this send at once.
         self._say(True)
@@ -232,6 +235,7 @@ class Inbox:
         self._refused = words
 
     def _on_disconnect(self, _client: Any, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        self.connected = False
         if self._now_ms() - self._since_ms > _STEADY_MS:
             self._failures = 0
         if reason.is_failure and not self._refused:

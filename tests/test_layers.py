@@ -59,15 +59,20 @@ LIBRARIES = {
         "flask": (
             "web/__init__.py",
             "web/alerts.py",
+            "web/board.py",
             "web/channels.py",
             "web/desk.py",
             "web/desk_pages.py",
+            "web/exports.py",
+            "web/healthz.py",
             "web/keeper.py",
             "web/language.py",
             "web/log.py",
+            "web/metrics.py",
             "web/odd.py",
             "web/pages.py",
             "web/people.py",
+            "web/windows.py",
         ),
         "markupsafe": ("web/keeper.py", "web/language.py"),
         "paho": ("inbox.py",),
@@ -78,6 +83,7 @@ LIBRARIES = {
         "urllib3": ("calls.py",),
         "waitress": ("web/__init__.py",),
         "werkzeug": ("web/__init__.py", "web/alerts.py"),
+        "xlsxwriter": ("web/sheets.py",),
     },
     "firmware_sim": {
         "amqtt": ("broker.py",),
@@ -95,6 +101,7 @@ DISTRIBUTIONS = {  # what pip calls them; the last three come with another
     "werkzeug": "flask",
     "markupsafe": "flask",
     "urllib3": "requests",
+    "xlsxwriter": "XlsxWriter",
 }
 EXTRAS = {"edge_agent": "agent", "collector": "collector", "firmware_sim": "sim"}
 

@@ -207,11 +207,12 @@ class Intake:
     # ---- what agents say of themselves
 
     def note_status(self, agent: str, status: AgentStatus, now_ms: int) -> None:
-        """Keep an agent's last status."""
+        """Keep an agent's last status, and since when it is so: a broker says the last one again to whoever is new."""
         with self._writing() as db:
             db.execute(
                 "INSERT INTO agent(agent, status, status_ms) VALUES (?,?,?)"
-                " ON CONFLICT(agent) DO UPDATE SET status = excluded.status, status_ms = excluded.status_ms",
+                " ON CONFLICT(agent) DO UPDATE SET status = excluded.status, status_ms = excluded.status_ms"
+                " WHERE status IS NOT excluded.status",
                 (agent, msgspec.json.encode(status), now_ms),
             )
 
@@ -220,7 +221,8 @@ class Intake:
         with self._writing() as db:
             db.execute(
                 "INSERT INTO agent(agent, health, health_ms) VALUES (?,?,?)"
-                " ON CONFLICT(agent) DO UPDATE SET health = excluded.health, health_ms = excluded.health_ms",
+                " ON CONFLICT(agent) DO UPDATE SET health = excluded.health, health_ms = excluded.health_ms"
+                " WHERE health IS NOT excluded.health",
                 (agent, msgspec.json.encode(health), now_ms),
             )
             _note_receipted(db, agent, health, now_ms)

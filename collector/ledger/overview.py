@@ -12,8 +12,11 @@ import msgspec
 from protocols.messages import PressRecord
 
 from .days import Days
+from .history import History
 from .links import CASE_NO, JOINED, NUMBER
+from .since import Since
 from .store import Store
+from .tables import Tables
 
 WAITING = ("due", "awaiting_case")
 _LATELY = 200  # presses: whoever confirms a device presses each of its keys once, and a look must stay short
@@ -31,6 +34,12 @@ class Overview:
         self._store = store
         self.days = Days(store)
         """The same ledger, day by day."""
+        self.history = History(store)
+        """The same, window by window."""
+        self.tables = Tables(store)
+        """The same, row by row."""
+        self.since = Since(store)
+        """What is new in it."""
 
     @contextmanager
     def moment(self) -> Iterator[None]:

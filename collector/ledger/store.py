@@ -43,6 +43,7 @@ class Store:
         self._listeners: list[Callable[[], None]] = []
         self._mine = threading.local()
         self._readers: list[sqlite3.Connection] = []
+        self._resting: list[sqlite3.Connection] = []
         self._mover: sqlite3.Connection | None = None
         self._pages: Pages | None = None
         self._kept: sqlite3.Connection | None = None
@@ -247,6 +248,15 @@ class Store:
         """The first row of a question, or None."""
         return self._reader().execute(sql, values).fetchone()
 
+    def writable(self) -> bool:
+        """Whether there is room to write, and nothing known against it."""
+        return self._damaged is None and not self._look_only and not file.lacks(self.path)
+
+    def size(self) -> int:
+        """Bytes of the file and of its log."""
+        files = (self.path, file.log_of(self.path))
+        return sum(each.stat().st_size for each in files if each.exists())
+
     def tables(self) -> dict[str, int]:
         """How many rows each table has."""
         db = sqlite_utils.Database(self._reader())
@@ -256,12 +266,29 @@ class Store:
         # A connection per thread: a page that counts millions of rows must not hold up the intake.
         db: sqlite3.Connection | None = getattr(self._mine, "db", None)
         if db is None:
-            db = self._connected()
-            db.execute("PRAGMA query_only = 1")
-            with self._lock:
-                self._readers.append(db)
-            self._mine.db = db
+            db = self._mine.db = self._rested() or self._another()
         return db
+
+    def _another(self) -> sqlite3.Connection:
+        db = self._connected()
+        db.execute("PRAGMA query_only = 1")
+        with self._lock:
+            self._readers.append(db)
+        return db
+
+    def _rested(self) -> sqlite3.Connection | None:
+        try:
+            return self._resting.pop()  # in one step: two threads never get the same
+        except IndexError:
+            return None
+
+    def rest(self) -> None:
+        """This thread has read what it wanted, and leaves its connection to the next one that reads: a server has
+        hundreds of threads, few of which read at a time, and each connection costs files and memory."""
+        db: sqlite3.Connection | None = getattr(self._mine, "db", None)
+        if db is not None and not db.in_transaction:
+            self._mine.db = None
+            self._resting.append(db)
 
     def _connected(self) -> sqlite3.Connection:
         name = f"{self.path.absolute().as_uri()}?mode=ro" if self._look_only else self.path

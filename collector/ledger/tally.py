@@ -114,6 +114,14 @@ def time_text(at_ms: int) -> str:
     return f"{day_text(day_of(at_ms))} {minutes // 60:02}:{minutes % 60:02}"
 
 
+def moment_text(at_ms: int, now_ms: int) -> str:
+    """`09:31:07` if that is today, `11-24 09:31` if it is not, with the year where it is another one."""
+    if day_of(at_ms) == day_of(now_ms):
+        return f"{time_text(at_ms)[-5:]}:{at_ms % 60_000 // 1000:02}"
+    text, year = time_text(at_ms), time_text(now_ms)[:5]
+    return text.removeprefix(year)
+
+
 def day_number(text: str) -> int:
     """The day of `2026-11-24`; ValueError if it is none."""
     if not _DAY_TEXT.fullmatch(text):

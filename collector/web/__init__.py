@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import re
 import sqlite3
-import threading
 from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any
@@ -31,23 +30,20 @@ from ..reconcile.balance import balance
 from ..reconcile.words import REASONS as DIFFERENCES
 from ..reconcile.words import UNEXPLAINED
 from . import alerts as alerting
+from . import board, desk_pages, exports, healthz, language, log, metrics, odd, people, windows
 from . import channels as others
 from . import desk as desks
-from . import desk_pages, language, log, odd, people
 from .channels import Client
 from .keeper import Keeper, wants_page
-from .keyless import unconfirmed
-from .words import EVIDENCE, REASONS, WORDS, said
+from .shown import Shown, in_words
 from .wrong import Wrong
 
-THREADS = 16
+THREADS = board.STREAMS_MAX + 32  # a stream has a thread for as long as it is open, and the API must never wait for one
 _CASES_MAX = 500
 BODY_MAX = 1024 * 1024  # so many cases of a kilobyte each, with room
-_FRESH_MS = 900  # a page asks every second
-_WINDOWS_MAX = 200  # more are not read by anybody: then only those that need somebody are listed
+_CONNECTIONS_MAX = 1000  # a browser has several for a page, and keeps them; waitress would stop at a hundred
 _DAYS = 7  # what the page of the reconciliation shows unless it is asked for more
 _LINES_MAX = 500  # of that page: more are not read by anybody, and the figures above are of all
-_WELL = ("ready", "inviting")
 
 _WHY = {
     FULL: ("中心存储已满", "the centre's storage is full"),
@@ -75,15 +71,18 @@ def create_app(
     case_lacks: Callable[[Case], tuple[str, ...]] = lambda _case: (),
     checkpoint: Callable[[], dict[str, Any] | None] = lambda: None,
     alerts: Alerts | None = None,
+    connected: Callable[[], bool | None] = lambda: None,
+    forwards: bool = False,
 ) -> Flask:
     """The collector's web application, at whose door `gate` stands. `case_lacks` tells what the province will miss in a
-    case; `checkpoint` how the daily checkpoints stand, see `Daily.state`."""
+    case; `checkpoint` how the daily checkpoints stand, see `Daily.state`; `connected` whether the broker is; `forwards`
+    whether there is a province."""
     app = Flask(__name__)
     # Chinese that a person reads with curl must not be \\uXXXX.
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.config["MAX_CONTENT_LENGTH"] = BODY_MAX
 
-    shown = _Shown(overview, directory, now_ms, checkpoint)
+    shown = Shown(overview, directory, now_ms, checkpoint)
 
     def allowed() -> None:
         """Programs change things with the token; whoever is signed in may look."""
@@ -123,19 +122,6 @@ def create_app(
     def look(name: str) -> Response:
         return send_from_directory(_LOOK, name)
 
-    @app.get("/")
-    def page() -> str:
-        # Whole at once: it is to be read, and printed, without scripts too.
-        return render_template("index.html", board=board())
-
-    @app.get("/board")
-    def board() -> str:
-        found = shown.lately()
-        listed = _listed(found["windows"])
-        return render_template(
-            "board.html", **(found | {"windows": listed}), unlisted=len(found["windows"]) - len(listed), words=WORDS
-        )
-
     @app.get("/reconcile")
     def reconcile_page() -> str:
         at_ms = now_ms()
@@ -173,7 +159,7 @@ def create_app(
 
     @app.get("/api/v1/unratable")
     def api_unratable() -> dict[str, Any]:
-        return {"unratable": _in_words(overview.unratable())}
+        return {"unratable": in_words(overview.unratable())}
 
     @app.get("/api/v1/agents")
     def api_agents() -> dict[str, Any]:
@@ -207,10 +193,19 @@ def create_app(
     odd.add(app, overview, directory, gate)
     people.add(app, gate, now_ms)
     log.add(app, gate)
+    live = board.add(app, shown, overview, directory, now_ms, gate)
+    windows.add(app, live, shown, overview, directory, now_ms, gate)
+    exports.add(app, live, overview, directory, now_ms, gate)
+    metrics.add(app, live, shown, overview, gate.token_shown, now_ms)
+    healthz.add(app, overview, connected, forwards, now_ms)
     desks.add(app, desk, allowed, _most, now_ms)
     others.add(app, channels, clients, now_ms)
     if alerts is not None:
         alerting.add(app, alerts, gate, now_ms)
+
+    @app.teardown_request
+    def rested(_error: BaseException | None) -> None:
+        overview.since.rest()
 
     @app.after_request
     def careful(response: Response) -> Response:
@@ -237,16 +232,10 @@ def create_shut(why: str) -> Flask:
     def look(name: str) -> Response:
         return send_from_directory(_LOOK, name)
 
-    @app.get("/board")
-    def board() -> str:
-        return (
-            f'<p class="alarm" role="alert">{zh}, 暂不收任何评价, 各代理照常保留, 有空间后自动继续'
-            f' <small lang="en">{en}: nothing is taken, the agents keep everything</small></p>'
-        )
-
     @app.get("/")
+    @app.get("/board")
     def page() -> str:
-        return render_template("index.html", board=board())
+        return render_template("shut.html", why=f"{zh} / {en}")
 
     @app.route("/<path:_path>", methods=["GET", "POST"])
     def shut(_path: str) -> tuple[dict[str, Any], int, dict[str, str]]:
@@ -294,63 +283,14 @@ def serve(app: Flask | Front, host: str, port: int, trusted_proxy: str = "") -> 
             ident=None,
             clear_untrusted_proxy_headers=True,
             **(_BEHIND | {"trusted_proxy": trusted_proxy} if trusted_proxy else {}),
+            connection_limit=_CONNECTIONS_MAX,
+            # Not select(), which knows no file beyond number 1,023.
+            asyncore_use_poll=True,
         )
     except OSError as error:
         raise OSError(error.errno, error.strerror, f"web {host}:{port}") from error
     except ValueError as error:  # what waitress makes of a name that nobody knows
         raise OSError(errno.EADDRNOTAVAIL, str(error), f"web {host}:{port}") from error
-
-
-class _Shown:
-    """What the pages show, of one moment; counted at most once a second for however many look at the board."""
-
-    def __init__(
-        self,
-        overview: Overview,
-        directory: Directory,
-        now_ms: Callable[[], int],
-        checkpoint: Callable[[], dict[str, Any] | None],
-    ):
-        self._checkpoint = checkpoint
-        self._overview = overview
-        self._directory = directory
-        self._now_ms = now_ms
-        self._lock = threading.Lock()
-        self._last: dict[str, Any] | None = None
-
-    def lately(self) -> dict[str, Any]:
-        """The same as `now`, or what it was less than a second ago."""
-        with self._lock:
-            if self._last is None or not 0 <= self._now_ms() - self._last["summary"]["at_ms"] < _FRESH_MS:
-                self._last = self.now()
-            return self._last
-
-    def now(self) -> dict[str, Any]:
-        """`summary`, `windows` with their health, and the last `ratings`."""
-        with self._overview.moment():
-            at_ms = self._now_ms()
-            agents = self._overview.agents()
-            found = reconcile(self._overview, self._directory)
-            health = _health(agents)
-            unratable = _in_words(self._overview.unratable())
-            keyless = unconfirmed(found["windows"], unratable, self._overview, self._directory)
-            return {
-                "summary": {
-                    "at_ms": at_ms,
-                    **self._overview.counts(),
-                    "all": found["all"],
-                    "backlog": _backlog(agents),
-                    "checkpoint": self._checkpoint(),
-                },
-                "windows": [
-                    {**line, **health.get(at, _UNKNOWN), "unconfirmed": keyless.get(at, [])}
-                    for line in found["windows"]
-                    for at in [(line["agent"], line["window"])]
-                ],
-                "ratings": self._overview.last_ratings(12),
-                "parked": self._overview.parked(12),
-                "unratable": unratable,
-            }
 
 
 def _dated(agent: dict[str, Any]) -> dict[str, Any]:
@@ -389,57 +329,3 @@ def _cases(body: bytes) -> list[Case]:
     if not 1 <= len(items) <= _CASES_MAX:
         raise Wrong(400, "", f"一次 1–{_CASES_MAX} 个办件 / 1–{_CASES_MAX} cases at once")
     return [case_of(item, f"[{at}]." if isinstance(given, list) else "") for at, item in enumerate(items)]
-
-
-def _listed(windows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    if len(windows) <= _WINDOWS_MAX:
-        return windows
-    needing = [each for each in windows if each["state"] not in _WELL or each["parked"] or each["unratable"]]
-    return needing[:_WINDOWS_MAX]
-
-
-def _in_words(unratable: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**row, "words": said(REASONS, row["reason"])} for row in unratable]
-
-
-_UNKNOWN: dict[str, Any] = {
-    "state": "unknown",
-    "detail": "",
-    "since_ms": None,
-    "profile": "",
-    "evidence": "",
-    "evidence_words": "",
-    "not_taken": 0,
-}
-
-
-def _health(agents: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
-    return {
-        (agent["agent"], window["window"]): {
-            "state": window["state"] if (agent["status"] or {}).get("online") else "agent_away",
-            "detail": window.get("detail", ""),
-            "since_ms": window.get("since_ms"),
-            "profile": window.get("profile", ""),
-            "evidence": window.get("evidence", ""),
-            "evidence_words": said(EVIDENCE, window.get("evidence", "")),
-            "not_taken": window.get("not_taken", 0),
-        }
-        for agent in agents
-        if agent["health"]
-        for window in agent["health"]["windows"]
-    }
-
-
-def _backlog(agents: list[dict[str, Any]]) -> dict[str, Any]:
-    healths = [agent["health"] for agent in agents if agent["health"]]
-    oldest = [health["oldest_ms"] for health in healths if health.get("oldest_ms") is not None]
-    return {
-        "records": sum(health.get("backlog", 0) for health in healths),
-        "oldest_ms": min(oldest) if oldest else None,
-        # Whose it is first: somebody has to go there.
-        "alarms": [
-            f"{agent['agent']}: {agent['health']['alarm']}"
-            for agent in agents
-            if agent["health"] and agent["health"].get("alarm")
-        ],
-    }

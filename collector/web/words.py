@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 WORDS = {
-    "very_satisfied": "非常满意",
-    "satisfied": "满意",
-    "basically_satisfied": "基本满意",
-    "dissatisfied": "不满意",
-    "very_dissatisfied": "非常不满意",
-    "due": "待发送",
-    "awaiting_case": "等待办件信息",
-    "accepted": "省平台已接收",
-    "parked": "待处理",
-    "ready": "就绪",
-    "inviting": "正在评价",
-    "cable_out": "线缆断开",
-    "device_silent": "设备无应答",
-    "refusing": "无法保存",
-    "agent_away": "代理离线",
-    "unknown": "尚无消息",
-    "refused": "省平台拒收",
-    "case_refused": "办件被拒收",
-    "case_unknown": "省平台无此办件",
-    "lacking": "缺少字段",
-    "item_not_mapped": "事项未对应",
-    "own_item": "自建事项",
-    "bad_without_reason": "差评没有原因",
-    "before_service": "早于服务时间",
-    "locked": "缺少办件密钥",
-    "given_up": "不再上报",
-    "damaged": "评价已损坏",
-    "case_damaged": "办件信息已损坏, 请重新提交",
-    "no_case": "无办件编号",
+    "very_satisfied": "非常满意 / very satisfied",
+    "satisfied": "满意 / satisfied",
+    "basically_satisfied": "基本满意 / basically satisfied",
+    "dissatisfied": "不满意 / dissatisfied",
+    "very_dissatisfied": "非常不满意 / very dissatisfied",
+    "due": "待发送 / to be sent",
+    "awaiting_case": "等待办件信息 / waits for its case",
+    "accepted": "省平台已接收 / accepted",
+    "parked": "待处理 / parked",
+    "ready": "就绪 / ready",
+    "inviting": "正在评价 / being rated",
+    "cable_out": "线缆断开 / cable out",
+    "device_silent": "设备无应答 / device silent",
+    "refusing": "无法保存 / refuses presses",
+    "agent_away": "代理离线 / agent away",
+    "unknown": "尚无消息 / not heard of",
+    "refused": "省平台拒收 / refused by the province",
+    "case_refused": "办件被拒收 / case refused",
+    "case_unknown": "省平台无此办件 / case unknown to the province",
+    "lacking": "缺少字段 / fields missing",
+    "item_not_mapped": "事项未对应 / item not mapped",
+    "own_item": "自建事项 / item of the hall's own",
+    "bad_without_reason": "差评没有原因 / bad without a reason",
+    "before_service": "早于服务时间 / before the service",
+    "locked": "缺少办件密钥 / key of the case missing",
+    "given_up": "不再上报 / given up",
+    "damaged": "评价已损坏 / rating damaged",
+    "case_damaged": "办件信息已损坏, 请重新提交 / case damaged, post it again",
+    "no_case": "无办件编号 / no case number",
     "": "",
 }
 
@@ -60,6 +60,24 @@ REASONS = {
     "awaiting_closing": "等待邀请终结 / the invitation's closing has not arrived yet",
 }
 """Why a press has no meaning."""
+
+FATE_WORDS = {
+    **REASONS,
+    "rated": "已评价 / rated",
+    "repeat": "重复评价, 不计第二次 / repeat: not counted twice",
+    "duplicate": "重发, 同一次按键 / duplicate: the same press again",
+    "unsolicited": "邀请外 / unsolicited: no invitation was open",
+}
+"""What became of a press."""
+
+OUTCOMES = {
+    "answered": "已评价 / answered",
+    "expired": "到时未评 / expired",
+    "declined": "不评 / declined",
+    "withdrawn": "撤回 / withdrawn",
+    "device_failed": "评价器故障 / device failed",
+}
+"""How an invitation ended."""
 
 EVIDENCE = {
     "own": "自有协议 / our own",

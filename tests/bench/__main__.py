@@ -13,6 +13,7 @@ import click
 
 from tests.bench import (
     bench_agent,
+    bench_board,
     bench_collector,
     bench_decoders,
     bench_devices,
@@ -39,6 +40,7 @@ BENCHES = (
     *bench_evaluators.BENCHES,
     *bench_learn.BENCHES,
     *bench_collector.BENCHES,
+    *bench_board.BENCHES,
     bench_verify.bench(VERIFY_RECORDS),
     *bench_small.BENCHES,
 )

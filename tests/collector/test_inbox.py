@@ -353,3 +353,13 @@ def test_it_works_through_tls(ledger, tmp_path, caplog):
                 peer.hears("hcp/v1/agent-a/receipt")
 
     assert agent.bodies == ledger.records()
+
+
+def test_it_knows_whether_agents_can_be_heard(ledger, broker):
+    """What the health check tells. Red if a broker that went away still counts as connected."""
+    with collecting(ledger, broker) as inbox:
+        eventually(lambda: inbox.connected)
+        broker.stop()
+        eventually(lambda: not inbox.connected)
+        broker.start()
+        eventually(lambda: inbox.connected)

@@ -15,7 +15,7 @@ from collector.alerts.hours import ALWAYS
 from collector.alerts.reading import Reader
 from protocols.messages import Health, WindowHealth
 from tests.collector.agents import NOW_MS, Agent
-from tests.collector.gates import TestGate
+from tests.collector.gates import StandIn
 from tests.collector.test_web import EVIL, Clock, parts
 
 MIN = 60_000
@@ -37,12 +37,12 @@ class Office:
     """A ledger, its alerts, their page, and who sits before it."""
 
     def __init__(self, ledger):
-        self.ledger, self.gate, self.clock, self.ears = ledger, TestGate(), Clock(), Ears()
+        self.ledger, self.gate, self.clock, self.ears = ledger, StandIn(), Clock(), Ears()
         self.book = Book(book_of(ledger.path))
         receiver = Receiver("wecom", "zh", "wecombot://…", self.ears)
         self.alerts = Alerts(self.book, [receiver], [Rule(("wecom",))], ALWAYS, 10, "", self.clock)
         self.alerts.begin(Reader(ledger.store, ledger.directory, NOW_MS))
-        app = web.create_app(*parts(ledger), ledger.directory, "t", [], self.clock, alerts=self.alerts, gate=self.gate)
+        app = web.create_app(*parts(ledger), ledger.directory, self.gate, [], self.clock, alerts=self.alerts)
         self.client = app.test_client()
 
     def pass_by(self, minutes: float) -> None:
@@ -103,7 +103,7 @@ def test_whoever_sees_to_it_is_named_and_the_rest_comes_first(office):
     assert [("李敏", "alert_acknowledged", "1")] == office.gate.notes
     page = text(office.page())
     assert "李敏 处理中" in page
-    assert page.index("线缆断开") < page.index("李敏")
+    assert page.index("线缆断开") < page.index("李敏 处理中")
 
 
 def test_a_silence_is_made_shown_and_ended(office):

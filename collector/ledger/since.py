@@ -1,0 +1,193 @@
+"""What has come into the ledger since the last look, found by number: whoever looks every second reads only what is
+new, however much there is."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from protocols.errors import BadMessage
+from protocols.messages import AgentStatus, ClosingRecord, Health, decode_record
+
+from .store import Store
+from .tally import begins_ms
+
+_CALLS = 50  # the newest: with many workers a few of them wait for an answer
+_CLOSING = b'{"kind":"closing"'  # how a closing begins, as our agents write it
+_status: msgspec.json.Decoder[AgentStatus] = msgspec.json.Decoder(AgentStatus)
+_health: msgspec.json.Decoder[Health] = msgspec.json.Decoder(Health)
+
+
+class Rated(NamedTuple):
+    """Ratings of one window that were pressed on one day, and when the last of them was."""
+
+    agent: str
+    window: str
+    ratings: int
+    last_ms: int
+
+
+class Heard(NamedTuple):
+    """What an agent last said of itself, and since when it says so."""
+
+    agent: str
+    mark: tuple[Any, ...]
+    """Another one when it has spoken again."""
+    status: AgentStatus | None
+    status_ms: int | None
+    health: Health | None
+    health_ms: int | None
+
+
+class Forwarding(NamedTuple):
+    """What is known of the way to the province."""
+
+    away_since_ms: int | None
+    due_since_ms: int | None
+    """When the rating was made that goes first; None if none waits to be sent."""
+    answered_ms: int | None
+    """When the last of the newest calls was begun that had an answer."""
+
+
+class Since:
+    """Reads what is new in the ledger."""
+
+    def __init__(self, store: Store):
+        self._store = store
+
+    def rest(self) -> None:
+        """This thread has read what it wanted."""
+        self._store.rest()
+
+    def heard(self, known: Mapping[str, tuple[Any, ...]]) -> Iterator[Heard]:
+        """The agents that have spoken since; `known`: the `mark` of each that is known already."""
+        # Two messages of one moment differ in their length, or say the same again.
+        for agent, *mark in self._store.rows(
+            "SELECT agent, status_ms, health_ms, length(status), length(health) FROM agent"
+        ):
+            if known.get(agent) != tuple(mark):
+                yield self._heard(agent, tuple(mark))
+
+    def _heard(self, agent: str, mark: tuple[Any, ...]) -> Heard:
+        row = self._store.row("SELECT * FROM agent WHERE agent = ?", (agent,))
+        status, health = row["status"], row["health"]
+        return Heard(
+            agent,
+            mark,
+            _status.decode(status) if status else None,
+            row["status_ms"],
+            _health.decode(health) if health else None,
+            row["health_ms"],
+        )
+
+    # ---- ratings
+
+    def day(self, day: int) -> tuple[list[Rated], int]:
+        """The ratings pressed on this day so far, and the number of the last rating of all."""
+        with self._store.reading():
+            rows = self._store.rows(
+                "SELECT agent, window, count(*) AS n, max(pressed_ms) AS last_ms FROM rating INDEXED BY rating_day"
+                " WHERE pressed_ms >= ? AND pressed_ms < ? GROUP BY agent, window",
+                (begins_ms(day), begins_ms(day + 1)),
+            )
+            last: int = self._store.row("SELECT coalesce(max(id), 0) FROM rating")[0]
+        return [Rated(row["agent"], row["window"], row["n"], row["last_ms"]) for row in rows], last
+
+    def ratings(self, after: int, most: int) -> tuple[list[Rated], int]:
+        """Ratings with a larger number, one by one, and the number of the last of them."""
+        rows = self._store.rows(
+            "SELECT id, agent, window, pressed_ms FROM rating WHERE id > ? ORDER BY id LIMIT ?", (after, most)
+        )
+        found = [Rated(row["agent"], row["window"], 1, row["pressed_ms"]) for row in rows]
+        return found, rows[-1]["id"] if rows else after
+
+    # ---- closings
+
+    def stretch_before(self, at_ms: int) -> int:
+        """The number of the last stretch that was taken before this moment; 0 if none was."""
+        low, high = 0, int(self._store.row("SELECT coalesce(max(n), 0) FROM stretch")[0])
+        while low < high:
+            middle = (low + high + 1) // 2
+            row = self._store.row("SELECT at_ms FROM stretch WHERE n = ?", (middle,))
+            if row is None or row["at_ms"] < at_ms:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def closings(self, after: int, most: int) -> tuple[list[tuple[str, ClosingRecord]], int, bool]:
+        """Agent and closing of the stretches behind this one; how far that went, and whether it went to the end.
+        About `most` records are read."""
+        found: list[tuple[str, ClosingRecord]] = []
+        rows = self._store.rows(
+            "SELECT n, epoch_id, first, stretch.upto, agent FROM stretch JOIN epoch ON epoch.id = epoch_id WHERE n > ?"
+            " ORDER BY n LIMIT ?",
+            (after, most),
+        )
+        records = 0
+        for row in rows:
+            if records >= most:
+                return found, after, False
+            found += ((row["agent"], each) for each in self._closings_of(row))
+            records += row["upto"] - row["first"] + 1
+            after = row["n"]
+        return found, after, len(rows) < most
+
+    def _closings_of(self, stretch: sqlite3.Row) -> Iterator[ClosingRecord]:
+        for row in self._store.rows(
+            "SELECT body FROM record WHERE epoch_id = ? AND seq BETWEEN ? AND ?",
+            (stretch["epoch_id"], stretch["first"], stretch["upto"]),
+        ):
+            if not bytes(row["body"]).startswith(_CLOSING):
+                continue
+            try:
+                record = decode_record(row["body"])
+            except BadMessage:
+                continue  # the ledger keeps it in quarantine
+            if isinstance(record, ClosingRecord):
+                yield record
+
+    def cases_closed(self) -> dict[str, int]:
+        """Closings of each agent that the ledger has, of all days."""
+        rows = self._store.rows(
+            "SELECT agent, sum(records) AS n FROM kind_count JOIN epoch ON epoch.id = epoch_id WHERE kind = 'closing'"
+            " GROUP BY agent"
+        )
+        return {row["agent"]: row["n"] for row in rows}
+
+    def parked(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """Parked ratings by agent and window, and how many of them are bad."""
+        found: dict[tuple[str, str], tuple[int, int]] = {}
+        for row in self._store.rows(
+            "SELECT agent, window, bad, count(*) AS n FROM rating INDEXED BY rating_counts WHERE state = 'parked'"
+            " GROUP BY agent, window, bad"
+        ):
+            all_of, bad = found.get((row["agent"], row["window"]), (0, 0))
+            found[row["agent"], row["window"]] = (all_of + row["n"], bad + row["n"] * bool(row["bad"]))
+        return found
+
+    # ---- how the ledger itself stands
+
+    def forwarding(self) -> Forwarding:
+        """How the way to the province stands, from a few rows."""
+        with self._store.reading():
+            away = self._store.row("SELECT away_since_ms FROM province")
+            due = self._store.row(
+                "SELECT made_ms FROM rating INDEXED BY rating_due WHERE state = 'due' ORDER BY bad DESC, id LIMIT 1"
+            )
+            calls = self._store.rows("SELECT at_ms, verdict FROM attempt ORDER BY id DESC LIMIT ?", (_CALLS,))
+        answered = [row["at_ms"] for row in calls if row["verdict"] in ("accepted", "refused")]
+        return Forwarding(
+            away["away_since_ms"], due["made_ms"] if due is not None else None, max(answered, default=None)
+        )
+
+    def writable(self) -> bool:
+        """Whether something could be written into the ledger."""
+        return self._store.writable()
+
+    def size(self) -> int:
+        """Bytes of the ledger and its log."""
+        return self._store.size()

@@ -1,0 +1,73 @@
+"use strict";
+// Draws the tables of this page as charts. The tables stay: for screen readers, for print, and to read a number off.
+(() => {
+  const style = getComputedStyle(document.documentElement);
+  const colour = (name) => style.getPropertyValue(name).trim();
+  const LEVELS = ["--good", "--mark", "--soft", "--busy", "--look"];
+  const LINES = [["--mark"], ["--mark", [4, 4]], ["--busy"], ["--busy", [4, 4]]];
+  function numbers(table) {
+    const heads = [...table.tHead.rows[0].cells].slice(1).filter((cell) => !cell.classList.contains("sum"));
+    const rows = [...table.tBodies[0].rows].reverse(); // the newest stands first in the table, and last in time
+    const days = rows.map((row) => Date.parse(`${row.cells[0].textContent.trim()}T00:00:00Z`) / 1000);
+    const columns = heads.map((_, at) =>
+      rows.map((row) => {
+        const text = row.cells[at + 1].textContent.trim();
+        return text === "–" ? null : Number(text);
+      }),
+    );
+    return { names: heads.map((cell) => cell.textContent.trim()), days, columns };
+  }
+  function axes() {
+    const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
+    const day = (s) => new Date(s * 1000).toISOString().slice(5, 10);
+    return [{ ...axis, values: (_, at) => at.map(day), incrs: [86400, 2 * 86400, 7 * 86400] }, { ...axis, size: (_, labels) => 24 + 8 * Math.max(3, ...(labels || []).map((each) => each.length)) }];
+  }
+  function bars(table) {
+    const { names, days, columns } = numbers(table);
+    // One level upon the other: what is drawn is the sum up to it, the highest first, and the legend says its own.
+    const sums = columns.map((_, at) => days.map((_, day) => columns.slice(0, at + 1).reduce((all, each) => all + each[day], 0)));
+    const order = names.map((_, at) => at).reverse();
+    const series = order.map((at) => ({
+      label: names[at],
+      fill: colour(LEVELS[at % LEVELS.length]),
+      stroke: colour(LEVELS[at % LEVELS.length]),
+      width: 0,
+      paths: uPlot.paths.bars({ size: [0.6, 48] }),
+      points: { show: false },
+      value: (_, _value, _series, day) => (day == null ? "–" : columns[at][day]),
+    }));
+    return { series, data: [days, ...order.map((at) => sums[at])] };
+  }
+  function lines(table) {
+    const { names, days, columns } = numbers(table);
+    const series = names.map((label, at) => ({
+      label,
+      stroke: colour(LINES[at % LINES.length][0]),
+      dash: LINES[at % LINES.length][1],
+      width: 2,
+      spanGaps: false,
+      value: (_, value) => (value == null ? "–" : `${value} s`),
+    }));
+    return { series, data: [days, ...columns] };
+  }
+  for (const box of document.querySelectorAll(".chart")) {
+    const table = document.getElementById(box.dataset.of);
+    const { series, data } = (box.dataset.kind === "bars" ? bars : lines)(table);
+    if (!data.slice(1).some((column) => column.some(Boolean))) continue;
+    box.setAttribute("aria-hidden", "true"); // its table says all of it
+    const pad = 0.6 * 86400;
+    const plot = new uPlot(
+      {
+        width: box.clientWidth,
+        height: 240,
+        scales: { x: { time: false, range: [data[0][0] - pad, data[0].at(-1) + pad] }, y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
+        series: [{ label: table.tHead.rows[0].cells[0].textContent, value: (_, s) => (s == null ? "–" : new Date(s * 1000).toISOString().slice(0, 10)) }, ...series],
+        axes: axes(),
+        cursor: { drag: { x: false, y: false } },
+      },
+      data,
+      box,
+    );
+    new ResizeObserver(() => plot.setSize({ width: box.clientWidth, height: 240 })).observe(box);
+  }
+})();

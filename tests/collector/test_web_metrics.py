@@ -1,0 +1,210 @@
+"""What other machines read: figures for Prometheus that add up, and a health check that means that ratings go out."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from collector import web
+from collector.web.metrics import Metric, text
+from protocols.messages import AgentStatus, Health, WindowHealth
+from protocols.ratings import Accepted, Refused, Unavailable
+from tests.collector.agents import NOW_MS, Agent
+from tests.collector.ledgers import Ledger
+from tests.collector.people import gate
+from tests.collector.test_web import TOKEN, Clock, bearer
+
+DEPLOY = Path(__file__).parent.parent.parent / "deploy"
+
+
+def client(ledger: Ledger, clock=None, **more):
+    app = web.create_app(
+        ledger.overview,
+        ledger.intake,
+        ledger.desk,
+        ledger.channels,
+        ledger.directory,
+        gate(TOKEN),
+        [],
+        clock or Clock(),
+        **more,
+    )
+    return app.test_client()
+
+
+def figures(ledger: Ledger) -> dict:
+    """Every sample by its name and labels, as Prometheus reads them."""
+    answer = client(ledger).get("/metrics")
+    assert 200 == answer.status_code
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_figures_add_up_and_bad_ratings_have_their_own(ledger):
+    ledger.rate(1, 2, button=2)
+    ledger.rate(3)
+    due = ledger.delivery.next(NOW_MS, ())
+    ledger.delivery.end(due, "rating", ledger.delivery.begin(due, "rating", NOW_MS), Accepted(), NOW_MS)
+    ledger.delivery.park(ledger.delivery.next(NOW_MS, ()), "lacking", "mobile", NOW_MS)
+    found = figures(ledger)
+
+    for of, expected in (("all", (3, 1, 1, 1)), ("bad", (2, 1, 0, 1))):
+        states = [
+            found["hall_rating_ratings", ("of", of), ("state", each)] for each in ("accepted", "waiting", "parked")
+        ]
+        assert expected == (found["hall_rating_ratings_received_total", ("of", of)], *states)
+        assert expected[0] == sum(states)
+    assert 1 == found["hall_rating_ratings_parked", ("reason", "lacking")]
+
+
+def test_windows_agents_and_backlog_are_figures_too(ledger):
+    ledger.intake.note_status("hall-a", AgentStatus(True), NOW_MS)
+    windows = [WindowHealth("w1", "cable_out", since_ms=NOW_MS)]
+    health = Health(NOW_MS, Agent().epoch, windows, backlog=7, oldest_ms=NOW_MS - 90_000)
+    ledger.intake.note_health("hall-a", health, NOW_MS)
+    ledger.delivery.province_away("HTTP 503", NOW_MS - 5000)
+    found = figures(ledger)
+
+    assert (1, 0) == tuple(found["hall_rating_windows", ("state", each)] for each in ("cable_out", "ready"))
+    assert (1, 1, 7, 90.0, 5.0) == tuple(
+        found[f"hall_rating_{name}",]
+        for name in (
+            "agents",
+            "agents_online",
+            "backlog_records",
+            "backlog_oldest_seconds",
+            "province_away_seconds",
+        )
+    )
+    assert found["hall_rating_ledger_bytes",] > 0
+
+
+def test_every_figure_says_what_it_is(ledger):
+    """HELP and TYPE before its samples; a counter's name ends in _total."""
+    said = client(ledger).get("/metrics").text
+    families = list(text_string_to_metric_families(said))
+
+    assert len(families) > 15
+    assert all(family.documentation and family.name.startswith("hall_rating_") for family in families)
+    assert all(family.type in ("gauge", "counter") for family in families)
+
+
+def test_odd_labels_come_back_as_they_were():
+    odd = 'a"b\\c\nd'
+    (family,) = text_string_to_metric_families(text([Metric("x", "gauge", "About.", [({"l": odd}, 1)])]))
+
+    assert odd == family.samples[0].labels["l"]
+
+
+@pytest.mark.parametrize(
+    ("address", "headers", "status"),
+    [
+        ("127.0.0.1", {}, 200),
+        ("::1", {}, 200),
+        ("10.1.2.3", {}, 401),
+        ("10.1.2.3", bearer(), 200),
+        ("10.1.2.3", bearer("wrong"), 401),
+        ("127.0.0.1", {"X-Forwarded-For": "10.1.2.3"}, 401),
+        ("127.0.0.1", {"X-Forwarded-For": "10.1.2.3", **bearer()}, 200),
+    ],
+)
+def test_figures_are_for_this_machine_or_for_the_token(ledger, address, headers, status):
+    """Through a proxy on the same machine everybody would seem to be here."""
+    answer = client(ledger).get("/metrics", headers=headers, environ_base={"REMOTE_ADDR": address})
+
+    assert status == answer.status_code
+
+
+NAMES = re.compile(r"hall_rating_[a-z_]+")
+
+
+def names(ledger: Ledger) -> set[str]:
+    return {name for name, *_ in figures(ledger)}
+
+
+@pytest.mark.parametrize("file", ["grafana/hall-rating.json", "prometheus/hall-rating.yml"])
+def test_every_figure_that_is_shown_or_watched_exists(ledger, file):
+    """Red if a name changes here and not there."""
+    ledger.rate(1)
+    ledger.delivery.park(ledger.delivery.next(NOW_MS, ()), "lacking", "mobile", NOW_MS)
+    said = {*NAMES.findall((DEPLOY / file).read_text("utf-8"))}
+
+    assert len(said) > 6
+    assert set() == said - names(ledger)
+
+
+def test_the_grafana_board_is_whole():
+    """JSON with panels that each ask something of the data source that its reader chooses."""
+    board = json.loads((DEPLOY / "grafana" / "hall-rating.json").read_text("utf-8"))
+    panels = [panel for panel in board["panels"] if panel["type"] != "row"]
+
+    assert len(panels) >= 10
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    assert all(target["expr"] for panel in panels for target in panel["targets"])
+    assert {"${source}"} == {panel["datasource"]["uid"] for panel in panels}
+
+
+# ---- is it doing its work?
+
+
+def health(ledger: Ledger, at_ms: int = NOW_MS, **more) -> tuple[int, dict]:
+    clock = Clock()
+    clock.now_ms = at_ms
+    answer = client(ledger, clock, **({"forwards": True} | more)).get("/healthz")
+    return answer.status_code, answer.get_json()
+
+
+def end(ledger: Ledger, verdict, now_ms: int) -> None:
+    due = ledger.delivery.next(now_ms, ())
+    ledger.delivery.end(due, "rating", ledger.delivery.begin(due, "rating", now_ms), verdict, now_ms)
+
+
+def test_200_when_nothing_waits_or_something_was_just_answered(ledger):
+    assert 200 == health(ledger)[0]
+    ledger.rate(1, 2)
+    assert 200 == health(ledger)[0]
+    end(ledger, Refused("no"), NOW_MS + 200_000)
+
+    assert 200 == health(ledger, NOW_MS + 201_000)[0]
+
+
+def test_503_when_ratings_wait_and_nobody_answers(ledger):
+    """No answer at all is no answer. Red if a rating that waits for an hour is called well."""
+    ledger.rate(1)
+    end(ledger, Unavailable("timeout"), NOW_MS + 190_000)
+    status, said = health(ledger, NOW_MS + 200_000)
+
+    assert (503, False, False) == (status, said["forwarding"], said["parts"]["province"]["well"])
+    assert "省平台久未答复" in said["words"]
+
+
+def test_503_in_words_while_the_province_is_known_to_be_away(ledger):
+    ledger.delivery.province_away("SECRET 503", NOW_MS)
+    status, said = health(ledger)
+
+    assert 503 == status
+    assert "省平台不可用" in said["words"]
+    assert "SECRET" not in json.dumps(said)
+
+
+def test_503_while_the_broker_is_away_or_the_disk_is_full(ledger, monkeypatch):
+    assert 503 == health(ledger, connected=lambda: False)[0]
+    assert 200 == health(ledger, connected=lambda: True)[0]
+    monkeypatch.setattr("collector.ledger.file.lacks", lambda _path: "storage_full")
+
+    assert "账本写不进去" in health(ledger)[1]["words"]
+
+
+def test_without_a_province_it_says_so(ledger):
+    ledger.rate(1)
+    status, said = health(ledger, NOW_MS + 10**9, forwards=False)
+
+    assert 200 == status
+    assert "只收不报" in said["parts"]["province"]["words"]

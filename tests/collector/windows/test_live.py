@@ -1,0 +1,258 @@
+"""The picture of all windows: what is new is in it within a second, and nothing else is sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from collector.ledger.tally import begins_ms, day_of
+from collector.web.shown import Shown
+from collector.windows.live import Live, Picture, usual
+from protocols.messages import AgentStatus, Health, WindowHealth
+from tests.collector.agents import NOW_MS, Agent, closing, press, rated
+from tests.collector.ledgers import Ledger, directory_of, window
+
+TWO = directory_of(window(), window(agent="hall-b", window="w2", device="D2"))
+AT_MS = NOW_MS + 60_000  # a minute after what the agents of these tests have pressed
+
+
+class Looking:
+    """Somebody who looks at the windows of a ledger, a second later each time."""
+
+    def __init__(self, ledger: Ledger):
+        self.now_ms = AT_MS
+        self.counts = 0
+        shown = Shown(ledger.overview, ledger.directory, lambda: self.now_ms, lambda: None)
+
+        def count():
+            self.counts += 1
+            return shown.count()
+
+        self.live = Live(ledger.overview.since, ledger.directory, lambda: self.now_ms, count)
+
+    def look(self) -> Picture:
+        self.now_ms += 1000
+        return self.live.look()
+
+    def line(self, agent: str = "hall-a", name: str = "w1"):
+        return self.look().line(agent, name)
+
+
+@pytest.fixture
+def two(opened) -> Ledger:
+    return opened(TWO)
+
+
+def said(ledger: Ledger, now_ms: int = AT_MS, agent: str = "hall-a", state: str = "ready", **health) -> None:
+    name = "w1" if agent == "hall-a" else "w2"
+    ledger.intake.note_status(agent, AgentStatus(True, epoch=Agent().epoch), now_ms)
+    found = {"at_ms": now_ms, "epoch": Agent().epoch, "windows": [WindowHealth(name, state, since_ms=now_ms)]}
+    ledger.intake.note_health(agent, Health(**(found | health)), now_ms)
+
+
+def test_every_window_of_the_directory_is_there_whether_it_was_heard_of_or_not(two):
+    picture = Looking(two).look()
+
+    assert [("hall-a", "w1"), ("hall-b", "w2")] == [(line.agent, line.window) for line in picture.lines]
+    assert {"unknown"} == {*picture.states()}
+
+
+def test_only_what_changed_is_new(two):
+    """Red if a line gets a version whenever it is thought over."""
+    looking = Looking(two)
+    said(two)
+    first = looking.look()
+    assert first is looking.live.look()  # within the second nobody reads anything
+    same = [looking.look() for _ in range(20)][-1]  # each window was thought over at least once
+    said(two, agent="hall-b", state="cable_out")
+    last = looking.look()
+
+    assert (first.version, first.version + 1) == (same.version, last.version)
+    assert ["w2"] == [line.window for _, line in last.since(first.version)]
+    assert [] == [*last.since(last.version)]
+    assert last.order == first.order
+
+
+def test_a_change_is_seen_though_it_came_in_the_same_millisecond(two):
+    looking = Looking(two)
+    said(two)
+    assert "ready" == looking.line().standing.state
+    two.intake.note_status("hall-a", AgentStatus(False), AT_MS)
+
+    assert "agent_away" == looking.line().standing.state
+
+
+def test_a_rating_is_seen_at_the_next_look_and_counts_on_its_day(two):
+    """Counted by number: what was pressed yesterday and comes today is not of today."""
+    looking = Looking(two)
+    said(two)
+    looking.look()
+    agent = Agent()
+    yesterday_ms = begins_ms(day_of(AT_MS)) - 1
+    old = press(7, "i7", pressed_ms=yesterday_ms), closing("i7", "C7")
+    two.take(agent, agent.write(*rated(1), *rated(2), *old), AT_MS)
+    line = looking.line()
+
+    assert (2, NOW_MS + 2000) == (line.ratings, line.last_ms)
+    assert "正常: 今日 2 条评价" in line.standing.words
+
+
+def test_what_was_there_before_the_start_is_counted_too(two):
+    agent = Agent()
+    two.take(agent, agent.write(*rated(1), *rated(2)), AT_MS)
+
+    assert 2 == Looking(two).line().ratings
+
+
+def test_at_midnight_everything_begins_anew(two):
+    agent = Agent()
+    two.take(agent, agent.write(*rated(1)), AT_MS)
+    looking = Looking(two)
+    assert 1 == looking.line().ratings
+    looking.now_ms = begins_ms(day_of(AT_MS) + 1)
+
+    assert 0 == looking.line().ratings
+
+
+def test_cases_that_close_without_a_rating_make_a_window_silent(two):
+    """Twenty where nothing is usual; the next rating ends it. Red if answered or withdrawn ones count."""
+    looking = Looking(two)
+    said(two)
+    looking.look()
+    agent = Agent()
+    outcomes = ["expired"] * 15 + ["declined"] * 4 + ["withdrawn"] * 9 + ["answered"] * 3
+    ends = [
+        closing(f"e{n}", f"E{n}", outcome=outcome, closed_ms=AT_MS + n * 1000) for n, outcome in enumerate(outcomes)
+    ]
+    two.take(agent, agent.write(*ends), AT_MS)
+    looking.look()
+    assert "ready" == looking.line().standing.state
+    two.take(agent, agent.write(closing("e99", "E99", outcome="device_failed", closed_ms=AT_MS + 99_000)), AT_MS)
+    found = looking.line().standing
+    assert ("no_rating", "20 个办件已结束, 今天还没有评价") == (found.state, found.words.split(" / ")[0])
+    two.take(agent, agent.write(press(100, "i100", pressed_ms=AT_MS + 100_000), closing("i100", "C100")), AT_MS)
+
+    assert "ready" == looking.line().standing.state
+
+
+def test_nobody_is_called_silent_before_the_day_has_been_read(two, monkeypatch):
+    """After a start in the afternoon the morning's closings come before its ratings were counted, or the other way."""
+    monkeypatch.setattr("collector.windows.today._MOST", 4)
+    agent = Agent()
+    said(two)
+    for n in range(30):
+        end = closing(f"e{n}", f"E{n}", outcome="expired", closed_ms=AT_MS + n * 1000)
+        two.take(agent, agent.write(end), AT_MS)
+    looking = Looking(two)
+    states = [looking.line().standing.state for _ in range(12)]
+
+    assert "ready" == states[5]
+    assert "no_rating" == states[-1]
+
+
+def test_parked_ratings_and_unconfirmed_keys_are_counted_now_and_then(opened):
+    ledger = opened(directory_of(window(), window(window="w2", device="D2", keys="{}")))
+    ledger.intake.note_status("hall-a", AgentStatus(True), AT_MS)
+    windows = [WindowHealth("w1", "ready"), WindowHealth("w2", "ready")]
+    ledger.intake.note_health("hall-a", Health(AT_MS, Agent().epoch, windows), AT_MS)
+    looking = Looking(ledger)
+    looking.look()
+    ledger.rate(1, button=2)
+    ledger.delivery.park(ledger.delivery.next(NOW_MS, ()), "lacking", "mobile", NOW_MS)
+    agent = Agent()
+    ledger.take(agent, agent.write(press(5, "i5", window="w2", device="D2"), closing("i5", "C5", window="w2")))
+    looking.look()
+
+    assert "其中差评 1 条" in looking.line().standing.words
+    assert "按键未确认, 1 次按键等待" in looking.line(name="w2").standing.words
+
+
+def test_a_count_of_a_large_ledger_takes_a_twentieth_of_the_time(two):
+    """Red if it is counted every second however long that takes; a page that is wanted at once does not wait for it."""
+    looking = Looking(two)
+    slow = looking.live._count
+
+    def count():
+        looking.now_ms += 500
+        return slow()
+
+    looking.live._count = count
+    looking.look()
+    for _ in range(8):
+        looking.now_ms += 1000
+        looking.live.look(waits=True)
+    assert 1 == looking.counts
+    looking.now_ms += 3000
+    looking.live.look()
+    assert 1 == looking.counts
+    looking.live.look(waits=True)
+    assert 2 == looking.counts
+    looking.now_ms += 40_000
+    looking.live.look()
+
+    assert 3 == looking.counts
+
+
+def test_a_clock_that_was_set_back_freezes_nothing(two):
+    looking = Looking(two)
+    said(two)
+    looking.look()
+    looking.now_ms -= 10_000_000
+    said(two, state="cable_out")
+
+    assert "cable_out" == looking.line().standing.state
+    assert 2 == looking.counts
+
+
+def test_a_window_that_nobody_has_placed_comes_last_and_makes_a_new_order(two):
+    """Places of lines are names until then. Red if a browser could mix two windows up."""
+    looking = Looking(two)
+    before = looking.look()
+    windows = [WindowHealth("w1", "ready"), WindowHealth("w9", "ready", device="D9")]
+    said(two, windows=windows)
+    after = looking.look()
+
+    assert before.order != after.order
+    assert ("not_placed", "w9") == (after.lines[-1].standing.state, after.lines[-1].window)
+
+
+def test_windows_of_a_hall_stand_in_the_order_of_their_numbers(opened):
+    """As a person counts: 2 before 10."""
+    ledger = opened(directory_of(*(window(window=f"w{n}", device=f"D{n}") for n in (10, 2, 1, 11))))
+
+    assert ["1号", "2号", "10号", "11号"] == [line.number for line in Looking(ledger).look().lines]
+
+
+def test_other_channels_are_no_windows(two):
+    places = TWO.with_clients([("app", ["mobile"])])
+    two.directory = places
+
+    assert 2 == len(Looking(two).look().lines)
+
+
+def test_nothing_is_read_after_the_end(two):
+    """The ledger may be closed then. Red with ProgrammingError from the closed file."""
+    looking = Looking(two)
+    picture = looking.look()
+    looking.live.end()
+    two.store.close()
+
+    assert picture is looking.look()
+    assert not looking.live.pause(picture)
+
+
+def test_what_is_usual_is_only_known_of_agents_with_ratings():
+    assert {"a": 4.0, "c": 1.0} == usual({"a": 80, "b": 80, "c": 3}, {"a": 20, "b": 19, "c": 30})
+
+
+def test_a_message_that_the_broker_says_again_is_not_new(two):
+    """A collector that starts hears what is retained: since when an agent is away, and how far its clock is off, stay
+    what they were. Red if the moment of the restart is shown."""
+    two.intake.note_status("hall-a", AgentStatus(False), AT_MS)
+    health = Health(AT_MS, Agent().epoch, [WindowHealth("w1", "ready")])
+    two.intake.note_health("hall-a", health, AT_MS + 100)
+    for _ in range(2):
+        two.intake.note_status("hall-a", AgentStatus(False), AT_MS + 3_600_000)
+        two.intake.note_health("hall-a", health, AT_MS + 3_600_000)
+    row = two.store.row("SELECT status_ms, health_ms FROM agent")
+
+    assert (AT_MS, AT_MS + 100) == tuple(row)

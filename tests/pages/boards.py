@@ -1,0 +1,78 @@
+"""A collector's pages over real HTTP, with windows in every state, for journeys and pictures."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from collector import web
+from protocols.ratings import Accepted, Refused
+from tests.collector.gates import StandIn
+from tests.collector.ledgers import case
+from tests.collector.windows.many import Province
+
+MIN = 60_000
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Board(Province):
+    """A province that is served at `url`."""
+
+    url = ""
+
+    @contextmanager
+    def served(self) -> Iterator[str]:
+        ledger = self.ledger
+        app = web.create_app(
+            ledger.overview, ledger.intake, ledger.desk, ledger.channels, ledger.directory, StandIn(), [], now_ms
+        )
+        server = web.serve(app, "127.0.0.1", 0)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        self.url = f"http://127.0.0.1:{server.effective_port}"
+        try:
+            yield self.url
+        finally:
+            app.extensions["board"].end()
+            server.close()
+            thread.join(10)
+
+    def address(self, place: int) -> str:
+        """The page of one window."""
+        return f"{self.url}/windows/{self.places[place].agent}/1"
+
+
+def small(folder: Path) -> Board:
+    """Twelve windows, of which each third has something; some ratings went out, some are parked, one is refused."""
+    at_ms = now_ms()
+    board = Board(folder, 12, at_ms)
+    ledger = board.ledger
+    for place, how in zip(
+        board.places,
+        ("ready", "cable_out", "ready", "backlog", "inviting", "away", "ready", "clock", "ready", "alarm", "refusing"),
+        strict=False,
+    ):
+        board.say(place, at_ms, how, at_ms - 87 * MIN)
+    for day in range(9, -1, -1):
+        for place in board.places[:5]:
+            for n in range(3 + (day * 7 + int(place.device[1:]) * 3) % 9):
+                when_ms = at_ms - day * 24 * 60 * MIN - n * 3 * MIN - 5 * MIN
+                outcome = ("answered", "answered", "answered", "expired", "declined")[n % 5]
+                board.rate(place, when_ms, (5, 5, 4, 5, 3, 2)[(n + day) % 6], outcome)
+    numbers = range(1, board._number + 1)
+    ledger.intake.take_cases([case(f"C{n}") for n in numbers if n % 11], at_ms)
+    for n in range(120):
+        due = ledger.delivery.next(at_ms, ())
+        if due is None:
+            break
+        verdict = Refused("办件编号不存在") if n % 40 == 5 else Accepted()
+        ledger.delivery.end(due, "rating", ledger.delivery.begin(due, "rating", at_ms), verdict, at_ms + 400)
+    for n in range(25):
+        board.rate(board.places[8], at_ms - 40 * MIN + n * MIN, outcome="expired")
+    return board

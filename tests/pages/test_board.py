@@ -1,0 +1,226 @@
+"""The operators' board in a real browser: who looks after halls finds what needs somebody, and is never shown old
+figures as new."""
+
+from __future__ import annotations
+
+import threading
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from collector import web
+from protocols.messages import Health
+from tests.collector.gates import StandIn
+from tests.pages.boards import Board, now_ms, small
+
+LOOKS = [("zh-CN", "light"), ("en-GB", "light"), ("zh-CN", "dark"), ("en-GB", "dark")]
+# waitress closes its sockets under its own loop when another thread closes it; the program ends with its process.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+
+@pytest.fixture(scope="module")
+def hall(tmp_path_factory):
+    """Twelve windows, served; changed by some of these journeys in windows of their own."""
+    board = small(tmp_path_factory.mktemp("hall"))
+    with board.served():
+        yield board
+    board.ledger.store.close()
+
+
+def rows(page):
+    return page.locator(".rows .body [role=row].window")
+
+
+def test_trouble_stands_first_in_words_and_with_a_mark(hall, browse):
+    """Red if a window that is well stands above one that is not, or colour alone tells them apart."""
+    page = browse()
+    page.goto(hall.url)
+
+    expect(rows(page).nth(0)).to_contain_text("代理")
+    expect(rows(page).nth(0).locator(".mark")).to_have_text("✕")
+    expect(page.locator(".rows")).to_contain_text("214 条待上交, 最早 2 小时")
+    expect(page.locator(".rows")).to_contain_text("时钟慢 3 分钟")
+    expect(rows(page).last).to_contain_text("正常")
+
+
+def test_a_cable_that_is_pulled_is_on_the_screen_within_moments(hall, browse):
+    """By the stream, without asking again for all. Red if the page has to be loaded anew."""
+    page = browse()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(hall.url)
+    row = page.locator(".rows .window", has_text="12号")
+    expect(row).to_contain_text("正常")
+    hall.say(hall.places[11], now_ms(), "cable_out", now_ms())
+    expect(row).to_contain_text("线缆")
+    hall.say(hall.places[11], now_ms(), "ready")
+    expect(row).to_contain_text("正常")
+
+    assert 1 == sum(url.endswith("/board/windows") for url in asked)
+
+
+def test_a_rating_counts_on_the_screen(hall, browse):
+    page = browse()
+    page.goto(hall.url)
+    row = page.locator(".rows .window", has_text="7号")
+    expect(row).to_contain_text("今日还没有评价")
+    hall.rate(hall.places[6], now_ms())
+
+    expect(row).to_contain_text("今日 1 条评价")
+
+
+def test_the_address_holds_what_is_looked_for(hall, browse):
+    """A link to what one sees can be sent to a colleague; back from a window it is as it was."""
+    page = browse()
+    page.goto(hall.url)
+    page.get_by_label("查找").fill("D00001")
+    expect(rows(page)).to_have_count(1)
+    page.locator("select[name=state]").select_option("trouble")
+    page.wait_for_url("**/?q=D00001&state=trouble")
+    other = browse()
+    other.goto(page.url)
+    expect(rows(other)).to_have_count(1)
+    expect(rows(other)).to_contain_text("线缆")
+    other.get_by_label("查找").fill("nowhere")
+
+    expect(other.get_by_role("status")).to_have_text("没有这样的窗口")
+
+
+def test_it_can_be_gone_through_by_keys_alone(hall, browse):
+    """Down to a window, Enter opens it; left folds its hall. The reader of rows hears which of how many it is."""
+    page = browse()
+    page.goto(f"{hall.url}/?sort=number")
+    box = page.get_by_role("treegrid")
+    expect(box).to_have_attribute("aria-rowcount", "14")
+    box.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(rows(page)).to_have_count(0)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("End")
+    active = page.locator(f"#{box.get_attribute('aria-activedescendant')}")
+    expect(active).to_contain_text("12号")
+    expect(active).to_have_attribute("aria-rowindex", "14")
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("市民中心001 1号")
+
+
+def test_when_the_collector_is_gone_the_page_says_since_when(tmp_path, browse):
+    """Old figures never look new; once it is back, they are new without a reload. Red without the banner."""
+    board = Board(tmp_path, 3, now_ms())
+    page = browse()
+    with board.served() as url:
+        page.goto(url)
+        expect(rows(page)).to_have_count(3)
+        expect(page.locator("#stale")).to_be_hidden()
+        port = int(url.rsplit(":", 1)[1])
+    expect(page.locator("#stale")).to_be_visible(timeout=20_000)
+    expect(page.locator("#stale")).to_contain_text("最后一次更新")
+    ledger = board.ledger
+    app = web.create_app(
+        ledger.overview, ledger.intake, ledger.desk, ledger.channels, ledger.directory, StandIn(), [], now_ms
+    )
+    server = web.serve(app, "127.0.0.1", port)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    expect(page.locator("#stale")).to_be_hidden(timeout=30_000)
+    app.extensions["board"].end()
+    server.close()
+    thread.join(10)
+    ledger.store.close()
+
+
+def test_where_there_is_no_room_for_a_stream_the_page_asks_now_and_then(tmp_path, browse, monkeypatch):
+    monkeypatch.setattr("collector.web.board.STREAMS_MAX", 0)
+    board = Board(tmp_path, 3, now_ms())
+    page = browse()
+    with board.served() as url:
+        page.goto(url)
+        expect(rows(page)).to_have_count(3)
+        board.say(board.places[1], now_ms(), "cable_out", now_ms())
+        expect(rows(page).nth(0)).to_contain_text("线缆", timeout=20_000)
+        expect(page.locator("#stale")).to_be_hidden()
+    board.ledger.store.close()
+
+
+def test_of_very_many_windows_only_those_in_view_are_in_the_document(tmp_path, browse):
+    """And the last is reached all the same. Red if every window becomes an element."""
+    board = Board(tmp_path, 2000, now_ms())
+    page = browse()
+    with board.served() as url:
+        page.goto(f"{url}/?sort=number&q=pc")
+        box = page.get_by_role("treegrid")
+        expect(box).to_have_attribute("aria-rowcount", "2101", timeout=20_000)
+        assert rows(page).count() < 60
+        box.focus()
+        page.keyboard.press("End")
+        expect(rows(page).last).to_contain_text("20号")
+        assert rows(page).count() < 60
+    board.ledger.store.close()
+
+
+def test_without_scripts_the_page_says_what_needs_somebody(hall, browse):
+    page = browse(java_script_enabled=False)
+    page.goto(hall.url)
+    expect(page.locator("#plain")).to_contain_text("线缆")
+    expect(page.locator("#plain")).not_to_contain_text("正常")
+    page.get_by_label("查找").fill("3号")
+    page.get_by_role("button", name="查看").click()
+
+    expect(page.locator("#plain")).to_contain_text("3号")
+
+
+def test_a_window_says_what_it_is_and_what_it_did(hall, browse):
+    """The charts' tables add up; what a level is stands in words."""
+    page = browse()
+    page.goto(hall.address(1))
+    expect(page.locator(".standing")).to_contain_text("线缆")
+    expect(page.locator(".chart canvas")).to_have_count(2)
+    table = page.locator("#ratings tbody tr").nth(0).locator("td")
+    numbers = [int(text) for text in table.all_inner_texts()]
+    assert sum(numbers[:5]) == numbers[5] > 0
+    page.get_by_role("link", name="31 天").click()
+    expect(page.locator("#ratings tbody tr")).to_have_count(31)
+    page.get_by_role("link", name="对账", exact=False).last.click()
+
+    expect(page.get_by_role("heading", level=1)).to_contain_text("对账")
+
+
+@pytest.mark.parametrize(("locale", "scheme"), LOOKS)
+def test_nobody_is_shut_out(hall, browse, complaints, locale, scheme):
+    """Nothing for axe to complain about, in either language, light and dark; nothing wider than a small telephone."""
+    page = browse(locale=locale, color_scheme=scheme, viewport={"width": 360, "height": 740})
+    for address in (hall.url, hall.address(0)):
+        page.goto(address)
+        page.wait_for_selector(".rows .hall" if address == hall.url else ".chart canvas")
+        assert [] == complaints(page)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_what_others_wrote_is_shown_and_not_run(tmp_path, browse):
+    """Hall and sentence become text of cells. Red with innerHTML for a row."""
+    board = Board(tmp_path, 2, now_ms())
+    evil = "<img src=x onerror=document.title='hacked'>"
+    place = board.places[0]
+    health = Health(now_ms(), board.agents[place.agent].epoch, [], alarm=evil)
+    board.ledger.intake.note_health(place.agent, health, now_ms())
+    page = browse()
+    with board.served() as url:
+        page.goto(url)
+        expect(rows(page).nth(0)).to_contain_text(evil)
+        page.wait_for_timeout(1500)
+        assert "hacked" not in page.title()
+    board.ledger.store.close()
+
+
+def test_charts_come_from_our_own_copy_which_is_what_was_published():
+    """No network beyond the hall; sums as VENDORED.md says."""
+    folder = Path(web.__file__).parent / "static" / "vendor" / "uplot"
+    said = (folder / "VENDORED.md").read_text("utf-8")
+    for file in folder.iterdir():
+        if file.name != "VENDORED.md":
+            assert sha256(file.read_bytes()).hexdigest() in said
