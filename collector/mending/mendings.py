@@ -26,8 +26,8 @@ from . import states
 from .states import BEGINNING, NEEDS_WORDS, NOT_TAKEN_UP, TABLE, WORK, State
 
 DAYS = 15
-"""Natural days from the press, the day of the press not counted; the end of the last one is the deadline. 国办发〔2019〕51号
-has each place set its own time (published: 5 to 15 working days, 7 to 15 natural ones): `[mending] days`."""
+"""Natural days from the press, the day of the press not counted; the deadline is the end of the last one.
+国办发〔2019〕51号 asks for mending within a set time, and each place sets its own (`[mending] days`)."""
 WORDS_MAX = 500  # characters: a person reads them
 _AT_ONCE = 200  # rows of one transaction: the intake waits for no longer than that takes
 _DAY_MS = 86_400_000
@@ -370,13 +370,5 @@ def checked(words: str, needed: bool) -> str:
 
 
 def _chosen(hall: str, number: str, clerk: str) -> tuple[str, dict[str, str]]:
-    text = "".join(
-        f" AND {column} = :{name}"
-        for column, name, value in (
-            ("hall", "hall", hall),
-            ("rating.number", "number", number),
-            ("clerk", "clerk", clerk),
-        )
-        if value
-    )
-    return text, {"hall": hall, "number": number, "clerk": clerk}
+    given = {"hall": hall, "number": number, "clerk": clerk}
+    return "".join(f" AND rating.{name} = :{name}" for name, value in given.items() if value), given

@@ -1,8 +1,8 @@
 """The states of a mending, and which step leads from one to the next: one table, and nothing else decides.
 
-The steps are the national ones (国办发〔2019〕51号, 四 (八)): a bad rating is checked at once; what is clear and reasonable
-is mended, what has no ground in law is explained, what is a mistake or malicious is not taken up; in each case the
-citizen is told and called back. Then another person than those who worked on it approves. A step that was wrong is put
+The steps are the national ones (国办发〔2019〕51号): a bad rating is checked at once; what is clear and reasonable is
+mended, what has no ground in law is explained, what is a mistake or malicious is not taken up; the citizen is told and
+called back. Then another person than those who worked on it approves. A step that was wrong is put
 right by a later one of the same kind: everything behind it is to be done again, and nothing that was noted ever goes.
 """
 

@@ -17,7 +17,7 @@ from ..vault import Locked, Vault
 from .figures import By, Counts, Mended, Where, figures, lines
 
 ITEMS_MAX = 200_000
-"""Services whose details are opened for one answer of a page: some seconds. The command line takes as long as it needs."""
+"""Services whose details are opened for one answer of a page: some seconds. The command line knows no limit."""
 _COLUMNS = {
     "hall": ("hall",),
     "window": ("hall", "number"),
@@ -51,6 +51,7 @@ class Statistics:
         with self._store.reading():
             counts = self.counts(first, last, by, hall, now_ms, items_max)
             cases = self._cases(first, last)
+            heads = self._heads()
         return {
             "from": day_text(first),
             "to": day_text(last),
@@ -60,6 +61,7 @@ class Statistics:
             "at_ms": now_ms,
             "lines": lines(counts, by),
             "total": figures(counts) | cases,
+            "heads": heads,
         }
 
     def counts(self, first: int, last: int, by: By, hall: str, now_ms: int, items_max: int | None = None) -> Counts:
@@ -142,6 +144,15 @@ class Statistics:
         )
         return dict(row)
 
+    def _heads(self) -> dict[str, str]:
+        """How far both chains reach from which this was counted: on paper they bind the ledger to the report."""
+        found = {}
+        for name, table in (("ledger", "stretch"), ("steps", "step")):
+            number = "n" if table == "stretch" else "id"
+            row = self._store.row(f"SELECT {number}, hash FROM {table} ORDER BY 1 DESC LIMIT 1")
+            found[name] = f"{row[0]}:{row[1].hex()[:16]}" if row is not None else "0:"
+        return found
+
     # ---- items
 
     def _items(self, period: dict[str, Any], most: int | None) -> dict[tuple[str, int], str]:
@@ -154,7 +165,7 @@ class Statistics:
         services = {(case_no, number) for case_no, number in [*map(tuple, rows), *of_closings] if case_no}
         if most is not None and len(services) > most:
             raise TooMany(
-                f"这段时间有 {len(services)} 个办件, 请缩短时间或用命令行 / too many cases: fewer days, or the command line"
+                f"这段时间有 {len(services)} 个办件, 请缩短时间或用命令行 / too many: fewer days, or the command line"
             )
         found = {}
         for case_no, number in services:

@@ -1,6 +1,6 @@
 """The same counts from the records themselves: every chain gone along, every press, closing and step read again.
 
-It shares no question to the ledger with `Statistics`: whoever doubts one of them asks the other.
+Only what no record says is taken from the rows: hall and number of a window, and its channel.
 """
 
 from __future__ import annotations
@@ -55,9 +55,7 @@ class Recount:
                 press = presses[row["epoch_id"], row["seq"]]
                 closing = closings.get(press.invitation or "")
                 if keys.get((rating["key_map"], press.button)) != rating["level"]:
-                    raise Altered(
-                        f"第 {rating['id']} 号评价的等级与记录不符 / the level of a rating is not its record's"
-                    )
+                    raise Altered(f"第 {rating['id']} 号评价的等级与记录不符 / its level is not its record's")
                 if press.invitation is not None:
                     rated[press.invitation] = rating
                 where = Where(
@@ -157,7 +155,8 @@ def _bodies(db: sqlite3.Connection) -> Iterator[tuple[int, str, int, bytes]]:
         for row in db.execute("SELECT seq, body, hash FROM record WHERE epoch_id = ? ORDER BY seq", (epoch["id"],)):
             if row["seq"] != last + 1:
                 head = gaps.get((epoch["id"], row["seq"] - 1), b"")
-            head, last = chain.link(head, row["body"]), row["seq"]
+            whole = isinstance(row["body"], bytes)  # somebody may have put text there
+            head, last = chain.link(head, row["body"]) if whole else b"", row["seq"]
             if head != row["hash"]:
                 raise Altered(f"{epoch['agent']} {epoch['epoch']} #{last}: 记录被改动 / a record was altered")
             yield epoch["id"], epoch["agent"], last, row["body"]
