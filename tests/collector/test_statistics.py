@@ -160,7 +160,7 @@ def test_the_records_give_the_same(seed, tmp_path):
     """Halls that live through everything, by seed; mendings by dice. Every way to count, against the records alone."""
     ledger = Ledger(tmp_path / "ledger.db", HALL)
     hall = Hall(ledger, seed)
-    hall.live(600)
+    hall.live(1500)
     dice, mendings = Random(seed), Mendings(ledger.store, VAULT)
     for mending in mendings.listed("open", hall.now_ms, most=-1):
         for _ in range(dice.randrange(7)):
@@ -182,7 +182,7 @@ def test_the_records_give_the_same(seed, tmp_path):
 
     assert whole.levels.total() == by_item.levels.total() >= 8
     assert whole.asked.total() == by_item.asked.total() >= 8
-    assert whole.mended.total() == by_item.mended.total() >= 3
+    assert whole.mended.total() == by_item.mended.total() >= 2
 
 
 @pytest.mark.parametrize(
