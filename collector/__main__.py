@@ -31,8 +31,11 @@ from .ledger.file import READ_ONLY, LedgerDamaged, is_damage, lacks, suspect
 from .ledger.intake import Intake
 from .ledger.overview import Overview
 from .ledger.store import Store
+from .mending.draws import Draws
+from .mending.mendings import Mendings
 from .pace import Pace
 from .provinces import dialect
+from .statistics import Statistics
 from .vault import Vault, new_key, read_keys
 from .web.channels import Client
 
@@ -154,9 +157,11 @@ def _run(
         daily = Daily(store, folder / settings.checkpoint.key_file, folder / settings.checkpoint.folder, now_ms)
         enders.append(daily.stop)
         threads.append(loop("checkpoint", daily.work))
+    mendings = Mendings(store, vault, settings.mending.rules())
     if settings.web is not None:
         desk = Desk(store, vault, intake)
-        app = _web(settings.web, store, intake, directory, folder, province, daily, desk)
+        works = web.Works(mendings, Draws(store), Statistics(store, vault, mendings, directory))
+        app = _web(settings.web, store, intake, directory, folder, province, daily, desk, works)
         if shut is not None:
             shut.front.app = app
             server, serving = shut.server, shut.thread.join
@@ -173,7 +178,7 @@ def _run(
         threads += [loop(f"forwarder-{worker}", forwarder.work) for worker in range(settings.province.workers)]
     threads.append(loop("look", lambda: _look(store, stop)))
     keep = Keep(settings.details.keep_days, settings.details.unrated_keep_days)
-    threads.append(loop("details", lambda: _look_after(Details(store, vault, keep), stop)))
+    threads.append(loop("details", lambda: _look_after(Details(store, vault, keep), mendings, stop)))
     inbox = Inbox(_broker(settings.broker, folder), intake, directory.agents, now_ms)
     for thread in threads:
         thread.start()
@@ -203,7 +208,7 @@ def _look(store: Store, stop: threading.Event) -> None:
             page = 1
 
 
-def _look_after(details: Details, stop: threading.Event) -> None:
+def _look_after(details: Details, mendings: Mendings, stop: threading.Event) -> None:
     """Hide what an older program left in clear, once; then delete what nobody needs any longer, every now and then."""
     hidden = 0
     while (some := details.hide()) and not stop.wait(_LOOK_S):
@@ -214,6 +219,8 @@ def _look_after(details: Details, stop: threading.Event) -> None:
         forgotten = 0
         while (some := details.forget(now_ms())) and not stop.wait(_LOOK_S):
             forgotten += some
+        while mendings.forget(now_ms()) and not stop.wait(_LOOK_S):
+            pass  # the words of steps whose time is over
         if forgotten:
             log.info("已按保存期限删除 %s 个办件的个人信息 / personal details deleted as the rule says", forgotten)
         stop.wait(_FORGET_AGAIN_S)
@@ -236,6 +243,7 @@ def _web(
     province: Dialect | None,
     daily: Daily | None,
     desk: Desk,
+    works: web.Works,
 ) -> Any:
     token = secret(web_settings.token, web_settings.token_file, folder)
     clients = [
@@ -253,6 +261,7 @@ def _web(
         now_ms,
         case_lacks=province.case_lacks if province is not None else lambda _case: (),
         checkpoint=daily.state if daily is not None else lambda: None,
+        works=works,
     )
 
 

@@ -1,4 +1,5 @@
-"""The command line of the collector: run, check, key, verify, checkpoint, reconcile, forward, parked, qr."""
+"""The command line of the collector: run, check, key, verify, checkpoint, reconcile, forward, parked, mending, draw,
+statistics, qr."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from .. import checkpoint as signing
 from ..__main__ import run as run_collector
 from ..directory import Key
 from ..ledger.file import LedgerDamaged, LedgerMismatch
-from . import codes, desk, evidence, keys, questions
+from . import codes, desk, evidence, keys, mending, questions
 from .ground import CONFIG, give_up, give_up_for_file, settings_of
 
 
@@ -107,5 +108,8 @@ for _command in (
     codes.qr,
     keys.key,
     questions.province,
+    mending.mending,
+    mending.draw,
+    mending.statistics,
 ):
     main.add_command(_command)

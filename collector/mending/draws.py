@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
+from typing import Any
 
 from ..ledger import acts, lots
 from ..ledger.desk import NotSo
 from ..ledger.store import Store
-from ..ledger.tally import day_of
+from ..ledger.tally import day_text
 from .mendings import checked, named
 
 WANTED_MAX = 1000  # more are not looked into by anybody
@@ -36,6 +37,13 @@ class Draw:
     ratings: tuple[int, ...]
     drawn_ms: int | None
 
+    def said(self) -> dict[str, Any]:
+        """As JSON says it."""
+        names = ("id", "at_ms", "who", "reason", "kind", "hall", "wanted", "upto", "size", "stretch", "drawn_ms")
+        days = {"from": day_text(self.first), "to": day_text(self.last)}
+        hashes = {"frame": self.frame.hex(), "hash": self.hash.hex(), "seed": self.seed}
+        return {name: getattr(self, name) for name in names} | days | hashes | {"ratings": list(self.ratings)}
+
 
 class Draws:
     """Announces draws, makes them, and makes them again."""
@@ -53,8 +61,8 @@ class Draws:
             raise NotSo("kind", f"应为 / must be {', '.join(lots.KINDS)}")
         if not 1 <= wanted <= WANTED_MAX:
             raise NotSo("wanted", f"应为 1–{WANTED_MAX} / must be 1–{WANTED_MAX}")
-        if first > last or first > day_of(now_ms):
-            raise NotSo("from", "起止日期不对 / the days are not in order, or have not come")
+        if first > last:
+            raise NotSo("from", "起止日期不对 / the days are not in order")
         with self._store.writing() as db:
             upto = db.execute("SELECT coalesce(max(id), 0) FROM rating").fetchone()[0]
             numbers = lots.frame(db, first, last, kind, hall, upto)

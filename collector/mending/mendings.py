@@ -174,11 +174,6 @@ class Mendings:
         parts = ", ".join(f"coalesce(sum(1{condition}), 0) AS {tab}" for tab, condition in _TABS.items())
         return dict(self._store.row(f"SELECT {parts}{_FROM}{chosen}", self._days(now_ms) | values))
 
-    def halls(self) -> list[str]:
-        """Those that have a bad rating."""
-        rows = self._store.rows("SELECT DISTINCT hall FROM rating INDEXED BY rating_bad WHERE bad = 1 ORDER BY 1")
-        return [row["hall"] for row in rows]
-
     def reminders(self, now_ms: int) -> list[Reminder]:
         """All that are overdue or due soon at this moment, the longest overdue first: a value of the ledger and the
         time, whoever sends it."""

@@ -8,6 +8,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -26,14 +27,21 @@ from ..ledger.file import FULL, READ_ONLY
 from ..ledger.intake import Intake
 from ..ledger.overview import Overview
 from ..ledger.tally import day_number, day_of, day_text, time_text
+from ..mending.draws import Draws
+from ..mending.mendings import Mendings
 from ..reconcile import reconcile
 from ..reconcile.balance import balance
 from ..reconcile.words import REASONS as DIFFERENCES
 from ..reconcile.words import UNEXPLAINED
+from ..statistics import Statistics
 from . import channels as others
 from . import desk as desks
+from . import draws as drawing
 from . import language
+from . import mending as mending_pages
+from . import statistics as figures
 from .channels import Client
+from .gate import Gate
 from .keyless import unconfirmed
 from .words import EVIDENCE, REASONS, WORDS, said
 from .wrong import Wrong
@@ -56,6 +64,15 @@ _LOOK = str(resources.files("protocols").joinpath("look"))
 """What the pages of both doors wear."""
 
 
+@dataclass(frozen=True)
+class Works:
+    """What is done about ratings once they are in the ledger, and what is counted of them."""
+
+    mendings: Mendings
+    draws: Draws
+    statistics: Statistics
+
+
 def create_app(
     overview: Overview,
     intake: Intake,
@@ -67,6 +84,8 @@ def create_app(
     now_ms: Callable[[], int],
     case_lacks: Callable[[Case], tuple[str, ...]] = lambda _case: (),
     checkpoint: Callable[[], dict[str, Any] | None] = lambda: None,
+    works: Works | None = None,
+    gate: Gate | None = None,
 ) -> Flask:
     """The collector's web application. `case_lacks` tells what the province will miss in a case; `checkpoint` how the
     daily checkpoints stand, see `Daily.state`."""
@@ -195,6 +214,14 @@ def create_app(
     language.add(app)
     desks.add(app, desk, allowed, _most, now_ms)
     others.add(app, channels, clients, now_ms)
+    if works is not None:
+        drawing.add_api(app, works.draws, allowed, now_ms)
+        figures.add_api(app, works.statistics, allowed, now_ms)
+        if gate is not None:
+            halls = sorted({place.hall for place in directory.places.values() if place.hall})
+            mending_pages.add(app, works.mendings, halls, now_ms, gate)
+            drawing.add(app, works.draws, works.mendings, now_ms, gate)
+            figures.add(app, works.statistics, halls, now_ms, gate)
 
     @app.after_request
     def careful(response: Response) -> Response:
