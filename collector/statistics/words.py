@@ -58,6 +58,8 @@ def called(by: str, line: dict[str, Any]) -> str:
     name: str = line[by]
     if by == "channel":
         return CHANNELS.get(name, name)
+    if by in ("hall", "window") and not name:
+        return "未登记的窗口 / windows that nobody has placed"
     if by in ("window", "clerk"):
         return " ".join(filter(None, (line["hall"], name or "–")))
     return name or "–"
