@@ -5,8 +5,13 @@ from __future__ import annotations
 from flask import Flask, request
 from markupsafe import Markup
 
+from collector.mending.draws import Draws
+from collector.mending.mendings import Mendings
+from collector.statistics import Statistics
+from collector.web import Works
 from collector.web.gate import Role
 from collector.web.wrong import Wrong
+from tests.collector.ledgers import VAULT, Ledger
 
 WORD = "our-own-form"
 
@@ -49,3 +54,9 @@ class StandIn:
 def known(name: str, role: str) -> str:
     """The cookie of somebody."""
     return f"{name}:{role}".encode().hex()
+
+
+def works_of(ledger: Ledger) -> Works:
+    """What works on the ratings of this ledger."""
+    mendings = Mendings(ledger.store, VAULT)
+    return Works(mendings, Draws(ledger.store), Statistics(ledger.store, VAULT, mendings, ledger.directory))

@@ -11,13 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from collector.cli import main
-from collector.mending.draws import Draws
-from collector.mending.mendings import Mendings
-from collector.statistics import Statistics
-from collector.web import Works, create_app
+from collector.web import create_app
 from tests.collector.agents import NOW_MS
-from tests.collector.gates import WORD, StandIn, known
-from tests.collector.ledgers import PERSON, VAULT, window
+from tests.collector.gates import WORD, StandIn, known, works_of
+from tests.collector.ledgers import PERSON, window
 from tests.collector.test_mending import SECRET, WAY
 
 DAY_MS = 86_400_000
@@ -26,8 +23,7 @@ DAY_MS = 86_400_000
 class Site:
     def __init__(self, ledger):
         self.gate, self.now_ms, self.ledger = StandIn(), NOW_MS + DAY_MS, ledger
-        mendings = Mendings(ledger.store, VAULT)
-        self.works = Works(mendings, Draws(ledger.store), Statistics(ledger.store, VAULT, mendings, ledger.directory))
+        self.works = works_of(ledger)
         app = create_app(
             ledger.overview,
             ledger.intake,

@@ -12,10 +12,9 @@ from playwright.sync_api import Page
 
 from collector.mending.draws import Draws
 from collector.mending.mendings import Mendings
-from collector.statistics import Statistics
-from collector.web import Works, create_app, serve
+from collector.web import create_app, serve
 from tests.collector.agents import NOW_MS, Agent, closing, press
-from tests.collector.gates import StandIn, known
+from tests.collector.gates import StandIn, known, works_of
 from tests.collector.ledgers import VAULT, Ledger, case, directory_of, window
 
 DAY_MS = 86_400_000
@@ -87,7 +86,7 @@ def worked_on(ledger: Ledger) -> None:
 @contextmanager
 def serving(ledger: Ledger) -> Iterator[str]:
     """The address of the pages over this ledger."""
-    mendings, gate = Mendings(ledger.store, VAULT), StandIn()
+    gate = StandIn()
     app = create_app(
         ledger.overview,
         ledger.intake,
@@ -97,7 +96,7 @@ def serving(ledger: Ledger) -> Iterator[str]:
         "t",
         [],
         lambda: TODAY_MS,
-        works=Works(mendings, Draws(ledger.store), Statistics(ledger.store, VAULT, mendings, ledger.directory)),
+        works=works_of(ledger),
         gate=gate,
     )
     gate.keep(app)
