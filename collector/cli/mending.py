@@ -204,11 +204,20 @@ def verify(path: Path) -> None:
 @_TO
 @click.option("--by", default="hall", show_default=True, type=click.Choice(BYS), help="按什么分 / a line for each")
 @_HALL
+@click.option("--cases", is_flag=True, help="另数办件信息中已评的 / count the services that were handed in, too")
 @click.option("--recompute", is_flag=True, help="再从记录逐条重算并比对 / count the records too, and compare")
 @click.option("--csv", "as_csv", is_flag=True, help="以 CSV 输出 / print CSV")
 @_JSON
 def statistics(
-    path: Path, first: int, last: int, by: Any, hall: str, recompute: bool, as_csv: bool, as_json: bool
+    path: Path,
+    first: int,
+    last: int,
+    by: Any,
+    hall: str,
+    cases: bool,
+    recompute: bool,
+    as_csv: bool,
+    as_json: bool,
 ) -> None:
     """好评率、评价率、按期整改率, 只由账本算出 / rates of a period, from the ledger alone.
 
@@ -223,7 +232,7 @@ def statistics(
         give_up("--recompute: 记录里没有事项, 请用其他 --by / no record knows items: choose another --by")
     with _mendings(path) as (mendings, store):
         counting = Statistics(store, vault_of(settings, path), mendings, directory)
-        found = counting.of(first, last, by, hall, now_ms)
+        found = counting.of(first, last, by, hall, now_ms, cases=cases)
         try:
             wrong = (
                 list(

@@ -62,12 +62,12 @@ class Draws:
         if not 1 <= wanted <= WANTED_MAX:
             raise NotSo("wanted", f"应为 1–{WANTED_MAX} / must be 1–{WANTED_MAX}")
         if first > last:
-            raise NotSo("from", "起止日期不对 / the days are not in order")
+            raise NotSo("frame", "起止日期不对 / the days are not in order")
         with self._store.writing() as db:
             upto = db.execute("SELECT coalesce(max(id), 0) FROM rating").fetchone()[0]
             numbers = lots.frame(db, first, last, kind, hall, upto)
             if not numbers:
-                raise NotSo("from", "这些天没有这样的评价 / there are no such ratings in these days")
+                raise NotSo("frame", "这些天没有这样的评价 / there are no such ratings in these days")
             said = {
                 "at_ms": now_ms,
                 "who": who,

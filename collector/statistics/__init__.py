@@ -45,12 +45,15 @@ class Statistics:
         self._mendings = mendings
         self._directory = directory
 
-    def of(self, first: int, last: int, by: By, hall: str, now_ms: int, items_max: int | None = None) -> dict[str, Any]:
-        """The answer of the API: `lines` by hall, window, …, `total`, and how many cases are known and rated. TooMany
-        if more than `items_max` cases would have to be opened."""
+    def of(
+        self, first: int, last: int, by: By, hall: str, now_ms: int, items_max: int | None = None, cases: bool = False
+    ) -> dict[str, Any]:
+        """The answer of the API: `lines` by hall, window, …, and `total`; with `cases` also how many services are
+        known and rated, for which all of them are looked through. TooMany if the details of more than `items_max` would
+        have to be opened."""
         with self._store.reading():
             counts = self.counts(first, last, by, hall, now_ms, items_max)
-            cases = self._cases(first, last)
+            known = self._cases(first, last) if cases else {}
             heads = self._heads()
         return {
             "from": day_text(first),
@@ -60,7 +63,7 @@ class Statistics:
             "hall": hall,
             "at_ms": now_ms,
             "lines": lines(counts, by),
-            "total": figures(counts) | cases,
+            "total": figures(counts) | known,
             "heads": heads,
         }
 
@@ -97,27 +100,31 @@ class Statistics:
     def _asked(self, found: Counts, by: By, period: dict[str, Any], items: dict[tuple[str, int], str]) -> None:
         """Invitations that ended in the period, however they ended: taking one back makes no rate better. A rated one
         is of its rating's hall and window, one that was not of where its window stands now."""
-        for row in self._closings(period):
+        for row in self._closings(by, period):
             place = self._directory.places.get((row["agent"], row["window"]))
             where = Where(
-                day_of(row["closed_ms"]),
+                row["day"],
                 row["hall"] if row["hall"] is not None else place.hall if place else "",
                 row["number"] if row["number"] is not None else place.number if place else "",
                 row["clerk"] or "",
                 row["channel"] if row["channel"] is not None else place.channel if place else "",
             )
             if period["hall"] in ("", where.hall):
-                found.asked[_kept(where, by, _item(items, row) if by == "item" else ""), bool(row["rated"])] += 1
+                item = _item(items, row) if by == "item" else ""
+                found.asked[_kept(where, by, item), bool(row["rated"])] += row["n"]
 
-    def _closings(self, period: dict[str, Any]) -> list[sqlite3.Row]:
+    def _closings(self, by: By, period: dict[str, Any]) -> list[sqlite3.Row]:
         # Ratings of other channels come with a closing of their own, and nobody knows whom that channel asked.
+        day = DAY.replace("pressed_ms", "closed_ms") if by in ("day", "month") else "0"
+        clerk = _said("clerk") if by == "clerk" else "NULL"
+        case_no, number = (_said("case_no"), _said("service_number")) if by == "item" else ("NULL", "NULL")
         return self._store.rows(
-            "SELECT closing.agent, closing.window, closing.closed_ms, rating.hall, rating.number, rating.channel,"
-            " rating.id IS NOT NULL AS rated, json_extract(CAST(body AS TEXT), '$.clerk') AS clerk,"
-            " json_extract(CAST(body AS TEXT), '$.case_no') AS case_no,"
-            " coalesce(json_extract(CAST(body AS TEXT), '$.service_number'), 1) AS service_number"
-            " FROM closing JOIN record USING (epoch_id, seq) LEFT JOIN rating ON rating.once = closing.invitation"
-            " WHERE closed_ms >= :first_ms AND closed_ms < :end_ms AND substr(closing.agent, 1, :length) != :client",
+            f"SELECT closing.agent, closing.window, {day} AS day, rating.hall, rating.number, rating.channel,"
+            f" rating.id IS NOT NULL AS rated, {clerk} AS clerk, {case_no} AS case_no,"
+            f" coalesce({number}, 1) AS service_number, count(*) AS n"
+            " FROM closing LEFT JOIN rating ON rating.once = closing.invitation"
+            " WHERE closed_ms >= :first_ms AND closed_ms < :end_ms AND substr(closing.agent, 1, :length) != :client"
+            " GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10",
             period | {"client": CLIENT, "length": len(CLIENT)},
         )
 
@@ -158,7 +165,7 @@ class Statistics:
     def _items(self, period: dict[str, Any], most: int | None) -> dict[tuple[str, int], str]:
         """The item of each service in the period: code and name stand in the hidden details, which are opened for it.
         No copy of them stands anywhere in clear."""
-        of_closings = [(row["case_no"], row["service_number"]) for row in self._closings(period)]
+        of_closings = [(row["case_no"], row["service_number"]) for row in self._closings("item", period)]
         rows = self._store.rows(
             f"SELECT {CASE_NO}, {NUMBER} FROM rating INDEXED BY rating_day {JOINED} WHERE {_IN_PERIOD}", period
         )
@@ -182,6 +189,13 @@ class Statistics:
         except (Locked, CannotOpen):
             return _NO_DETAILS
         return " ".join(filter(None, (case.item_code, case.item_name))) or _NO_DETAILS
+
+
+def _said(field: str) -> str:
+    """What a closing says here, in SQL: its rating says it too, and only where there is none the record is read."""
+    read = f"json_extract(CAST(body AS TEXT), '$.{field}') FROM record"
+    where = "record.epoch_id = closing.epoch_id AND record.seq = closing.seq"
+    return f"CASE WHEN rating.id IS NOT NULL THEN rating.{field} ELSE (SELECT {read} WHERE {where}) END"
 
 
 _IN_PERIOD = "pressed_ms >= :first_ms AND pressed_ms < :end_ms AND (:hall = '' OR hall = :hall)"

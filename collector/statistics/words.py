@@ -59,7 +59,7 @@ def called(by: str, line: dict[str, Any]) -> str:
     if by == "channel":
         return CHANNELS.get(name, name)
     if by in ("hall", "window") and not name:
-        return "未登记的窗口 / windows that nobody has placed"
+        return "未登记 / not placed"
     if by in ("window", "clerk"):
         return " ".join(filter(None, (line["hall"], name or "–")))
     return name or "–"
@@ -76,8 +76,12 @@ def table(found: dict[str, Any]) -> list[str]:
     return [
         f"{found['from']} – {found['to']} ({found['zone']})",
         *text,
-        f"办件 cases {total['cases']}, 其中已评 of them rated {total['cases_rated']} (各大厅合计 of all halls);"
-        f" 账本 ledger {found['heads']['ledger']}, 步骤 steps {found['heads']['steps']}",
+        *(
+            [f"办件 cases {total['cases']}, 其中已评 of them rated {total['cases_rated']} (各大厅合计 of all halls)"]
+            if "cases" in total
+            else []
+        ),
+        f"账本 ledger {found['heads']['ledger']}, 步骤 steps {found['heads']['steps']}",
         *MEANINGS,
     ]
 

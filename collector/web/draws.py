@@ -60,7 +60,10 @@ def add_api(app: Flask, draws: Draws, allowed: Callable[[], None], now_ms: Calla
         allowed()
         given = read(request.get_data(), Announces)
         first, last = _number("from", given.first), _number("to", given.last)
-        made = draws.announce(first, last, given.kind, given.hall, given.number, given.who, given.why, now_ms())
+        try:
+            made = draws.announce(first, last, given.kind, given.hall, given.number, given.who, given.why, now_ms())
+        except NotSo as error:
+            raise Wrong(409 if error.field == "frame" else 400, error.field, str(error)) from error
         return made.said(), 201
 
     @app.post("/api/v1/draws/make")

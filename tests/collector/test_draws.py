@@ -102,8 +102,8 @@ def test_each_rating_is_as_likely_as_any_other():
         ({"kind": "mine"}, "kind"),
         ({"wanted": 0}, "wanted"),
         ({"wanted": 1001}, "wanted"),
-        ({"first": DAY + 1}, "from"),
-        ({"first": DAY - 9, "hall": "别处"}, "from"),
+        ({"first": DAY + 1}, "frame"),
+        ({"first": DAY - 9, "hall": "别处"}, "frame"),
     ],
 )
 def test_what_cannot_be_drawn_is_said_in_words(draws, change, field):

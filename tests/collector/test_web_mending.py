@@ -172,7 +172,7 @@ def test_statistics_say_the_same_on_the_page_as_csv_and_to_programs(site):
 
 @pytest.mark.parametrize(
     ("asked", "field"),
-    [("from=x", "from"), ("to=2027-13-01", "to"), ("by=x", "by"), ("from=2027-02-01&to=2027-01-01", "from"),
+    [("from=x", "from"), ("to=2027-13-01", "to"), ("by=x", "by"),
      ("format=xls", "format")],
 )  # fmt: skip
 def test_a_slip_in_the_question_is_named(site, asked, field):
@@ -195,7 +195,9 @@ def test_a_program_announces_a_draw_too(site):
     site.ledger.rate(9, name="hall-b")
 
     assert (201, 1, 3, "") == (made.status_code, *(made.get_json()[name] for name in ("id", "size", "seed")))
-    assert [(400, "from")] * 2 == [(each.status_code, each.get_json()["error"]["field"]) for each in (slip, none)]
+    assert [(400, "from"), (409, "frame")] == [
+        (each.status_code, each.get_json()["error"]["field"]) for each in (slip, none)
+    ]
     assert {"made": 1} == site.ask("post", "/api/v1/draws/make", headers=token, json={}).get_json()
     (listed,) = site.ask("get", "/api/v1/draws", headers=token).get_json()["draws"]
     assert 1 == len(listed["ratings"])

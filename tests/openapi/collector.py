@@ -88,10 +88,12 @@ def _all() -> dict[str, Schema]:
     reasons = ", ".join(("awaiting_case", *get_args(ParkReason)))
     bodies = types(GivesUp, Corrects, Links, SendsAgain)
     bodies["Corrects"]["properties"]["fields"] = ref("Fields")
+    draws = types(Announces, Nothing)
+    draws["Announces"]["properties"] |= {name: {"type": "string", "format": "date"} for name in ("from", "to")}
     return {
         **bodies,
         **types(RatingGiven),
-        **types(Announces, Nothing),
+        **draws,
         "Case": case | {"additionalProperties": False},
         # Of Case those fields that can be put right; which case it is stays.
         "Fields": {
@@ -324,7 +326,13 @@ def collector() -> Schema:
                 ),
                 "responses": {
                     "201": answers("已公告 / announced", ref("Draw")),
-                    **wrong(_400=FIELD_WRONG, _401=NO_TOKEN, _413=LONG, _507=_FULL),
+                    **wrong(
+                        _400=FIELD_WRONG,
+                        _401=NO_TOKEN,
+                        _409="没有这样的评价 / there are no such ratings",
+                        _413=LONG,
+                        _507=_FULL,
+                    ),
                 },
             },
         },
