@@ -34,7 +34,7 @@ def announced(draws: Draws, kind: str = "all", hall: str = "", wanted: int = 5, 
 
 def made(ledger: Ledger, draws: Draws, draw: Draw) -> Draw:
     """The draw, once something has come behind it."""
-    ledger.rate(900 + draw.id, name=f"hall-{draw.id}")
+    ledger.rate(900 + draw.id)
     draws.make(NOW_MS)
     return draws.found(draw.id)
 
