@@ -131,7 +131,7 @@ def screen() -> Screen:
 @pytest.fixture
 def door(box: Outbox, screen: Screen, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
     # A browser that left is noticed at the next comment; no test waits fifteen seconds for it.
-    monkeypatch.setattr("edge_agent.door._KEEP_ALIVE_S", 0.05)
+    monkeypatch.setattr("edge_agent.door.streams._KEEP_ALIVE_S", 0.05)
     server, port = serve(create_app(box, WINDOWS, TOKEN, clock.now, {"4": screen}), "127.0.0.1", 0)
     yield from running(server, port)
 
@@ -423,6 +423,7 @@ def test_no_answer_ever_tells_the_level(door, box):
         assert "answered" == stream.state()
     said += [door.ask("GET", f"{PATH}/{an_id(1)}"), door.ask("DELETE", f"{PATH}/{an_id(1)}"), door.open(1)]
     allowed = {"id", "window", "state", "case_no", "service_number", "opened_ms", "deadline_ms", "closed_ms", "storage"}
+    allowed |= {"page"}
 
     assert all(allowed == set(answer.body) for answer in said)
     # Ten digits, which no time and no id holds by chance.
