@@ -18,7 +18,7 @@ from protocols.errors import BadSettings
 
 from . import web
 from .alerts.alerts import Alerts
-from .alerts.facts import Seen
+from .alerts.facts import Seen, Work
 from .alerts.reading import Reader, disk
 from .alerts.wiring import alerts_of
 from .checkpoint import Daily
@@ -35,9 +35,12 @@ from .ledger.file import READ_ONLY, LedgerDamaged, is_damage, lacks, suspect
 from .ledger.intake import Intake
 from .ledger.overview import Overview
 from .ledger.store import Store
+from .mending.draws import Draws
+from .mending.mendings import Mendings
 from .pace import Pace
 from .people import People, Rules, open_people
 from .provinces import dialect
+from .statistics import Statistics
 from .vault import Vault, new_key, read_keys
 from .web.channels import Client
 from .web.keeper import Keeper
@@ -169,10 +172,12 @@ def _run(
         enders.append(daily.stop)
         threads.append(loop("checkpoint", daily.work))
     inbox = Inbox(_broker(settings.broker, folder), intake, directory.agents, now_ms)
+    mendings = Mendings(store, vault, settings.mending.rules())
     if settings.web is not None:
         desk = Desk(store, vault, intake)
         people = _people(settings.web, store.path)
-        app = _web(settings.web, store, intake, directory, folder, province, daily, desk, people, alerts, inbox)
+        works = web.Works(mendings, Draws(store), Statistics(store, vault, mendings, directory))
+        app = _web(settings.web, store, intake, directory, folder, province, daily, desk, people, alerts, inbox, works)
         if shut is not None:
             shut.front.app = app
             server, serving = shut.server, shut.thread.join
@@ -187,13 +192,14 @@ def _run(
         store.listen(forwarder.wake)
         enders.append(forwarder.stop)
         threads += [loop(f"forwarder-{worker}", forwarder.work) for worker in range(settings.province.workers)]
-    alerts.begin(Reader(store, directory, now_ms(), daily.state if daily is not None else lambda: None))
+    checkpoints = daily.state if daily is not None else lambda: None
+    alerts.begin(Reader(store, directory, now_ms(), checkpoints, lambda at_ms: _work(mendings, at_ms)))
     store.listen(alerts.wake)
     enders.append(alerts.stop)
     threads += [loop(name, work) for name, work in alerts.loops()]
     threads.append(loop("look", lambda: _look(store, stop)))
     keep = Keep(settings.details.keep_days, settings.details.unrated_keep_days)
-    threads.append(loop("details", lambda: _look_after(Details(store, vault, keep), stop)))
+    threads.append(loop("details", lambda: _look_after(Details(store, vault, keep), mendings, stop)))
     for thread in threads:
         thread.start()
     log.info("汇聚器已启动 / collector started: %s", store.path)
@@ -211,6 +217,14 @@ def _run(
     log.info("汇聚器已停止 / collector stopped")
 
 
+def _work(mendings: Mendings, at_ms: int) -> Work:
+    """What alerts are told of bad ratings whose mending is due."""
+    reminders = mendings.reminders(at_ms)
+    soon = [each.mending.deadline_ms for each in reminders if each.kind == "due_soon"]
+    late = [each.mending.deadline_ms for each in reminders if each.kind == "overdue"]
+    return Work(len(soon), min(soon, default=0), len(late), min(late, default=0))
+
+
 def _look(store: Store, stop: threading.Event) -> None:
     """Page by page through the ledger, again and again: the disk may turn a bit round at any time."""
     page = 1
@@ -222,7 +236,7 @@ def _look(store: Store, stop: threading.Event) -> None:
             page = 1
 
 
-def _look_after(details: Details, stop: threading.Event) -> None:
+def _look_after(details: Details, mendings: Mendings, stop: threading.Event) -> None:
     """Hide what an older program left in clear, once; then delete what nobody needs any longer, every now and then."""
     hidden = 0
     while (some := details.hide()) and not stop.wait(_LOOK_S):
@@ -233,6 +247,8 @@ def _look_after(details: Details, stop: threading.Event) -> None:
         forgotten = 0
         while (some := details.forget(now_ms())) and not stop.wait(_LOOK_S):
             forgotten += some
+        while mendings.forget(now_ms()) and not stop.wait(_LOOK_S):
+            pass  # the words of steps whose time is over
         if forgotten:
             log.info("已按保存期限删除 %s 个办件的个人信息 / personal details deleted as the rule says", forgotten)
         stop.wait(_FORGET_AGAIN_S)
@@ -258,6 +274,7 @@ def _web(
     people: People,
     alerts: Alerts,
     inbox: Inbox,
+    works: web.Works,
 ) -> Any:
     token = secret(web_settings.token, web_settings.token_file, folder)
     clients = [
@@ -278,6 +295,7 @@ def _web(
         alerts=alerts,
         connected=lambda: inbox.connected,
         forwards=province is not None,
+        works=works,
     )
 
 

@@ -17,6 +17,8 @@ from protocols.settings import Port
 from . import provinces
 from .alerts import settings as alerting
 from .credentials import file_bytes, secret_mistakes
+from .ledger.tally import day_number
+from .mending.mendings import DAYS, Rules
 from .provinces import ProvinceSettings
 
 OtherChannel = Literal["web", "mobile", "qr", "phone", "sms", "kiosk"]
@@ -24,6 +26,8 @@ OtherChannel = Literal["web", "mobile", "qr", "phone", "sms", "kiosk"]
 _CLIENT_NAME = (
     "名称: 小写字母、数字和 -, 最多 32 个字符 / a name: lower-case letters, digits and -, at most 32 characters"
 )
+
+_DAY = "日期, 如 2027-01-01 / a day, as in 2027-01-01"
 
 
 class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,6 +100,22 @@ class DetailsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Days after they came, of a case that nobody has rated."""
 
 
+class MendingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What bad ratings ask of the hall: within how many natural days, and how many days before somebody is reminded."""
+
+    days: Annotated[int, Meta(ge=1, le=365)] = DAYS
+    remind_days: Annotated[tuple[Annotated[int, Meta(ge=0, le=365)], ...], Meta(min_length=1, max_length=8)] = (7, 3, 1)
+    since: Annotated[str, Meta(pattern=r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?\Z", description=_DAY)] = ""
+    """Bad ratings of days before this one were dealt with elsewhere; without it all of the ledger's are work items."""
+    keep_days: Annotated[int, Meta(ge=30, le=3650)] = 365
+    """Days after a mending was closed for which the words of its steps are kept."""
+
+    def rules(self) -> Rules:
+        """The same, for `Mendings`; ValueError if `since` is no day of the calendar."""
+        since = day_number(self.since) if self.since else None
+        return Rules(self.days, tuple(sorted(self.remind_days, reverse=True)), since, self.keep_days)
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of collector.toml."""
 
@@ -107,6 +127,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     checkpoint: CheckpointSettings | None = None
     details: DetailsSettings = DetailsSettings()
     alerts: alerting.AlertsSettings = alerting.AlertsSettings()
+    mending: MendingSettings = MendingSettings()
     log: Literal["debug", "info", "warning"] = "info"
 
 
@@ -133,6 +154,10 @@ def _contradictions(read: Settings, folder: Path) -> list[str]:
         mistakes.append("broker.host: 不能为空 / must not be empty")
     if read.broker.tls is not None:
         mistakes += _tls_mistakes(read.broker.tls, folder)
+    try:
+        read.mending.rules()
+    except ValueError:
+        mistakes.append(f"mending.since: {read.mending.since!r}: 没有这一天 / there is no such day")
     if read.web is not None:
         mistakes += secret_mistakes("web.token", read.web.token, read.web.token_file, folder)
         mistakes += _client_mistakes(read.web.clients, folder)

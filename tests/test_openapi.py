@@ -19,6 +19,7 @@ import pytest
 from collector import web
 from collector.vault import new_key
 from edge_agent import door
+from tests.collector.gates import works_of
 from tests.collector.ledgers import Ledger, directory_of, window
 from tests.collector.people import gate
 from tests.collector.test_desk import park
@@ -61,7 +62,8 @@ def test_every_address_stands_in_it_and_no_other(name, tmp_path):
         assert routes(app) == told
         return
     ledger = Ledger(tmp_path / "ledger.db", directory_of(window()))
-    assert routes(web.create_app(*parts(ledger), ledger.directory, gate(), [], lambda: 0)) == told
+    app = web.create_app(*parts(ledger), ledger.directory, gate(), [], lambda: 0, works=works_of(ledger))
+    assert routes(app) == told
     ledger.store.close()
 
 

@@ -1,5 +1,5 @@
-"""The command line of the collector: run, check, key, verify, checkpoint, reconcile, forward, parked, people, alerts,
-qr."""
+"""The command line of the collector: run, check, key, verify, checkpoint, reconcile, forward, parked, mending, draw,
+statistics, people, alerts, qr."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..__main__ import run as run_collector
 from ..directory import Key
 from ..ledger.file import LedgerDamaged, LedgerMismatch
 from ..people.file import PeopleMismatch
-from . import alerts, codes, desk, evidence, keys, people, questions
+from . import alerts, codes, desk, evidence, keys, mending, people, questions
 from .ground import CONFIG, give_up, give_up_for_file, settings_of
 
 
@@ -116,5 +116,8 @@ for _command in (
     people.people,
     questions.province,
     alerts.alerts,
+    mending.mending,
+    mending.draw,
+    mending.statistics,
 ):
     main.add_command(_command)

@@ -261,7 +261,7 @@ def _done(path: Path, rating: int, what: str, body: dict[str, Any], here: Callab
     """By the running collector if there is one, or else in the file."""
     settings, directory = settings_of(path)
     file = ledger_of(settings, path)
-    answer = _asked(settings, path, f"/api/v1/parked/{rating}/{what}", body)
+    answer = asked(settings, path, f"/api/v1/parked/{rating}/{what}", body)
     if answer is None:
         _in_the_file(file, settings, path, directory, here)
     click.echo(f"#{rating}: 已处理 / done: {what}")
@@ -276,7 +276,7 @@ def _in_the_file(
         here(Desk(store, vault, Intake(store, directory, vault)), now_ms)
 
 
-def _asked(settings: Settings, path: Path, address: str, body: dict[str, Any]) -> dict[str, Any] | None:
+def asked(settings: Settings, path: Path, address: str, body: dict[str, Any]) -> dict[str, Any] | None:
     """What the running collector answered; None where none listens."""
     web = settings.web
     if web is None:
@@ -301,7 +301,7 @@ def _asked(settings: Settings, path: Path, address: str, body: dict[str, Any]) -
         give_up(f"汇聚器没有正常答复 / no proper answer from the collector: {type(error).__name__}")
     finally:
         connection.close()
-    if response.status != 200:
+    if response.status not in (200, 201):
         give_up(answer.get("error", {}).get("message", f"HTTP {response.status}"))
     found: dict[str, Any] = answer
     return found

@@ -98,6 +98,19 @@ _OF_LINKS = (
 GUARDS_OF_LINKS: tuple[str, ...] = tuple(statement for guard in _OF_LINKS for statement in guard.statements())
 """The same for the table that version 6 added."""
 
+_OF_ACTS = (
+    _Guard(
+        "step",
+        "id rating draw at_ms who what outcome state digest hash",
+        ("id",),
+        never="NEW.words IS NOT NULL AND NEW.words IS NOT OLD.words",  # they are deleted when their time is over
+    ),
+    _Guard("draw", "id at_ms who reason first last kind hall wanted upto size frame stretch hash", ("id",)),
+    _Guard("drawn", "id draw at_ms seed ratings hash", ("id", "draw")),
+)
+GUARDS_OF_ACTS: tuple[str, ...] = tuple(statement for guard in _OF_ACTS for statement in guard.statements())
+"""The same for the tables that version 7 added."""
+
 
 def guarded(table: str, fixed: str, keys: tuple[str, ...]) -> tuple[str, ...]:
     """The same for a table of another file."""

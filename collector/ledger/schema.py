@@ -6,11 +6,11 @@ import sqlite3
 
 from protocols import chain
 
-from . import links, rows, tally
+from . import acts, links, rows, tally
 from .file import APPLICATION
-from .guards import GUARDS, GUARDS_OF_HANDS, GUARDS_OF_LINKS
+from .guards import GUARDS, GUARDS_OF_ACTS, GUARDS_OF_HANDS, GUARDS_OF_LINKS
 
-VERSION = 6
+VERSION = 7
 _LOSS = (
     "CREATE TABLE loss(id INTEGER PRIMARY KEY, epoch_id INTEGER NOT NULL, epoch TEXT NOT NULL, first INTEGER NOT NULL,"
     " last INTEGER NOT NULL, reason TEXT NOT NULL, at_ms INTEGER NOT NULL)"
@@ -54,6 +54,7 @@ _LINKS = (
     *links.TABLES,
     *GUARDS_OF_LINKS,
 )
+_ACTS = (*acts.TABLES, *GUARDS_OF_ACTS)
 _ROW_SUMS = ("ALTER TABLE rating ADD COLUMN sum BLOB", "ALTER TABLE service_case ADD COLUMN sum BLOB")
 SCHEMA = f"""
 CREATE TABLE epoch(
@@ -133,6 +134,7 @@ CREATE TABLE province(id INTEGER PRIMARY KEY CHECK(id = 1), away_since_ms INTEGE
 INSERT INTO province(id) VALUES (1);
 {"; ".join(_BY_HAND)};
 {"; ".join(_LINKS)};
+{"; ".join(_ACTS)};
 {"; ".join(_IDENTITY)};
 {"; ".join(GUARDS)};
 PRAGMA application_id = {APPLICATION};
@@ -151,6 +153,7 @@ _STEPS = {
     3: (_MENDING, *_ROW_SUMS, *_IDENTITY, *GUARDS, *tally.TABLES, *tally.COLUMNS, *tally.INDEXES, *tally.TAKEN_OVER),
     4: _BY_HAND,
     5: _LINKS,
+    6: _ACTS,
 }
 
 

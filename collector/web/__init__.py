@@ -6,6 +6,7 @@ import errno
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -25,14 +26,20 @@ from ..ledger.file import FULL, READ_ONLY
 from ..ledger.intake import Intake
 from ..ledger.overview import Overview
 from ..ledger.tally import day_number, day_of, day_text, time_text
+from ..mending.draws import Draws
+from ..mending.mendings import Mendings
 from ..reconcile import reconcile
 from ..reconcile.balance import balance
 from ..reconcile.words import REASONS as DIFFERENCES
 from ..reconcile.words import UNEXPLAINED
+from ..statistics import Statistics
 from . import alerts as alerting
 from . import board, desk_pages, exports, healthz, language, log, metrics, odd, people, windows
 from . import channels as others
 from . import desk as desks
+from . import draws as drawing
+from . import mending as mending_pages
+from . import statistics as figures
 from .channels import Client
 from .keeper import Keeper, wants_page
 from .shown import Shown, in_words
@@ -59,6 +66,15 @@ _LOOK = str(resources.files("protocols").joinpath("look"))
 """What the pages of both doors wear."""
 
 
+@dataclass(frozen=True)
+class Works:
+    """What is done about ratings once they are in the ledger, and what is counted of them."""
+
+    mendings: Mendings
+    draws: Draws
+    statistics: Statistics
+
+
 def create_app(
     overview: Overview,
     intake: Intake,
@@ -73,6 +89,7 @@ def create_app(
     alerts: Alerts | None = None,
     connected: Callable[[], bool | None] = lambda: None,
     forwards: bool = False,
+    works: Works | None = None,
 ) -> Flask:
     """The collector's web application, at whose door `gate` stands. `case_lacks` tells what the province will miss in a
     case; `checkpoint` how the daily checkpoints stand, see `Daily.state`; `connected` whether the broker is; `forwards`
@@ -202,6 +219,13 @@ def create_app(
     others.add(app, channels, clients, now_ms)
     if alerts is not None:
         alerting.add(app, alerts, gate, now_ms)
+    if works is not None:
+        halls = sorted({place.hall for place in directory.places.values() if place.hall})
+        drawing.add_api(app, works.draws, allowed, now_ms)
+        figures.add_api(app, works.statistics, allowed, now_ms)
+        mending_pages.add(app, works.mendings, halls, now_ms, gate)
+        drawing.add(app, works.draws, works.mendings, now_ms, gate)
+        figures.add(app, works.statistics, halls, now_ms, gate)
 
     @app.teardown_request
     def rested(_error: BaseException | None) -> None:

@@ -7,12 +7,17 @@ from typing import Any, cast
 
 from flask import g, request
 
+from collector.mending.draws import Draws
+from collector.mending.mendings import Mendings
 from collector.people import People
 from collector.people.file import File
 from collector.people.roles import Person, Role
+from collector.statistics import Statistics
+from collector.web import Works
 from collector.web.keeper import Keeper
 from collector.web.wrong import Wrong
 from tests.collector.agents import NOW_MS
+from tests.collector.ledgers import VAULT, Ledger
 
 WORD = "our-own-form"
 
@@ -23,7 +28,6 @@ class StandIn(Keeper):
     def __init__(self, role: str = "administrator", name: str = "李敏"):
         super().__init__(People(File(Path(":memory:"))), "t", lambda: NOW_MS)
         self.name, self.role = name, role
-        self.form_is_ours = True
         self.notes: list[tuple[str, str, str]] = []
         """Who did what, about what."""
 
@@ -34,7 +38,7 @@ class StandIn(Keeper):
         return who.name
 
     def form(self) -> None:
-        if not self.form_is_ours or request.form.get("form", request.headers.get("X-Form", WORD)) != WORD:
+        if request.headers.get("X-Form") != WORD and request.form.get("form") != WORD:
             raise Wrong(403, "form", "页面已过期 / this page is out of date")
 
     def note(self, action: str, about: str = "") -> None:
@@ -55,3 +59,9 @@ class StandIn(Keeper):
 def known(name: str, role: str) -> str:
     """The cookie of somebody."""
     return f"{name}:{role}".encode().hex()
+
+
+def works_of(ledger: Ledger) -> Works:
+    """What works on the ratings of this ledger."""
+    mendings = Mendings(ledger.store, VAULT)
+    return Works(mendings, Draws(ledger.store), Statistics(ledger.store, VAULT, mendings, ledger.directory))

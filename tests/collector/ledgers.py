@@ -10,7 +10,7 @@ from collector.directory import Directory
 from collector.ledger.channels import Channels
 from collector.ledger.delivery import Delivery
 from collector.ledger.desk import Desk
-from collector.ledger.guards import GUARDS, GUARDS_OF_HANDS, GUARDS_OF_LINKS
+from collector.ledger.guards import GUARDS, GUARDS_OF_ACTS, GUARDS_OF_HANDS, GUARDS_OF_LINKS
 from collector.ledger.intake import Intake
 from collector.ledger.overview import Overview
 from collector.ledger.store import Store
@@ -74,12 +74,12 @@ def unguard(db: sqlite3.Connection) -> None:
 
 KEY = PrivateKey(bytes(range(32)))
 VAULT = Vault([KEY])
-_OF_HANDS = ("correction", "case_link")
+_OF_HANDS = ("correction", "case_link", "step", "draw", "drawn")
 
 
 def made_older(db: sqlite3.Connection) -> None:
     """A ledger as the program before wrote it: version 3, without a name, guards and counts by day."""
-    guards = {statement.split()[2] for statement in GUARDS + GUARDS_OF_HANDS + GUARDS_OF_LINKS}
+    guards = {statement.split()[2] for statement in GUARDS + GUARDS_OF_HANDS + GUARDS_OF_LINKS + GUARDS_OF_ACTS}
     for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
         if name in guards:
             db.execute(f"DROP TRIGGER {name}")
@@ -92,7 +92,7 @@ def made_older(db: sqlite3.Connection) -> None:
     db.execute("DROP INDEX case_known")
     for name in ("forgotten_ms", "given_ms"):
         db.execute(f"ALTER TABLE service_case DROP COLUMN {name}")
-    for name in ("press_day", "rating_day", "device_said", "device_boot"):
+    for name in ("press_day", "rating_day", "device_said", "device_boot", "rating_bad"):
         db.execute(f"DROP INDEX {name}")
     for name in ("thanked", "said_ms", "met"):
         db.execute(f"ALTER TABLE device_count DROP COLUMN {name}")

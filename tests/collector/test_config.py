@@ -10,6 +10,7 @@ from typing import get_args
 import pytest
 
 from collector import config, credentials, provinces
+from collector.ledger.tally import day_number
 from protocols.dialects.codes import Item
 from protocols.dialects.flat import Flat
 from protocols.dialects.jsonrest import JsonRest
@@ -96,6 +97,15 @@ def test_each_dialect_has_its_own_settings(tmp_path, text, kind):
     assert {"L1": Item("P1", "身份证")} == spoken._settings.items
 
 
+def test_what_bad_ratings_ask_for_can_be_set(tmp_path):
+    """Fifteen natural days unless the hall says otherwise; reminders from the earliest on."""
+    assert 15 == load(tmp_path, BROKER).mending.rules().days
+    text = BROKER + '[mending]\ndays = 7\nremind_days = [1, 3]\nsince = "2027-01-01"\n'
+    rules = load(tmp_path, text).mending.rules()
+
+    assert (7, (3, 1), day_number("2027-01-01")) == (rules.days, rules.remind_days, rules.since)
+
+
 def test_a_mistake_in_the_list_of_items_names_that_file(tmp_path):
     (tmp_path / "items.toml").write_text("[items]\nL1 = 5\n", "utf-8")
     (mistake,) = mistakes(tmp_path, BROKER + FLAT + 'items_file = "items.toml"\n')
@@ -163,6 +173,10 @@ def test_there_is_no_setting_for_making_ratings_up(tmp_path):
         (BROKER + WEB.replace('"t"', '""'), ["web.token"]),
         (BROKER + '[web]\ntoken_file = "empty.txt"\n', ["web.token_file", "empty.txt"]),
         (BROKER + WEB + "port = -1\n", ["web.port"]),
+        (BROKER + "[mending]\ndays = 0\n", ["mending.days"]),
+        (BROKER + "[mending]\nremind_days = []\n", ["mending.remind_days"]),
+        (BROKER + '[mending]\nsince = "1 May"\n', ["mending.since", "2027-01-01"]),
+        (BROKER + '[mending]\nsince = "2027-02-30"\n', ["mending.since", "no such day"]),
         ("[broker", ["TOML"]),
     ],
 )

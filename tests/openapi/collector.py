@@ -6,8 +6,10 @@ from typing import Any, get_args
 
 from collector.ledger.desk import FIELDS
 from collector.reconcile.words import REASONS
+from collector.statistics.figures import BYS
 from collector.web.channels import RatingGiven
 from collector.web.desk import Corrects, GivesUp, Links, SendsAgain
+from collector.web.draws import Announces, Nothing
 from protocols.cases import TIME_MAX_MS
 from protocols.messages import SEQ_MAX
 from protocols.ratings import Case, Level, ParkReason
@@ -86,9 +88,12 @@ def _all() -> dict[str, Schema]:
     reasons = ", ".join(("awaiting_case", *get_args(ParkReason)))
     bodies = types(GivesUp, Corrects, Links, SendsAgain)
     bodies["Corrects"]["properties"]["fields"] = ref("Fields")
+    draws = types(Announces, Nothing)
+    draws["Announces"]["properties"] |= {name: {"type": "string", "format": "date"} for name in ("from", "to")}
     return {
         **bodies,
         **types(RatingGiven),
+        **draws,
         "Case": case | {"additionalProperties": False},
         # Of Case those fields that can be put right; which case it is stays.
         "Fields": {
@@ -114,6 +119,24 @@ def _all() -> dict[str, Schema]:
             checkpoint={"type": ["object", "null"]},
         ),
         "Window": shaped(agent=TEXT, window=TEXT, hall=TEXT, number=TEXT, state=TEXT, detail=TEXT, ratings=COUNT),
+        "Draw": shaped(
+            id=COUNT,
+            at_ms=TIME,
+            who=TEXT,
+            reason=TEXT,
+            kind=one_of("all", "bad", "good"),
+            hall=TEXT,
+            wanted=COUNT,
+            upto=COUNT,
+            size=COUNT,
+            stretch=COUNT,
+            drawn_ms=MAYBE_TIME,
+            to=TEXT,
+            frame=TEXT,
+            hash=TEXT,
+            seed=TEXT,
+            ratings=listed(COUNT),
+        ),
         "Error": error("code"),
     }
 
@@ -152,6 +175,23 @@ def _desk(operation: str, said: str, body: str, example: dict[str, Any]) -> dict
             },
         },
     }
+
+
+def _figures() -> Schema:
+    found = answers(
+        "",
+        shaped(
+            lines=listed({"type": "object"}),
+            total={"type": "object"},
+            heads={"type": "object"},
+            zone=TEXT,
+            by=one_of(*BYS),
+            to=TEXT,
+            at_ms=TIME,
+        ),
+    )
+    found["content"]["text/csv"] = {"schema": TEXT}
+    return found
 
 
 def collector() -> Schema:
@@ -270,6 +310,62 @@ def collector() -> Schema:
         "/api/v1/parked/{rating}/give-up": _desk(
             "giveUp", "不再上报, 仍在各项计数中 / not to be sent; it stays in every count", "GivesUp", {}
         ),
+        "/api/v1/draws": {
+            "get": {
+                "operationId": "draws",
+                "summary": "抽查, 新的在前 / draws for spot checks, the newest first",
+                "security": _TOKEN,
+                "responses": {"200": answers("", shaped(draws=listed(ref("Draw")))), **wrong(_401=NO_TOKEN)},
+            },
+            "post": {
+                "operationId": "announceDraw",
+                "summary": "公告一次抽查 / announce a draw",
+                "security": _TOKEN,
+                "requestBody": takes(
+                    ref("Announces"),
+                    {"from": "2026-11-01", "to": "2026-11-30", "number": 20, "who": "周审", "why": "十一月监督查评"},
+                ),
+                "responses": {
+                    "201": answers("已公告 / announced", ref("Draw")),
+                    **wrong(
+                        _400=FIELD_WRONG,
+                        _401=NO_TOKEN,
+                        _409="没有这样的评价 / there are no such ratings",
+                        _413=LONG,
+                        _507=_FULL,
+                    ),
+                },
+            },
+        },
+        "/api/v1/draws/make": {
+            "post": {
+                "operationId": "makeDraws",
+                "summary": "抽取已公告的 / make the draws that were announced",
+                "security": _TOKEN,
+                "requestBody": takes(ref("Nothing"), {}),
+                "responses": {
+                    "200": answers("抽取了几次 / how many were made", shaped(made=COUNT)),
+                    **wrong(_400=FIELD_WRONG, _401=NO_TOKEN, _413=LONG, _507=_FULL),
+                },
+            }
+        },
+        "/api/v1/statistics": {
+            "get": {
+                "operationId": "statistics",
+                "summary": "统计 / statistics of a period",
+                "security": _TOKEN,
+                "parameters": [
+                    *days[:2],
+                    behind("by", "按什么分 / a line for each", one_of(*BYS)),
+                    behind("hall", "只看这个大厅 / of this hall only", TEXT),
+                    behind("format", "csv, 或 json (缺省) / csv, or json", {"enum": ["", "csv", "json"]}),
+                ],
+                "responses": {
+                    "200": _figures(),
+                    **wrong(_400="参数有误 / a parameter is wrong", _401=NO_TOKEN),
+                },
+            }
+        },
         "/api/v1/summary": _read("summary", "总数 / counts", ref("Summary")),
         "/api/v1/windows": _read("windows", "每个窗口 / each window", shaped(windows=listed(ref("Window")))),
         "/api/v1/agents": _read("agents", "每个代理 / each agent", shaped(agents=listed(shaped(agent=TEXT)))),

@@ -17,6 +17,7 @@ import msgspec
 from .. import tally
 from ..file import APPLICATION, LedgerMismatch
 from . import chains, presses, sums, whole
+from .acts import acts
 from .findings import FINDINGS_MAX, Finding, Gap, Mending
 from .readers import Readers, Task
 
@@ -86,6 +87,7 @@ def verify(
             findings += _miscounted(db, chained, whole.made(db, found["presses"], ratings), found["reused"][0])
         findings += [finding for cases in found["cases"] for finding in cases]
         findings += sums.linked(db)
+        findings += acts(db)
         epochs = db.execute("SELECT count(*) FROM epoch").fetchone()[0]
         return Audit(
             epochs, sum(each.records for each in chained), ratings, chains.gaps(db), findings, sums.mendings(db)
