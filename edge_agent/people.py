@@ -90,11 +90,11 @@ def write_private(file: Path, text: str) -> None:
     draft = file.with_name(f"{file.name}.{secrets.token_hex(4)}.new")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as out:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as out:
             out.write(text)
             out.flush()
             os.fsync(out.fileno())
-        os.replace(draft, file)
+        draft.replace(file)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise

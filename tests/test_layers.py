@@ -33,12 +33,19 @@ LIBRARIES = {
     "edge_agent": {
         "msgspec": ANYWHERE,
         "click": ("cli.py", "doctor/commands.py", "doctor/desk.py", "doctor/terminal.py"),
-        "flask": ("door/__init__.py", "door/language.py"),
+        "flask": (
+            "door/__init__.py",
+            "door/language.py",
+            "door/setup/__init__.py",
+            "door/setup/guide.py",
+            "door/setup/home.py",
+        ),
         "minimalmodbus": ("modbus.py",),
-        "paho": ("uplink.py",),
+        "paho": ("uplink.py", "setup/broker.py"),
         "serial": ("link.py",),
+        "tomlkit": ("setup/toml.py",),
         "waitress": ("door/__init__.py",),
-        "werkzeug": ("door/__init__.py",),
+        "werkzeug": ("door/__init__.py", "door/setup/__init__.py"),
     },
     "collector": {
         "msgspec": ANYWHERE,

@@ -22,9 +22,7 @@ def check(text: str, file: Path) -> config.Settings:
     settings = config.checked(text.encode(), file)
     folder = (file.parent / settings.outbox.path).parent
     if not os.access(folder, os.W_OK):
-        raise BadSettings(
-            [f"{file.name}: outbox.path: 不能写入文件夹 / folder cannot be written: {folder}"]
-        )
+        raise BadSettings([f"{file.name}: outbox.path: 不能写入文件夹 / folder cannot be written: {folder}"])
     return settings
 
 
@@ -43,6 +41,11 @@ def _kept(file: Path, now_ms: int) -> Path:
     at = datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y%m%d-%H%M%S")
     kept = file.with_name(f"{file.name}.{at}")
     return kept if not kept.exists() else kept.with_name(f"{kept.name}-{now_ms % 1000:03}")
+
+
+def day(at_ms: int) -> str:
+    """The day of this moment where this machine stands."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone().strftime("%Y-%m-%d")
 
 
 def keep_secret(folder: Path, name: str, word: str = "") -> None:

@@ -57,7 +57,9 @@ def _called(host: str, port: int, agent: str, password: str, tls: ssl.SSLContext
         words = "有程序应答, 但不像消息服务器; TLS 选对了吗 (通常 8883 用, 1883 不用)? / something answers that is no"
         return Answer(False, f"{host}:{port} {words} broker; is TLS right (usually 8883 with, 1883 without)?", "port")
     if reasons[0].is_failure:
-        words = f"服务器在, 但不让 {agent!r} 登录: 名称或口令不对, 或服务器上没有这个用户 / the broker is there and does"
+        words = (
+            f"服务器在, 但不让 {agent!r} 登录: 名称或口令不对, 或服务器上没有这个用户 / the broker is there and does"
+        )
         return Answer(
             False,
             f"{words} not let {agent!r} in: its name or password is wrong, or it is no user there ({reasons[0]})",
@@ -69,9 +71,13 @@ def _called(host: str, port: int, agent: str, password: str, tls: ssl.SSLContext
 def _why(error: Exception, host: str, port: int) -> Answer:
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in _OTHER_NAME:
-            words = f"证书不是 {host} 的, 请填证书上的主机名 / the certificate is not for {host}: give the name that is on"
+            words = (
+                f"证书不是 {host} 的, 请填证书上的主机名 / the certificate is not for {host}: give the name that is on"
+            )
             return Answer(False, f"{words} it ({error.verify_message})", "host")
-        words = "证书不是所填 CA 签发的, 或已过期 / the certificate is not signed by the authority given, or is out of date"
+        words = (
+            "证书不是所填 CA 签发的, 或已过期 / the certificate is not signed by the authority given, or is out of date"
+        )
         return Answer(False, f"{words} ({error.verify_message})", "ca")
     if isinstance(error, ssl.SSLError):
         words = "这个端口不用 TLS? 请换端口或去掉 TLS / does this port talk TLS? Take another port, or leave TLS out"

@@ -23,33 +23,61 @@ WORDS: dict[str, Words] = {
     ),
     "log": Words("日志详细程度", "how much the log says"),
     "uplink.host": Words("消息服务器的主机名或地址", "host name or address of the broker"),
-    "uplink.port": Words("消息服务器端口: 用 TLS 通常 8883, 不用 1883", "the broker's port: usually 8883 with TLS, else 1883"),
+    "uplink.port": Words(
+        "消息服务器端口: 用 TLS 通常 8883, 不用 1883", "the broker's port: usually 8883 with TLS, else 1883"
+    ),
     "uplink.password": Words("消息服务器口令; 建议放在文件里", "password at the broker; better kept in a file"),
     "uplink.password_file": Words("存放该口令的文件, 与配置同文件夹", "the file that holds it, beside these settings"),
-    "uplink.tls.ca": Words("签发服务器证书的 CA 文件; 空为系统自带的", "file of the authority that signed the broker's certificate; empty: the system's own"),
-    "uplink.tls.certificate": Words("本机证书文件, 服务器要求时才填", "this machine's certificate, where the broker wants one"),
+    "uplink.tls.ca": Words(
+        "签发服务器证书的 CA 文件; 空为系统自带的",
+        "file of the authority that signed the broker's certificate; empty: the system's own",
+    ),
+    "uplink.tls.certificate": Words(
+        "本机证书文件, 服务器要求时才填", "this machine's certificate, where the broker wants one"
+    ),
     "uplink.tls.key_file": Words("本机证书的密钥文件, 不加密", "its key file, not encrypted"),
     "uplink.keepalive_s": Words("多久互报一次平安 (秒)", "how often both say that they are there (s)"),
-    "uplink.receipt_wait_ms": Words("等回执多久后重发 (毫秒)", "how long a receipt is waited for before sending again (ms)"),
+    "uplink.receipt_wait_ms": Words(
+        "等回执多久后重发 (毫秒)", "how long a receipt is waited for before sending again (ms)"
+    ),
     "uplink.health_every_s": Words("多久报一次状态 (秒)", "how often health is sent (s)"),
-    "outbox.path": Words("按键存盘的文件; 改动会另起一份存档", "the file that keeps presses; another name begins another outbox"),
+    "outbox.path": Words(
+        "按键存盘的文件; 改动会另起一份存档", "the file that keeps presses; another name begins another outbox"
+    ),
     "outbox.max_megabytes": Words("存档最多占多少 MB", "how large it may become (MB)"),
-    "door.host": Words("本机接口地址; 不是 127.0.0.1 时他机可达", "address of the door; other machines reach it unless it is 127.0.0.1"),
+    "door.host": Words(
+        "本机接口地址; 不是 127.0.0.1 时他机可达", "address of the door; other machines reach it unless it is 127.0.0.1"
+    ),
     "door.port": Words("本机接口端口, 也是本页的端口", "port of the door, and of this page"),
     "door.token": Words("业务系统的口令; 建议放在文件里", "token of the business system; better kept in a file"),
     "door.token_file": Words("存放该口令的文件", "the file that holds it"),
     "door.port_file": Words("把实际端口写入此文件 (测试用)", "where to write the port that was taken (for tests)"),
-    "door.setup": Words("本页是否开放; 默认只在 127.0.0.1 开放", "whether this page is there; by default on 127.0.0.1 alone"),
-    "details.key": Words("汇聚器公钥, 由 collector key 显示; 用来密封办件信息", "the collector's public key, shown by collector key; seals the details of cases"),
-    "windows.id": Words("窗口编号, 与汇聚器 directory.toml 相同", "number of the window, as in the collector's directory.toml"),
-    "windows.device": Words("评价器编号, 印在背面; 没有时自取, 不可重复", "id of the device, printed on its back; where there is none a name of your own, used once"),
-    "windows.port": Words("串口: usb:1-1.3 是 USB 口, 换插不变; 评价页留空", "its port: usb:1-1.3 is a USB socket and stays; empty for a page"),
+    "door.setup": Words(
+        "本页是否开放; 默认只在 127.0.0.1 开放", "whether this page is there; by default on 127.0.0.1 alone"
+    ),
+    "details.key": Words(
+        "汇聚器公钥, 由 collector key 显示; 用来密封办件信息",
+        "the collector's public key, shown by collector key; seals the details of cases",
+    ),
+    "windows.id": Words(
+        "窗口编号, 与汇聚器 directory.toml 相同", "number of the window, as in the collector's directory.toml"
+    ),
+    "windows.device": Words(
+        "评价器编号, 印在背面; 没有时自取, 不可重复",
+        "id of the device, printed on its back; where there is none a name of your own, used once",
+    ),
+    "windows.port": Words(
+        "串口: usb:1-1.3 是 USB 口, 换插不变; 评价页留空",
+        "its port: usb:1-1.3 is a USB socket and stays; empty for a page",
+    ),
     "windows.baud": Words("波特率; 空为评价器配置里的", "baud rate; empty: the profile's"),
-    "windows.profile": Words("评价器配置: 自带的名称, 或学到的 .toml 文件", "profile: the name of a shipped one, or a learnt .toml file"),
+    "windows.profile": Words(
+        "评价器配置: 自带的名称, 或学到的 .toml 文件", "profile: the name of a shipped one, or a learnt .toml file"
+    ),
     "windows.address": Words("一线多机时的地址", "address, where several share a line"),
     "windows.invite_s": Words("一次评价邀请多久 (秒)", "how long an invitation stays open (s)"),
     "windows.silent_after_s": Words("多久没有动静算失联 (秒)", "after how long without a word it counts as silent (s)"),
-}  # fmt: skip
+}
 TABLES: dict[str, Words] = {
     "": Words("代理", "Agent"),
     "uplink": Words("消息服务器", "Broker"),

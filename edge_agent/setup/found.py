@@ -43,9 +43,7 @@ class Place:
 class Sockets:
     """Looks again at each call, and knows what was not there before."""
 
-    def __init__(
-        self, there: Callable[[], Sequence[PortFacts]] = link.serial_ports, roots: Roots = HERE
-    ) -> None:
+    def __init__(self, there: Callable[[], Sequence[PortFacts]] = link.serial_ports, roots: Roots = HERE) -> None:
         self._there = there
         self._roots = roots
         self._since_ms: dict[str, int] = {}
@@ -94,7 +92,9 @@ class Sockets:
     def _keypads(self) -> list[keypad.Listed]:
         listed = keypad.listed(machine.text(self._roots.proc / "bus" / "input" / "devices"))
         # A whole keyboard is somebody's: taking it for ourselves would leave them without.
-        return [each for each in listed if each.face.digits >= _DIGITS_MIN and len(each.face.keys) < 40 and each.face.phys]
+        return [
+            each for each in listed if each.face.digits >= _DIGITS_MIN and len(each.face.keys) < 40 and each.face.phys
+        ]
 
     def _keypad(self, listed: keypad.Listed) -> Place:
         face = listed.face

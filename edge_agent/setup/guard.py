@@ -72,6 +72,10 @@ class Sessions:
         """The password is another one: everybody signs in anew."""
         self._open.clear()
 
+    def new_visitor(self) -> str:
+        """What marks a visitor who has not signed in, for the forms that let them."""
+        return secrets.token_urlsafe(16)
+
     def form_word(self, token: str) -> str:
         """What every form of this visitor carries, so that no other page can send one."""
         return hmac.new(self._key, token.encode(), sha256).hexdigest()

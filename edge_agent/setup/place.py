@@ -1,4 +1,4 @@
-"""What the setup page is given: where the settings lie, the agent that runs with them if one does, and how to restart."""
+"""What the setup page is given: where the settings lie, the agent that runs if one does, and how to restart."""
 
 from __future__ import annotations
 
@@ -39,8 +39,10 @@ class Place:
     file: Path
     now: Callable[[], Moment]
     lately: Lately
-    again: Callable[[], None]
-    """Ends this program and starts it again, with the settings as they are then."""
+    again: Callable[[Path | None], None]
+    """Ends this program and starts it again with the settings as they are then; with a file that was kept, goes back to
+    that one if the start fails."""
+    door_host: str = "127.0.0.1"
     running: Running | None = None
 
     @property

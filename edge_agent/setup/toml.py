@@ -20,8 +20,6 @@ from .fields import SECRETS, Field
 COVERED = "********"
 """Stands where a secret is: left alone, the secret stays."""
 
-_PORT = {"screen": "", "udp": "平板 / its tablet"}
-
 
 def new_text(draft: Draft, door_port: int) -> str:
     """Settings of an agent with its first window."""
@@ -30,7 +28,7 @@ def new_text(draft: Draft, door_port: int) -> str:
     lines = [
         "# 边缘代理的配置, 由设置页写成 / settings of an edge agent, written by its setup page.",
         "# 检查 / check: edge-agent check --config agent.toml",
-        f"agent = {_text(draft.agent)}            # 代理编号, 也是消息服务器上的用户名 / its id, and its user at the broker",
+        f"agent = {_text(draft.agent)}  # 也是消息服务器上的用户名 / its user name at the broker too",
         "",
         "[uplink]",
         f"host = {_text(host)}        # {broker or '消息服务器 / the broker'}",
@@ -39,10 +37,14 @@ def new_text(draft: Draft, door_port: int) -> str:
     if draft.password_file:
         lines.append(f"password_file = {_text(draft.password_file)}")
     if draft.tls and not draft.later:
-        lines += ["", "[uplink.tls]", f"ca = {_text(draft.ca)}                  # 空为系统自带 / empty: the system's own"]
+        lines += [
+            "",
+            "[uplink.tls]",
+            f"ca = {_text(draft.ca)}                  # 空为系统自带 / empty: the system's own",
+        ]
     lines += [
         "",
-        "[door]                         # 业务系统从这里邀请评价, 设置页也在这里 / business systems ask here; setup page too",
+        "[door]                         # 业务系统与设置页用 / for business systems, and the setup page",
         f"port = {door_port}",
         'token_file = "door.token"',
         "",
@@ -93,8 +95,8 @@ def _text(value: str) -> str:
 
 
 def values(text: str) -> dict[str, str]:
-    """Each value that is set, as a form shows it: `uplink.port`, `windows.0.id`. Secrets covered. ValueError if it is no
-    TOML."""
+    """Each value that is set, as a form shows it: `uplink.port`, `windows.0.id`. Secrets covered. ValueError if this
+    is no TOML."""
     found: dict[str, str] = {}
     _gather(_parsed(text), "", found)
     return {key: COVERED if _is_secret(key) and value else value for key, value in found.items()}
@@ -113,8 +115,8 @@ def _gather(table: Any, at: str, found: dict[str, str]) -> None:
 
 
 def changed(text: str, wanted: Mapping[str, str], known: list[Field]) -> str:
-    """The text with these values; an empty one is taken out. What cannot be a number is written as it was typed, for the
-    check to name. ValueError if the text is no TOML."""
+    """The text with these values; an empty one is taken out. What should be a number and is none is written as it was
+    typed, for the check to name. ValueError if the text is no TOML."""
     parsed = _parsed(text)
     now = values(text)
     kinds = {field.key: field for field in known}
