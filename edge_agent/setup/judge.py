@@ -17,7 +17,7 @@ from ..doctor.monitor import Row, Rows, Sign, Watch, told
 from ..doctor.words import NOTHING, Words
 from ..tap import Piece
 
-_ROWS_MAX = 40  # a screen of them
+_ROWS_MAX = 16  # a screen of them
 _FORMS = ("house", "frame", "text", "byte")
 """The more a form demands of its bytes, the less likely is it read into others by chance."""
 
@@ -114,11 +114,11 @@ class Judge:
         self._show(self._rows.rest())
 
     def _show(self, rows: list[Row]) -> None:
-        for number, row in enumerate(rows, 1):
-            # What was understood of a burst stands beside its last row.
-            self._shown.append((row, dict(self._said) if number == len(rows) else {}))
-            if number == len(rows):
-                self._said.clear()
+        if rows:
+            # A frame is longer than a row of a terminal, and one thing to a person.
+            whole = Row(rows[0].at_ms, rows[0].out, " ".join(each.hex for each in rows), "".join(e.text for e in rows))
+            self._shown.append((whole, dict(self._said)))
+            self._said.clear()
 
     def signs(self) -> list[Sign]:
         """What the bytes look like."""

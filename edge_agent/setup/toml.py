@@ -32,7 +32,7 @@ def new_text(draft: Draft, door_port: int) -> str:
         "",
         "[uplink]",
         f"host = {_text(host)}        # {broker or '消息服务器 / the broker'}",
-        f"port = {draft.port}",
+        f"port = {1883 if draft.later else draft.port}",
     ]
     if draft.password_file:
         lines.append(f"password_file = {_text(draft.password_file)}")
@@ -78,8 +78,8 @@ def directory_text(draft: Draft, keys: Mapping[str, str]) -> str:
             "[[windows]]",
             f"agent = {_text(draft.agent)}",
             f"window = {_text(draft.window)}",
-            f"hall = {_text(draft.hall)}",
-            f"number = {_text(draft.number)}",
+            f"hall = {_text(draft.hall)}{'' if draft.hall else '  # 大厅名称 / name of the hall'}",
+            f"number = {_text(draft.number)}{'' if draft.number else '  # 窗口名称 / name of the window'}",
             f"device = {_text(draft.device)}",
             f"keys = {{ {known} }}" if known else "keys = {}",
         ]

@@ -11,7 +11,8 @@ import pkgutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,13 @@ class Camera:
                 page.screenshot(path=file, full_page=whole, animations="disabled")
                 self.taken.append(file)
                 print(file, flush=True)
+
+    @contextmanager
+    def page(self, prepare: Callable[[Page], object]) -> Iterator[Page]:
+        """A page of which no picture is taken: it brings what it is of to where the next one is to be."""
+        with browsers.opened(self._browser, viewport=WIDE, **LOOKS["zh"]) as page:
+            prepare(page)
+            yield page
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,6 +11,8 @@ from typing import Any
 from flask import Flask, Response, abort, g, redirect, render_template, request, send_from_directory, url_for
 from werkzeug.exceptions import HTTPException
 
+from protocols.words import said_in
+
 from ...config import is_loopback
 from ...people import WORD_MIN, BadPeople
 from ...setup.desk import Desk
@@ -164,12 +166,18 @@ def _add_words(app: Flask, desk: Desk) -> None:
         language_ = g.get("language", "zh")
         return {
             "w": lambda words: words.said(g.get("language", language_)),
+            "told": _told,
             "form_word": desk.sessions.form_word(_form_of()) if "form_cookie" in g else "",
             "signed_in": g.get("signed_in", False),
             "running": desk.place.running is not None,
             "agent": desk.settings.agent if desk.settings is not None else "",
             "started_ms": desk.started_ms,
         }
+
+
+def _told(words: str) -> str:
+    """A message of the settings or of a line in the page's language; whole, where it is put together of several."""
+    return words if words.count(" / ") > 1 else said_in(words, g.get("language", "zh"))
 
 
 _WRONG = {

@@ -83,6 +83,8 @@ class Guide:
             return redirect(url_for("guide.try"))
         if self._desk.place.running is None and not (found.agent and (found.later or found.host)):
             return redirect(url_for("guide.name"))
+        if self._learning():
+            return redirect(url_for("guide.learn"))
         if not found.bind and found.kind != "screen":
             return redirect(url_for("guide.device"))
         return redirect(url_for("guide.bind" if found.profile else "guide.bytes"))
@@ -108,7 +110,7 @@ class Guide:
             return self._page("name", answer=None, wrong=wrong), 422
         if request.form.get("do") == "test":
             answer = self._tried(found)
-            return self._page("name", answer=answer, wrong={answer.field: answer.words} if answer.field else {})
+            return self._page("name", answer=answer, wrong={})
         return redirect(url_for("guide.device"), 303)
 
     def _named(self, found: Draft) -> tuple[Draft, dict[str, str]]:
@@ -180,9 +182,16 @@ class Guide:
         found = self._draft()
         if not found.bind:
             return redirect(url_for("guide.device"))
+        if self._learning():
+            return redirect(url_for("guide.learn"))
         if request.method == "POST":
             return self._heard(found)
         return self._page("bytes", bauds=BAUDS, others=self._others(), **self._bytes(found))
+
+    def _learning(self) -> bool:
+        """Whether a lesson is being held, which has the port."""
+        lesson = self._desk.bench.lesson
+        return lesson is not None and lesson.alive
 
     def _heard(self, found: Draft) -> Any:
         form = request.form
@@ -216,7 +225,9 @@ class Guide:
             (name, name) for name in self._desk.learnt()
         ]
 
-    def bytes_part(self) -> str:
+    def bytes_part(self) -> Any:
+        if self._learning():
+            abort(404)
         return render_template("setup/bytes_part.html", **self._bytes(self._draft()))
 
     def _ours(self, found: Draft) -> Any:

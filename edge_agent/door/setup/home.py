@@ -13,6 +13,7 @@ from protocols.errors import BadSettings
 from ...setup import apply, toml
 from ...setup.bundle import bundle
 from ...setup.desk import Desk
+from ...setup.draft import LATER
 from ...setup.fields import TABLES, Field, fields
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -80,6 +81,7 @@ class Home:
             "epoch": outbox.epoch,
             "online": online,
             "why": why,
+            "later": LATER,
             "broker": running.settings.uplink,
             "alarm": running.uplink.alarm,
             "room_mb": shutil.disk_usage(outbox.path.parent).free // 1_000_000,
