@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from protocols import settings, tags
+from protocols import profiles, settings, tags
 from protocols.errors import BadSettings
+from protocols.messages import PressRecord
 from protocols.ratings import Channel, Level
 from protocols.settings import DeviceId, Name
 
@@ -78,6 +79,10 @@ class Directory:
     places: dict[tuple[str, str], Place] = field(default_factory=dict)
     keys: dict[str, dict[int, Key]] = field(default_factory=dict)
 
+    def meanings(self, press: PressRecord) -> dict[int, Key]:
+        """What the buttons of this press's device mean; empty where nobody has confirmed it."""
+        return _PAGE_KEYS if press.profile == PAGE else self.keys.get(press.device, {})
+
     @property
     def agents(self) -> set[str]:
         """The agents that may speak."""
@@ -95,6 +100,9 @@ class Directory:
         return Directory(places, keys)
 
 
+PAGE = "page"
+"""The profile of our own rating page: its keys are the levels, wherever it stands."""
+_PAGE_KEYS = {button: Key(level) for button, level in profiles.shipped(PAGE).levels.items()}
 CLIENT = "api."
 """How the agent is called that stands for a system of another channel; no real agent is."""
 BUTTONS = {level: number for number, level in enumerate(reversed(Level), 1)}

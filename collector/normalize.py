@@ -21,7 +21,7 @@ def normalize(
         return Unratable(press.press, "unsolicited")
     if press.invitation is not None and closing is None:
         return Unratable(press.press, "awaiting_closing")
-    keys = directory.keys.get(press.device)
+    keys = directory.meanings(press)
     if not keys:
         return Unratable(press.press, "keys_not_confirmed", press.device)
     key = keys.get(press.button)

@@ -20,13 +20,14 @@ from protocols.cases import Sealer
 from protocols.errors import BadSettings
 
 from . import clock
+from .clerks import Clerks
 from .config import DetailsSettings, DoorSettings, Settings, UplinkSettings, secret, tls_context
 from .details import CaseDetails, beside
 from .lately import Lately
 from .lines import Line, lines_of
 from .outbox import Outbox
 from .outbox.file import READ_ONLY, OutboxForked, OutboxMismatch, is_damage, lacks
-from .page import Page
+from .page import OWN, Page
 from .setup.again import Again
 from .setup.beside import Beside
 from .setup.place import Place, Running
@@ -120,13 +121,12 @@ def run(settings: Settings, folder: Path, file: Path | None = None, lately: Late
     signal.signal(signal.SIGINT, lambda *_: halt())
     threads = [loop(line.name, carrier(line)) for line in lines]
     # The door is not waited for at the end: whoever listens to a stream there may do so for minutes.
-    pages = {line.windows[0].id: line.link for line in lines if isinstance(line.link, Page)}
     place = None
     if file is not None and settings.door is not None and settings.door.has_setup:
         running = Running(settings, outbox, lines, uplink, details)
         place = Place(file, clock.now, lately or Lately(), again, settings.door.host, running)
     doors = (
-        [loop("door", _door(settings, settings.door, folder, outbox, pages, front, details, place))]
+        [loop("door", _door(settings, settings.door, folder, outbox, lines, front, details, place))]
         if settings.door is not None
         else []
     )
@@ -275,7 +275,7 @@ def _door(
     door: DoorSettings,
     folder: Path,
     outbox: Outbox,
-    pages: dict[str, Page],
+    lines: list[Line],
     shut: _Shut | None,
     details: CaseDetails | None,
     place: Place | None,
@@ -285,8 +285,18 @@ def _door(
     module = importlib.import_module(".door", __package__)
     token = secret("door.token", door.token, door.token_file, folder)
     seconds = {each.id: each.invite_s for each in settings.windows}
+    pages = {line.windows[0].id: line.link for line in lines if isinstance(line.link, Page)}
     presses = {window: page.press for window, page in pages.items()}
-    app = module.create_app(outbox, seconds, token, clock.now, presses, details)
+    screens = {
+        each.id: module.Screen(each.id, each.device, presses[each.id], each.reasons, each.walk_in)
+        for each in settings.windows
+        if each.id in presses and each.profile == OWN
+    }
+    windows = {window.id: window for line in lines for window in line.windows}
+    people = module.People(
+        screens, Clerks(folder), lambda window: windows[window].health(clock.now()), tuple(door.embed)
+    )
+    app = module.create_app(outbox, seconds, token, clock.now, presses, details, people)
     if place is not None:
         app = Beside(app, lambda: _setup_page(place))
         log.info("设置页 / setup page: http://%s:%s/setup/", door.host, door.port)

@@ -21,12 +21,12 @@ from .__main__ import sealer_of, set_up
 from .config import Settings, load, profile_of
 from .doctor.commands import doctor, ports
 from .doctor.desk import learn, monitor, record, replay
+from .hall_it import BadPassword, HallIt
 from .lately import Lately
 from .link import resolve
 from .outbox import Outbox
 from .outbox.file import OutboxMismatch
 from .outbox.salvage import reading
-from .people import BadPeople, People
 from .ports import NoMatch
 from .setup import again
 
@@ -131,12 +131,12 @@ def _log_to(lately: Lately, level: str) -> None:
 @click.password_option(prompt="新口令 / new password", confirmation_prompt="再输一次 / once more")
 def password(path: Path, password: str) -> None:
     """重设设置页的口令 / set the setup page's password anew."""
-    people = People(path.parent)
+    hall_it = HallIt(path.parent)
     try:
-        people.set_password(password)
-    except (BadPeople, ValueError) as error:
+        hall_it.set_password(password)
+    except (BadPassword, ValueError) as error:
         _give_up(str(error))
-    click.echo(f"{people.file}: 口令已设好 / the password is set")
+    click.echo(f"{hall_it.file}: 口令已设好 / the password is set")
 
 
 @main.command()

@@ -49,6 +49,16 @@ class UplinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     health_every_s: Annotated[int, Meta(ge=1, le=3600)] = 30
 
 
+Origin = Annotated[
+    str,
+    Meta(
+        pattern=r"^https?://[A-Za-z0-9.:\[\]-]+\Z",
+        description="网页来源, 如 https://kiosk.example.gov.cn, 不带路径"
+        " / an origin as in https://kiosk.example.gov.cn, without a path",
+    ),
+]
+
+
 class DoorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The local HTTP door for the hall's business system. Loopback, and a token, unless told otherwise."""
 
@@ -57,6 +67,8 @@ class DoorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token: str = ""
     token_file: str = ""
     port_file: str = ""
+    embed: list[Origin] = []
+    """Whose pages may show the rating page in themselves, as a kiosk's own page does."""
     setup: bool | None = None
     """Whether the setup page is there; where nothing is said, on loopback alone."""
 
@@ -92,6 +104,10 @@ class WindowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     address: Annotated[int, Meta(ge=0, le=65_535)] | None = None
     """Of a device on a line of several."""
     invite_s: Annotated[int, Meta(ge=5, le=600)] = 30
+    reasons: Literal["all", "bad"] = "all"
+    """Of our own rating page: whether a good rating is asked for its reasons too, or kept at the first touch."""
+    walk_in: bool = False
+    """Of our own rating page: whether it may be rated without an invitation."""
     silent_after_s: Annotated[int, Meta(ge=5, le=3600)] = 30
 
 

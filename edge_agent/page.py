@@ -7,6 +7,8 @@ from enum import Enum
 
 from protocols.profiles.profile import REFUSED
 
+OWN = "page"
+"""The profile of our own rating page; whoever has one of their own uses `screen`."""
 _READ_S = 0.5  # as with a serial line: how often a window looks at its clock; a press and wake() end the wait at once
 _ANSWER_S = 2.0  # a disk that needs longer has a page say so, and the citizen is offered to try again
 

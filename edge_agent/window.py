@@ -470,4 +470,4 @@ def _said(pressed: Pressed) -> _Said:
 
 def _counted(pressed: Pressed) -> Press:
     id = PressId(pressed.device, pressed.boot or 0, pressed.count or 0)
-    return Press(id, pressed.key, pressed.age_ms, pressed.raw, shown=pressed.shown)
+    return Press(id, pressed.key, pressed.age_ms, pressed.raw, shown=pressed.shown, reasons=pressed.reasons)

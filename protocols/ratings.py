@@ -67,6 +67,20 @@ class PressId:
         return f"{self.device}-{self.boot}-{self.count}"
 
 
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Why a citizen rated so, said with the press on a page."""
+
+    tags: tuple[str, ...] = ()
+    """Codes of rating tags."""
+    tags_version: int = 0
+    """Which version of the tag list was shown; 0 where that is not known."""
+    text: str = ""
+
+
+NO_REASONS = Reasons()
+
+
 @dataclass(frozen=True)
 class Press:
     """A fact: a button went down. Never edited."""
@@ -85,6 +99,7 @@ class Press:
     """Whether its device takes a key only after it was asked to."""
     shown: str | None = None
     """The invitation that its device showed when it was made, empty for none; None if the device does not say."""
+    reasons: Reasons = NO_REASONS
 
 
 Outcome = Literal["answered", "expired", "declined", "withdrawn", "device_failed"]

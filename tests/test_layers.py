@@ -36,6 +36,9 @@ LIBRARIES = {
         "flask": (
             "door/__init__.py",
             "door/language.py",
+            "door/rating.py",
+            "door/clerk.py",
+            "door/streams.py",
             "door/setup/__init__.py",
             "door/setup/guide.py",
             "door/setup/home.py",

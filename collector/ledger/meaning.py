@@ -13,7 +13,7 @@ from protocols import chain
 from protocols.messages import ClosingRecord, PressRecord
 from protocols.ratings import Rating, Unratable
 
-from ..directory import Directory, Key
+from ..directory import PAGE, Directory, Key
 from ..normalize import normalize
 from .rows import RATING, rating_sum
 from .tally import How, Tally
@@ -99,7 +99,7 @@ class Meaning:
     def __init__(self, directory: Directory, tally: Tally):
         self._directory = directory
         self._tally = tally
-        self._key_maps: dict[str, int] = {}
+        self._key_maps: dict[tuple[str, bool], int] = {}
 
     def forget(self) -> None:
         """A transaction was undone: what was numbered in it has no number."""
@@ -215,16 +215,19 @@ class Meaning:
             rating.clerk,
             ",".join(rating.tags),
             rating.text,
-            self._key_map(db, press.device, now_ms),
+            self._key_map(db, press, now_ms),
             now_ms,
         )
         made.add_rating(rating, (*said, rating_sum(said), state, reason, now_ms))
 
-    def _key_map(self, db: sqlite3.Connection, device: str, now_ms: int) -> int:
+    def _key_map(self, db: sqlite3.Connection, press: PressRecord, now_ms: int) -> int:
         """The number of what this device's buttons mean now; a new one whenever the directory says otherwise."""
-        number = self._key_maps.get(device)
+        # A device that became a page, or was one, has two maps for as long as presses of both come.
+        device, of = press.device, (press.device, press.profile == PAGE)
+        number = self._key_maps.get(of)
         if number is None:
-            keys = _json({str(button): _said(key) for button, key in sorted(self._directory.keys[device].items())})
+            meanings = self._directory.meanings(press)
+            keys = _json({str(button): _said(key) for button, key in sorted(meanings.items())})
             last = db.execute("SELECT id, keys FROM key_map WHERE device = ? ORDER BY id DESC", (device,)).fetchone()
             if last is not None and last["keys"] == keys:
                 number = int(last["id"])
@@ -234,7 +237,7 @@ class Meaning:
                         "INSERT INTO key_map(device, from_ms, keys) VALUES (?,?,?)", (device, now_ms, keys)
                     ).lastrowid
                 )
-            self._key_maps[device] = number
+            self._key_maps[of] = number
         return number
 
 

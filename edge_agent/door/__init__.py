@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hmac
 import re
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
@@ -23,22 +23,26 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from protocols.bodies import PRINTABLE, BadBody, read
 from protocols.cases import CaseNo, ServiceNumber, case_of
-from protocols.messages import Count
+from protocols.messages import Count, WindowHealth
 from protocols.ratings import Invitation, Moment
 
+from ..clerks import Clerks
 from ..details import CaseDetails
 from ..outbox import Outbox, OutboxClosed, OutboxFull, WindowBusy
-from ..outbox.file import FULL, READ_ONLY
+from ..outbox.file import FULL
 from ..outbox.invitations import new_id
 from ..page import Answer
 from . import language
+from .clerk import ClerkPages
+from .rating import Keys, Pages, Screen, Touched
+from .streams import AGAIN_S, Streams
+from .wrong import NO_KEY, NOT_YET, STOPPING, Wrong, no_room
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-THREADS = 16
+THREADS = 64
 STREAMS_MAX = THREADS - 4  # each stream holds a thread; the rest stay free for invitations
 BODY_MAX = 16 * 1024  # an invitation is a few hundred bytes
-_KEEP_ALIVE_S = 15.0  # a comment now and then, so that a browser that left is noticed
 _LOOK = str(resources.files("protocols").joinpath("look"))
 """What the pages of both doors wear."""
 _WORN = ("/look/", "/static/")
@@ -76,12 +80,29 @@ class Pressed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     age_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
     invitation: Annotated[str, Meta(max_length=36)] | None = None
     """The one that the page showed; empty for none. Left out, the age alone decides."""
+    tags: Annotated[list[Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{1,8}\Z")]], Meta(max_length=16)] = []
+    """Codes of the rating tags that the citizen chose."""
+    tags_version: Annotated[int, Meta(ge=0, le=9999)] = 0
+    text: Annotated[str, Meta(max_length=150, pattern=PRINTABLE)] = ""
+    """In the citizen's own words."""
 
 
 # msgspec works a type out when it first meets it, and the process dies if two threads do that at once: so it is
 # done here, before there are any.
 _ANY = Ask(window="")
 msgspec.json.Decoder(Ask), msgspec.json.Decoder(Pressed)
+
+
+@dataclass(frozen=True)
+class People:
+    """What the pages for citizens and clerks need."""
+
+    screens: Mapping[str, Screen]
+    clerks: Clerks
+    health: Callable[[str], WindowHealth | None] = lambda _window: None
+    """What is known of a window's device."""
+    embed: tuple[str, ...] = ()
+    """Whose pages may show the rating page in themselves, as origins."""
 
 
 class Json(DefaultJSONProvider):
@@ -91,30 +112,6 @@ class Json(DefaultJSONProvider):
     sort_keys = False
 
 
-NOT_YET, STOPPING, NO_KEY = "not_yet", "stopping", "no_details_key"
-"""What `error.code` says, for programs, beside FULL and READ_ONLY: these stay as they are."""
-_WHY = {FULL: ("存储已满", "storage is full"), READ_ONLY: ("存储只读", "storage is read-only")}
-_WHAT = {
-    "press": ("本次评价没有收下, 请稍后再按", "this rating was not accepted, please press again later"),
-    "call": (
-        "邀请未打开也未结束, 请稍后再试",
-        "no invitation was opened or ended, please try again later",
-    ),
-}
-_AGAIN_S = 5  # after so long it is worth another try: somebody has to make room first, or to start the agent again
-
-
-class Wrong(Exception):
-    """A request that is answered with an error: HTTP status, the field, and words for a person. `later`: after a while
-    it is worth another try."""
-
-    def __init__(self, status: int, field: str, message: str, later: bool = False, **more: Any):
-        super().__init__(message)
-        self.status = status
-        self.later = later
-        self.body = {"error": {"field": field, "message": message, **more}}
-
-
 def create_app(
     outbox: Outbox,
     windows: dict[str, int],
@@ -122,22 +119,28 @@ def create_app(
     now: Callable[[], Moment],
     pages: Mapping[str, Callable[[bytes], Answer]] = MappingProxyType({}),
     details: CaseDetails | None = None,
+    people: People | None = None,
 ) -> Flask:
     """The door's application. `windows` gives each window's usual seconds for an invitation; `pages` takes the presses
-    of windows whose device is a page, and says what became of them; `details` those of cases."""
+    of windows whose device is a page, and says what became of them; `details` those of cases; `people` is what the
+    pages for citizens and clerks need, without which there are none."""
     app = _app(token)
-    changed = threading.Condition()
-    streams = threading.Semaphore(STREAMS_MAX)
+    streams, keys = Streams(STREAMS_MAX), Keys(token)
+    screens = people.screens if people is not None else {}
+    outbox.listen(lambda _window: streams.changed())
+    if people is not None:
+        clerks, touched = people.clerks, Touched()
+        clerks.listen(streams.changed)
+        Pages(outbox, screens, keys, streams, clerks, touched, now, people.embed).add(app)
+        ClerkPages(outbox, windows, screens, token, streams, clerks, touched, now, people.health).add(app)
 
-    def tell(_window: str) -> None:
-        with changed:
-            changed.notify_all()
-
-    outbox.listen(tell)
+    def shown(invitation: Invitation) -> dict[str, Any]:
+        there = invitation.window in screens
+        return _shown(invitation, outbox) | {"page": keys.invitation(invitation.id) if there else None}
 
     @app.errorhandler(OutboxFull)
     def full(_error: OutboxFull) -> tuple[dict[str, Any], int, dict[str, str]]:
-        return _told(_no_room(FULL, "call"))
+        return _told(no_room(FULL, "call"))
 
     @app.errorhandler(OutboxClosed)
     def closed(_error: OutboxClosed) -> tuple[dict[str, Any], int, dict[str, str]]:
@@ -176,30 +179,28 @@ def create_app(
             ) from busy
         if _what(opened) != _what(invitation):
             raise Wrong(409, "id", f"{ask.id} 已用于另一事项 / is the id of another invitation already")
-        return _shown(opened, outbox), 201 if opened is invitation else 200
+        return shown(opened), 201 if opened is invitation else 200
 
     @app.get("/v1/invitations/<invitation>")
     def look(invitation: str) -> dict[str, Any]:
-        return _shown(_found(outbox.invitation(invitation)), outbox)
+        return shown(_found(outbox.invitation(invitation)))
 
     @app.delete("/v1/invitations/<invitation>")
     def end(invitation: str) -> dict[str, Any]:
         outcome = request.args.get("outcome", "withdrawn")
         if outcome not in ("withdrawn", "declined"):
             raise Wrong(400, "outcome", "应为 withdrawn 或 declined / expected withdrawn or declined")
-        return _shown(_found(outbox.close_invitation(invitation, outcome, now())), outbox)  # type: ignore[arg-type]
+        return shown(_found(outbox.close_invitation(invitation, outcome, now())))  # type: ignore[arg-type]
 
     @app.get("/v1/invitations/<invitation>/events")
     def follow(invitation: str) -> Response:
         _found(outbox.invitation(invitation))
-        if not streams.acquire(blocking=False):
-            response = Response(status=503)
-            response.headers["Retry-After"] = str(_AGAIN_S)
-            return response
-        response = Response(_states(outbox, invitation, changed, app.json.dumps), mimetype="text/event-stream")
-        response.headers["Cache-Control"] = "no-store"
-        response.call_on_close(streams.release)
-        return response
+
+        def look() -> tuple[dict[str, Any], dict[str, Any]] | None:
+            found = outbox.invitation(invitation)
+            return (shown(found), {}) if found is not None else None
+
+        return streams.follow(look, lambda state: state["state"] != "open")
 
     @app.post("/v1/windows/<window>/presses")
     def press(window: str) -> dict[str, Any]:
@@ -210,7 +211,7 @@ def create_app(
         pressed = read(body, Pressed)
         match pages[window](body):
             case Answer.REFUSED:
-                raise _no_room(FULL, "press")
+                raise no_room(FULL, "press")
             case Answer.NOT_YET:
                 words = "尚未存盘, 请重发同一次按键 / not on disk yet, send the same press again"
                 raise Wrong(503, "", words, code=NOT_YET)
@@ -228,7 +229,7 @@ def create_shut(token: str, why: str) -> Flask:
     @app.route("/", defaults={"path": ""}, methods=["GET", "POST", "PUT", "DELETE"])
     @app.route("/<path:path>", methods=["GET", "POST", "PUT", "DELETE"])
     def shut(path: str) -> dict[str, Any]:
-        raise _no_room(why, "press" if path.endswith("/presses") else "call")
+        raise no_room(why, "press" if path.endswith("/presses") else "call")
 
     return app
 
@@ -293,12 +294,7 @@ def _app(token: str) -> Flask:
 
 
 def _told(error: Wrong) -> tuple[dict[str, Any], int, dict[str, str]]:
-    return error.body, error.status, {"Retry-After": str(_AGAIN_S)} if error.later else {}
-
-
-def _no_room(why: str, what: str) -> Wrong:
-    words = f"{_WHY[why][0]}, {_WHAT[what][0]} / {_WHY[why][1]}, {_WHAT[what][1]}"
-    return Wrong(507, "", words, later=True, code=why)
+    return error.body, error.status, {"Retry-After": str(AGAIN_S)} if error.later else {}
 
 
 def serve(app: Any, host: str, port: int) -> tuple[Any, int]:
@@ -366,29 +362,3 @@ def _shown(invitation: Invitation, outbox: Outbox) -> dict[str, Any]:
         "closed_ms": invitation.closed_ms,
         "storage": FULL if outbox.full else "ok",
     }
-
-
-def _states(
-    outbox: Outbox, invitation: str, changed: threading.Condition, dumps: Callable[[Any], str]
-) -> Iterator[str]:
-    """Its state now and at each change, as server-sent events, until it has ended."""
-    shown: dict[str, Any] = {}
-    while True:
-        try:
-            with changed:
-                found = outbox.invitation(invitation)
-                if found is not None and _shown(found, outbox) == shown:
-                    changed.wait(_KEEP_ALIVE_S)
-                    found = outbox.invitation(invitation)
-        except OutboxClosed:
-            return
-        if found is None:
-            return
-        now = _shown(found, outbox)
-        if now == shown:
-            yield ": \n\n"
-            continue
-        shown = now
-        yield f"event: state\ndata: {dumps(shown)}\n\n"
-        if found.state != "open":
-            return

@@ -268,6 +268,9 @@ class Outbox(Outgoing):
             invitation=invitation.id if invitation else None,
             unsure_ms=min(press.unsure_ms, SEQ_MAX),
             doubt=doubted.id if doubted else "",
+            tags=list(press.reasons.tags),
+            tags_version=press.reasons.tags_version,
+            text=press.reasons.text,
         )
         closing = self._invitations.answer(invitation, str(press.id), moment) if invitation else None
         return [record] if closing is None else [record, closing]
@@ -319,6 +322,15 @@ class Outbox(Outgoing):
         self._tell(known.window)
         return self.invitation(invitation)
 
+    def stay(self, invitation: str, seconds: int, moment: Moment) -> Invitation | None:
+        """Somebody is answering this invitation just now: while it is open it goes on for at least so many seconds,
+        and for INVITE_S_MAX in all. As it is then, or None if there is no such invitation."""
+        with self._lock.urgent(), self._writer.transaction():
+            kept = self._invitations.get(invitation)
+            if kept is not None and kept.state == "open":
+                self._invitations.extend(kept, seconds, moment)
+        return self.invitation(invitation)
+
     def expire(self, window: str, outcome: Outcome, moment: Moment) -> bool:
         """End the window's open invitation with `outcome` if its time is over; whether it was."""
         with self._lock:
@@ -344,6 +356,11 @@ class Outbox(Outgoing):
         with self._lock:
             kept = self._invitations.open_in(window)
         return kept.id if kept is not None else None
+
+    def latest_invitations(self, window: str, most: int) -> list[Invitation]:
+        """Those of this window that were opened last, the newest first."""
+        with self._lock:
+            return [kept.invitation for kept in self._invitations.latest(window, most)]
 
     def kept_rated(self) -> dict[str, int]:
         """Per window, how many invitations have had a press."""

@@ -20,6 +20,7 @@ from protocols.ratings import Invitation, InvitationState, Moment, Outcome, Pres
 from . import rows
 
 GRACE_MS = 1000  # a device starts its seconds when INVITE reaches it, and its words can wait STALE_MS in our buffers
+INVITE_S_MAX = 600  # nobody answers for longer; whoever opens one may not ask for more either
 NOBODY_S = 0  # the time of an invitation that nobody was asked by
 _LOOKED_AT = 10_000  # a window's services of a month: a device may hold a press for as long as it has power
 _KEPT_MS = 30 * 86_400_000  # how long an ended invitation can still be asked for
@@ -171,6 +172,10 @@ class Invitations:
             self._open[window] = next(self._rows_of(window, "AND state = 'open'"), None)
         return self._open[window]
 
+    def latest(self, window: str, most: int) -> list[Kept]:
+        """Those of this window that were opened last, the newest first."""
+        return list(self._rows_of(window, "AND seconds != ? ORDER BY n DESC LIMIT ?", NOBODY_S, most))
+
     def all_open(self) -> list[Kept]:
         """Those that are open, of all windows."""
         return list(self._rows("WHERE state = 'open'"))
@@ -253,6 +258,12 @@ class Invitations:
         self._change(kept)
         return None
 
+    def extend(self, kept: Kept, seconds: int, moment: Moment) -> None:
+        """It goes on for at least so many seconds from now, and never for more than INVITE_S_MAX in all."""
+        until_s = min(INVITE_S_MAX, -(-kept.since_opened_ms(moment) // 1000) + seconds)
+        if until_s > kept.seconds:
+            self._change(kept._replace(seconds=until_s))
+
     def end(self, kept: Kept, outcome: Outcome, moment: Moment) -> ClosingRecord:
         """It ends with this outcome."""
         self._change(
@@ -298,10 +309,11 @@ class Invitations:
 
     def _change(self, kept: Kept) -> None:
         self._db.execute(
-            "UPDATE invitation_row SET state = ?, closed_ms = ?, closed_mono_ms = ?, closed_host = ?, press = ?,"
-            " sum = ? WHERE n = ?",
+            "UPDATE invitation_row SET state = ?, seconds = ?, closed_ms = ?, closed_mono_ms = ?, closed_host = ?,"
+            " press = ?, sum = ? WHERE n = ?",
             (
                 kept.state,
+                kept.seconds,
                 kept.closed_ms,
                 kept.closed_mono_ms,
                 None if kept.closed_boot is None else self._name(kept.closed_boot),

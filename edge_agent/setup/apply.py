@@ -12,7 +12,7 @@ from pathlib import Path
 from protocols.errors import BadSettings
 
 from .. import config
-from ..people import write_private
+from ..hall_it import write_private
 
 _PLACE = re.compile(r"[^:]*: ((?:[A-Za-z_]+(?:\[\d+\])?\.)*[A-Za-z_]+(?:\[\d+\])?): (.*)", re.DOTALL)
 

@@ -15,7 +15,7 @@ from protocols.profiles.vocabulary import KeyMeaning
 from .. import config
 from ..config import Settings
 from ..doctor.learn import Proposal, with_meanings
-from ..people import People, write_private
+from ..hall_it import HallIt, write_private
 from . import apply, toml
 from .again import REFUSED_FILE
 from .bench import Bench
@@ -35,7 +35,7 @@ class Desk:
 
     def __init__(self, place: Place):
         self.place = place
-        self.people = People(place.folder)
+        self.hall_it = HallIt(place.folder)
         self.sessions, self.tries = Sessions(), Tries()
         self.trying = threading.Lock()
         """One password is looked at at a time: each costs memory."""

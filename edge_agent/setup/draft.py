@@ -12,7 +12,7 @@ import msgspec
 from protocols.messages import NAME
 
 from ..config import Settings, UplinkSettings
-from ..people import write_private
+from ..hall_it import write_private
 
 FILE = "setup.draft"
 Kind = Literal["", "serial", "screen", "udp", "hid", "modbus"]

@@ -12,7 +12,7 @@ from msgspec import NODEFAULT, inspect
 from ..config import Settings
 from ..doctor.words import Words
 
-Kind = Literal["text", "number", "choice", "yes-no"]
+Kind = Literal["text", "number", "choice", "yes-no", "list"]
 
 SECRETS = ("uplink.password", "door.token")
 """Never shown: a form says only that they are set."""
@@ -55,6 +55,14 @@ WORDS: dict[str, Words] = {
     "door.setup": Words(
         "本页是否开放; 默认只在 127.0.0.1 开放", "whether this page is there; by default on 127.0.0.1 alone"
     ),
+    "door.embed": Words(
+        "哪些网站可以嵌入评价页, 逗号分隔", "whose pages may show the rating page in themselves, with commas"
+    ),
+    "windows.reasons": Words(
+        "评价页: 好评也问原因 (all), 或只问差评 (bad)",
+        "rating page: ask for reasons always (all), or of bad ratings only",
+    ),
+    "windows.walk_in": Words("评价页: 没有邀请也可以评价", "rating page: may be rated without an invitation"),
     "details.key": Words(
         "汇聚器公钥, 由 collector key 显示; 用来密封办件信息",
         "the collector's public key, shown by collector key; seals the details of cases",
@@ -154,6 +162,8 @@ def _field(key: str, kind: inspect.Type, field: inspect.Field) -> Field:
             return Field(key, "number", field.required, shown)
         case inspect.BoolType():
             return Field(key, "yes-no", field.required, shown)
+        case inspect.ListType():
+            return Field(key, "list", field.required, "")
         case inspect.LiteralType(values=values):
             return Field(key, "choice", field.required, shown, tuple(map(str, values)))
         case _:

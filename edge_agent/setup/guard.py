@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from protocols.ratings import Moment
 
 from ..config import is_loopback
-from ..people import write_private
+from ..hall_it import write_private
 
 IDLE_MS = 60 * 60_000  # a technician is called away to another window
 LIFE_MS = 12 * 3_600_000

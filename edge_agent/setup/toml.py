@@ -105,11 +105,13 @@ def values(text: str) -> dict[str, str]:
 def _gather(table: Any, at: str, found: dict[str, str]) -> None:
     for key, value in table.items():
         path = f"{at}.{key}" if at else key
-        if isinstance(value, list) and all(isinstance(each, dict) for each in value):
+        if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
             for number, each in enumerate(value):
                 _gather(each, f"{path}.{number}", found)
         elif isinstance(value, dict):
             _gather(value, path, found)
+        elif isinstance(value, list):
+            found[path] = ", ".join(map(str, value))
         else:
             found[path] = str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -156,6 +158,8 @@ def _put(table: Table, field: Field, value: str) -> None:
         table.remove(field.name)
     elif field.kind == "number" and value.removeprefix("-").isdigit():
         table[field.name] = int(value)
+    elif field.kind == "list":
+        table[field.name] = [each.strip() for each in value.split(",") if each.strip()]
     elif field.kind == "yes-no" and value in ("true", "false"):
         table[field.name] = value == "true"
     else:

@@ -33,6 +33,7 @@ SHIPPED = (
     "taxi905",
     "sundyn-udp",
     "screen",
+    "page",
 )
 """What comes with the program, by id."""
 FILE_MAX = 256 * 1024  # a hundred times the longest profile that anybody wrote by hand

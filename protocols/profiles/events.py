@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from protocols.ratings import NO_REASONS, Reasons
+
 
 @dataclass(frozen=True, slots=True)
 class Pressed:
@@ -19,6 +21,7 @@ class Pressed:
     """Its number within `boot`, or a sequence number without one; None from a device that does not count."""
     shown: str | None = None
     """The invitation that the device showed, empty for none; None if it does not say."""
+    reasons: Reasons = NO_REASONS
 
 
 @dataclass(frozen=True, slots=True)

@@ -377,4 +377,5 @@ class Shape(_Part, frozen=True):
     modbus: Modbus | None = None
     udp: Udp | None = None
     keys: dict[Key, KeyMeaning] = {}
-    """What the keys mean on this very device, where somebody has confirmed it. No shipped profile has any."""
+    """What the keys mean on this very device, where somebody has confirmed it. No shipped profile has any but
+    that of our own page, whose keys are the levels."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,6 +56,20 @@ def test_what_means_nothing_yet_says_why(pressed, ended, agent, directory, reaso
 
     assert isinstance(meaning, Unratable)
     assert (pressed.press, reason) == (meaning.press, meaning.reason)
+
+
+def test_our_own_page_needs_no_key_map():
+    """Each of its keys is a level by itself, and what the citizen said goes with it. Nothing else is believed so: the
+    same press of a page of somebody else's waits for a person."""
+    pressed = msgspec.structs.replace(
+        press(1, "i1", device="PAGE-1", button=1), profile="page", tags=["115"], text="等了两个小时"
+    )
+    rating = normalize(pressed, closing("i1"), "hall-a", PLACED)
+    theirs = normalize(msgspec.structs.replace(pressed, profile="screen"), closing("i1"), "hall-a", PLACED)
+
+    assert isinstance(rating, Rating)
+    assert (Level.VERY_DISSATISFIED, ("115",), "等了两个小时") == (rating.level, rating.tags, rating.text)
+    assert isinstance(theirs, Unratable) and "keys_not_confirmed" == theirs.reason
 
 
 def test_a_press_that_may_be_from_before_names_the_invitation():

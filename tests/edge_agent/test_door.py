@@ -131,7 +131,7 @@ def screen() -> Screen:
 @pytest.fixture
 def door(box: Outbox, screen: Screen, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
     # A browser that left is noticed at the next comment; no test waits fifteen seconds for it.
-    monkeypatch.setattr("edge_agent.door._KEEP_ALIVE_S", 0.05)
+    monkeypatch.setattr("edge_agent.door.streams._KEEP_ALIVE_S", 0.05)
     server, port = serve(create_app(box, WINDOWS, TOKEN, clock.now, {"4": screen}), "127.0.0.1", 0)
     yield from running(server, port)
 

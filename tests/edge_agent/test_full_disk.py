@@ -146,7 +146,7 @@ def ticks(window: Alone, first_ms: int, last_ms: int) -> Iterator[bytes]:
 @pytest.fixture
 def page_door(box: Outbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
     """The door with window 4's real page, carried as the agent carries it."""
-    monkeypatch.setattr("edge_agent.door._KEEP_ALIVE_S", 0.05)  # whoever left is noticed at the next comment
+    monkeypatch.setattr("edge_agent.door.streams._KEEP_ALIVE_S", 0.05)  # whoever left is noticed at the next comment
     (line,) = lines_of([WindowSettings("4", "S4", profile="screen")], tmp_path, box, clock.now())
     assert isinstance(line.link, Page)
     stop = threading.Event()

@@ -24,7 +24,7 @@ from edge_agent.outbox import (
 )
 from protocols import chain
 from protocols.messages import BATCH_BYTES_MAX, RECORDS_MAX, Receipt, encode
-from protocols.ratings import Moment, Press
+from protocols.ratings import Moment, Press, Reasons
 
 from .hall import (
     AGENT,
@@ -502,6 +502,43 @@ def test_the_same_invitation_is_opened_once(box):
     assert first == again
     assert "answered" == box.open_invitation(invitation(1, at(200))).state
     assert 2 == len(held(box))
+
+
+def test_an_invitation_that_is_being_answered_stays_open(box, opened):
+    """Whoever writes about a bad service needs longer than a key does: as long as is said from now, and also after a
+    restart. Red if `_change` leaves the seconds out."""
+    box.open_invitation(invitation(1, at(0), seconds=30))
+    box.stay(an_id(1), 60, at(25_000))
+    box.close()
+    again = opened(box.path)
+
+    assert not again.expire(WINDOW, "expired", at(80_000))
+    assert again.expire(WINDOW, "expired", at(86_001))
+    assert T0_MS + 85_000 == closings(again)[0].deadline_ms
+
+
+def test_an_invitation_stays_open_no_longer_than_it_may(box):
+    """Ten minutes in all, however often somebody touches the page; never shorter than it was opened for; and one that
+    has ended, or is nobody's, is left alone."""
+    box.open_invitation(invitation(1, at(0), seconds=300))
+    shorter = box.stay(an_id(1), 60, at(0))
+    longest = box.stay(an_id(1), 60, at(590_000))
+    box.close_invitation(an_id(1), "declined", at(591_000))
+    ended = box.stay(an_id(1), 60, at(592_000))
+
+    assert (300, 600, 600) == (shorter.seconds, longest.seconds, ended.seconds)
+    assert "declined" == ended.state
+    assert box.stay(an_id(9), 60, at(0)) is None
+
+
+def test_a_press_says_why_in_its_record(box):
+    """The citizen's reasons travel in the chain, as they were said."""
+    why = Reasons(("115",), 2, "等了两个小时")
+    keep(box, at(0), replace(press(1), reasons=why), press(2))
+    first, second = presses(box)
+
+    assert (["115"], 2, "等了两个小时") == (first.tags, first.tags_version, first.text)
+    assert ([], 0, "") == (second.tags, second.tags_version, second.text)
 
 
 def test_an_invitation_expires_once_and_after_the_grace(box):

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from protocols.words import said_in
 
 from ...config import is_loopback
-from ...people import WORD_MIN, BadPeople
+from ...hall_it import WORD_MIN, BadPassword
 from ...setup.desk import Desk
 from ...setup.guard import LIFE_MS, is_from_us, is_ours
 from ...setup.place import Place
@@ -76,7 +76,7 @@ def _add_guard(app: Flask, desk: Desk) -> None:
             return None
         if request.path.endswith("/part"):
             abort(401)  # a part of a page: the page itself goes to sign in
-        return redirect(url_for("setup.sign_in" if desk.people.has_password() else "setup.password"))
+        return redirect(url_for("setup.sign_in" if desk.hall_it.has_password() else "setup.password"))
 
     @app.after_request
     def careful(response: Response) -> Response:
@@ -106,7 +106,7 @@ def _form_of() -> str:
 def _add_sign_in(app: Flask, desk: Desk) -> None:
     @app.route("/setup/password", methods=["GET", "POST"], endpoint="setup.password")
     def password() -> Any:
-        if desk.people.has_password() and not g.signed_in:
+        if desk.hall_it.has_password() and not g.signed_in:
             return redirect(url_for("setup.sign_in"))
         if not is_loopback(request.remote_addr or ""):
             # Whoever comes first from the network is not hall IT.
@@ -117,7 +117,7 @@ def _add_sign_in(app: Flask, desk: Desk) -> None:
             wrong = "两次输入不同 / the two are not the same" if word != request.form.get("again", "") else ""
             try:
                 if not wrong:
-                    desk.people.set_password(word)
+                    desk.hall_it.set_password(word)
                     desk.sessions.end_all()
                     return _let_in(desk)
             except ValueError as error:
@@ -126,13 +126,13 @@ def _add_sign_in(app: Flask, desk: Desk) -> None:
 
     @app.route("/setup/sign-in", methods=["GET", "POST"], endpoint="setup.sign_in")
     def sign_in() -> Any:
-        if not desk.people.has_password():
+        if not desk.hall_it.has_password():
             return redirect(url_for("setup.password"))
         if request.method == "GET":
             return render_template("setup/sign_in.html", wrong="", wait_s=desk.tries.wait_s(desk.place.now()))
         with desk.trying:
             wait_s = desk.tries.wait_s(desk.place.now())
-            if not wait_s and desk.people.holds(request.form.get("word", "")):
+            if not wait_s and desk.hall_it.holds(request.form.get("word", "")):
                 desk.tries.right()
                 return _let_in(desk)
             if not wait_s:
@@ -207,8 +207,8 @@ def _add_errors(app: Flask) -> None:
     def http(error: HTTPException) -> Any:
         return _wrong(error.code or 500)
 
-    @app.errorhandler(BadPeople)
-    def people(error: BadPeople) -> Any:
+    @app.errorhandler(BadPassword)
+    def password(error: BadPassword) -> Any:
         return render_template("setup/wrong.html", words=str(error)), 500
 
     @app.errorhandler(OSError)

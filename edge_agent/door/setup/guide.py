@@ -20,10 +20,13 @@ from ...doctor.desk import BAUDS
 from ...doctor.learn import Naming
 from ...doctor.learn.dialogue import Plan
 from ...doctor.learn.meanings import LETTERS, mistake
+from ...page import OWN
 from ...setup import apply, broker, draft, judge, toml
 from ...setup.desk import Desk, begun
 from ...setup.draft import Draft
 from ...setup.found import in_use
+from ...window import Window
+from ..rating import Keys
 
 _STEPS = ("name", "device", "bytes", "bind", "try")
 _AGENT_KEYS = {"agent": "agent", "uplink.host": "host", "uplink.port": "port", "uplink.tls.ca": "ca"}
@@ -163,7 +166,7 @@ class Guide:
         if wrong:
             return self._page("device", wrong={kind: wrong}, typed=bind, **self._there()), 422
         self._desk.bench.clear()
-        fixed = {"screen": "screen", "udp": "sundyn-udp", "hid": "hid-keypad"}.get(kind, "")
+        fixed = {"screen": OWN, "udp": "sundyn-udp", "hid": "hid-keypad"}.get(kind, "")
         more: dict[str, Any] = {"kind": kind, "bind": "" if kind == "screen" else bind, "profile": fixed}
         self._keep(self._draft(), applied=False, window="", device="", address=None, **more)
         return redirect(url_for("guide.bind" if fixed else "guide.bytes"), 303)
@@ -371,6 +374,7 @@ class Guide:
         took_s = (found.kept_ms - found.began_ms) // 1000 if found.kept_ms is not None else None
         return {
             "window": window,
+            "page": self._page_of(window),
             "health": window.health(self._desk.place.now()) if window is not None else None,
             "kept": [(at, key, tip, tip <= done, _meaning(window, key)) for at, key, tip in reversed(kept)],
             "backlog": running.outbox.backlog(),
@@ -378,6 +382,14 @@ class Guide:
             "why": why,
             "took": f"{took_s // 60}:{took_s % 60:02}" if took_s is not None else "",
         }
+
+    def _page_of(self, window: Window | None) -> str:
+        """The path of the window's rating page; empty where its device is none."""
+        settings = self._desk.settings
+        if window is None or settings is None or settings.door is None or window.profile.id != OWN:
+            return ""
+        token = config.secret("door.token", settings.door.token, settings.door.token_file, self._desk.place.folder)
+        return Keys(token).window(window.id)
 
     def _handed_over(self) -> dict[str, Any]:
         """The lines for the collector's directory.toml."""
@@ -399,7 +411,7 @@ class Guide:
 def _with_a_page(found: Draft) -> Draft:
     """The draft with a window that has no mistake of its own."""
     host = found.host or draft.LATER
-    return msgspec.structs.replace(found, window="1", device="D1", kind="screen", profile="screen", host=host)
+    return msgspec.structs.replace(found, window="1", device="D1", kind="screen", profile=OWN, host=host)
 
 
 def _expected(parse: Any, text: str) -> str:

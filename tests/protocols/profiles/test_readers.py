@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from protocols.profiles.profile import Profile, profile_of
 from protocols.profiles.readers import Reader
 from protocols.profiles.rules import BareRules, FrameRules
 from protocols.profiles.vocabulary import Shape
+from protocols.ratings import Reasons
 
 READ_AS_BYTES = [name for name in profiles.SHIPPED if profiles.shipped(name).shape.form != "registers"]
 HELD_MAX = 4 * 1024 * 1024  # bytes; what is remembered of 1,024 frames of the longest kind is the most
@@ -246,7 +248,13 @@ def test_a_datagram_is_a_word_of_its_own():
         b'{"device":"S1","boot":-1,"count":1,"button":5}',
         b'{"device":"S1","boot":1,"count":1,"button":5,"age_ms":-1}',
         b'{"device":"S1","boot":1,"count":99999999999999999999,"button":5}',  # a database breaks on it
-        b'{"device":"S1","boot":1,"count":1,"button":5,"x":"%s"}' % (b"y" * 2000),
+        b'{"device":"S1","boot":1,"count":1,"button":5,"x":"%s"}' % (b"y" * 5000),
+        b'{"device":"S1","boot":1,"count":1,"button":5,"tags":"510"}',
+        b'{"device":"S1","boot":1,"count":1,"button":5,"tags":["51 0"]}',
+        b'{"device":"S1","boot":1,"count":1,"button":5,"tags":[%s]}' % b",".join([b'"510"'] * 17),
+        b'{"device":"S1","boot":1,"count":1,"button":5,"tags_version":-1}',
+        b'{"device":"S1","boot":1,"count":1,"button":5,"text":"%s"}' % (b"y" * 151),
+        b'{"device":"S1","boot":1,"count":1,"button":5,"text":"a\\nb"}',
         b'{"device":"\xff","boot":1,"count":1,"button":5}',
     ],
 )
@@ -254,6 +262,18 @@ def test_what_is_no_press_of_a_page_is_noise(said):
     """A page is on a machine that others can reach."""
 
     assert ["no press of a page"] == reasons(events(profiles.shipped("screen").reader(), (0, said)))
+
+
+def test_a_page_says_why():
+    """Tags with the version of their list, and the citizen's own words to the last of 150 characters, however a
+    library writes them."""
+    text = "等" * 150
+    said = {"device": "S1", "boot": 1, "count": 1, "button": 1, "tags": ["108", "115"], "tags_version": 2, "text": text}
+    plain, escaped = (json.dumps(said, ensure_ascii=way).encode() for way in (False, True))
+    reader = profiles.shipped("page").reader()
+    reasons = [event.reasons for raw in (plain, escaped) for event in events(reader, (0, raw))]
+
+    assert [Reasons(("108", "115"), 2, text)] * 2 == reasons
 
 
 def test_our_own_line_gives_presses_beats_and_our_own_words():

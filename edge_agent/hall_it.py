@@ -1,7 +1,4 @@
-"""Who may set this agent up: hall IT's one password, kept as a hash in a file that only this account can read.
-
-The file lies beside agent.toml and may hold other people of the window too: what else stands in it stays as it is.
-"""
+"""Who may set this agent up: hall IT, by one password, kept as a hash in a file that only this account can read."""
 
 from __future__ import annotations
 
@@ -13,36 +10,36 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-FILE = "people.json"
+FILE = "hall-it.json"
 WORD_MIN = 10
 _WORD_MAX = 200
 # 16 megabytes and a twentieth of a second for each try: a window PC has both, whoever stole the file has to pay it too.
 _N, _R, _P = 2**14, 8, 5
 
 
-class BadPeople(Exception):
+class BadPassword(Exception):
     """The file cannot be used; the text says which one and why, Chinese first."""
 
 
-class People:
-    """The people of the agent whose settings lie in this folder. Read anew at each question."""
+class HallIt:
+    """Of the agent whose settings lie in this folder. Read anew at each question: another program may set it too."""
 
     def __init__(self, folder: Path):
         self.file = folder / FILE
 
     def has_password(self) -> bool:
         """Whether hall IT has set its password here."""
-        return "hall_it" in self._read()
+        return bool(self._read())
 
     def holds(self, word: str) -> bool:
         """Whether this is hall IT's password."""
-        kept = self._read().get("hall_it")
-        if not isinstance(kept, dict):
+        kept = self._read()
+        if not kept:
             return False
         try:
             salt, expected = bytes.fromhex(kept["salt"]), bytes.fromhex(kept["scrypt"])
         except (KeyError, TypeError, ValueError) as error:
-            raise BadPeople(f"{self.file}: 口令记录损坏, 请执行 / is damaged, run: edge-agent password") from error
+            raise BadPassword(f"{self.file}: 损坏, 请执行 / is damaged, run: edge-agent password") from error
         return hmac.compare_digest(_hashed(word, salt), expected)
 
     def set_password(self, word: str) -> None:
@@ -53,9 +50,9 @@ class People:
         salt = secrets.token_bytes(16)
         entry = {"salt": salt.hex(), "scrypt": _hashed(word, salt).hex()}
         try:
-            write_private(self.file, json.dumps({**self._read(), "hall_it": entry}, ensure_ascii=False, indent=1))
+            write_private(self.file, json.dumps(entry))
         except OSError as error:
-            raise BadPeople(f"{self.file}: 写不了 / cannot be written: {error.strerror}") from error
+            raise BadPassword(f"{self.file}: 写不了 / cannot be written: {error.strerror}") from error
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -63,12 +60,12 @@ class People:
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise BadPeople(f"{self.file}: 读不了 / cannot be read: {error.strerror}") from error
+            raise BadPassword(f"{self.file}: 读不了 / cannot be read: {error.strerror}") from error
         except ValueError as error:
             # Taken for empty, whoever comes next could set a password of their own.
-            raise BadPeople(f"{self.file}: 内容损坏, 请移开它 / is damaged, move it away") from error
-        if not isinstance(found, dict):
-            raise BadPeople(f"{self.file}: 内容损坏, 请移开它 / is damaged, move it away")
+            raise BadPassword(f"{self.file}: 损坏, 请执行 / is damaged, run: edge-agent password") from error
+        if not isinstance(found, dict) or not found:
+            raise BadPassword(f"{self.file}: 损坏, 请执行 / is damaged, run: edge-agent password")
         return found
 
 

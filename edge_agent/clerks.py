@@ -1,0 +1,208 @@
+"""Who serves at the windows: clerks with their cards and PINs, who sits where just now, and where there is a pause.
+
+Two files beside the settings: `clerks.json`, which hall IT fills in, and `seats.json`, which the clerks change by
+signing in. Neither holds anything of a citizen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from protocols.bodies import PRINTABLE
+from protocols.errors import BadSettings
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+PIN_MIN = 4  # digits or letters: it opens a page that cannot rate
+_TRIES = 5  # wrong PINs of a clerk before the next one has to wait
+_WAIT_MS = 30_000  # so long, and twice as long after each further one
+_WAIT_MAX_MS = 15 * 60_000
+_COST = 2**12  # 4 MB and a few milliseconds: a window PC is small, and the delay above is what holds a guesser up
+PHOTOS = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
+PHOTO_MAX = 512 * 1024  # bytes; a card's photo is a hand wide
+
+Number = Annotated[str, Meta(min_length=1, max_length=20, pattern=r"^[0-9A-Za-z-]+\Z")]
+"""What stands on the card: the clerk's number in the hall."""
+
+
+class Clerk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One clerk, as the idle page shows them."""
+
+    number: Number
+    name: Annotated[str, Meta(max_length=20, pattern=PRINTABLE)] = ""
+    stars: Annotated[int, Meta(ge=0, le=5)] = 0
+    """How many the hall has awarded; 0 shows none."""
+    photo: Annotated[str, Meta(max_length=100, pattern=r"^[^/\\]*\Z")] = ""
+    """A file in the folder `photos` beside this one."""
+    pin: str = ""
+    """Salt and scrypt of it, in hex; empty for a clerk who cannot sign in."""
+
+
+class _Clerks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    clerks: list[Clerk] = []
+
+
+class Seat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Who sits at a window, and whether it serves."""
+
+    clerk: str = ""
+    """Their number; empty for nobody."""
+    paused: bool = False
+
+
+class _Seats(msgspec.Struct, frozen=True):
+    seats: dict[str, Seat] = {}
+
+
+# Worked out here, before there are threads: msgspec cannot do it in two at once.
+msgspec.json.Decoder(_Clerks), msgspec.json.Decoder(_Seats)
+
+
+class Wait(NamedTuple):
+    """So many wrong PINs that the next one has to wait."""
+
+    ms: int
+
+
+class Clerks:
+    """Those of this machine. Any thread may call any of it; `changed` is called after who sits where has changed."""
+
+    def __init__(self, folder: Path):
+        self.photos = folder / "photos"
+        self._file = folder / "clerks.json"
+        self._seats_file = folder / "seats.json"
+        self._lock = threading.Lock()
+        self._known: tuple[int, dict[str, Clerk]] = (0, {})
+        self._seats = _read(self._seats_file, _Seats).seats if self._seats_file.exists() else {}
+        self._wrong: dict[str, tuple[int, int]] = {}
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call this after each change of a seat."""
+        self._listeners.append(listener)
+
+    # ---- the cards
+
+    def all(self) -> list[Clerk]:
+        """Every clerk; BadSettings if their file cannot be read."""
+        return list(self._by_number().values())
+
+    def get(self, number: str) -> Clerk | None:
+        """The clerk of this number, or of this name where no number is so: business systems send either."""
+        known = self._by_number()
+        return known.get(number) or next((each for each in known.values() if number and each.name == number), None)
+
+    def put(self, clerk: Clerk, pin: str | None = None) -> None:
+        """Write this clerk down, in the place of whom has the number; with a new PIN, or the one there was."""
+        with self._lock:
+            known = dict(self._by_number())
+            before = known.get(clerk.number)
+            kept = before.pin if before is not None else ""
+            known[clerk.number] = msgspec.structs.replace(clerk, pin=_hidden(pin) if pin is not None else kept)
+            _write(self._file, _Clerks(sorted(known.values(), key=lambda each: each.number)))
+        self._tell()
+
+    def remove(self, number: str) -> bool:
+        """Forget this clerk; whether there was one."""
+        with self._lock:
+            known = dict(self._by_number())
+            if known.pop(number, None) is None:
+                return False
+            _write(self._file, _Clerks(list(known.values())))
+        self._tell()
+        return True
+
+    def signs_in(self, number: str, pin: str, mono_ms: int) -> Clerk | Wait | None:
+        """Who this is; None if number or PIN is wrong, Wait if there were too many wrong ones before."""
+        tries, since_ms = self._wrong.get(number, (0, 0))
+        wait_ms = min(_WAIT_MS << max(0, tries - _TRIES), _WAIT_MAX_MS) if tries >= _TRIES else 0
+        if mono_ms - since_ms < wait_ms:
+            return Wait(wait_ms - (mono_ms - since_ms))
+        clerk = self._by_number().get(number)
+        # Also for a number that nobody has: how long an answer takes tells nothing.
+        fits = _fits(pin, clerk.pin if clerk is not None else _NOBODYS)
+        if clerk is None or not clerk.pin or not fits:
+            if len(self._wrong) > 1000:  # somebody tries numbers one after the other
+                self._wrong.clear()
+            self._wrong[number] = (tries + 1, mono_ms)
+            return None
+        self._wrong.pop(number, None)
+        return clerk
+
+    # ---- who sits where
+
+    def seat(self, window: str) -> Seat:
+        """Who sits at this window."""
+        return self._seats.get(window, Seat())
+
+    def card(self, window: str) -> Clerk | None:
+        """The card of who sits at this window."""
+        seat = self.seat(window)
+        return self.get(seat.clerk) or Clerk(seat.clerk) if seat.clerk else None
+
+    def sit(self, window: str, seat: Seat) -> None:
+        """So it is at this window from now on, also after a restart."""
+        with self._lock:
+            self._seats = {**self._seats, window: seat}
+            _write(self._seats_file, _Seats(self._seats))
+        self._tell()
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    def _by_number(self) -> dict[str, Clerk]:
+        # Looked at each time it is asked for: hall IT changes the file, or has the command line do so, while we run.
+        try:
+            changed = self._file.stat().st_mtime_ns
+        except FileNotFoundError:
+            return {}
+        if changed != self._known[0]:
+            self._known = (changed, {each.number: each for each in _read(self._file, _Clerks).clerks})
+        return self._known[1]
+
+
+def _read(file: Path, shape: type[S]) -> S:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=shape)
+    except msgspec.MsgspecError as error:
+        raise BadSettings([f"{file.name}: 写法不对 / cannot be read: {error}"]) from error
+    except OSError as error:
+        raise BadSettings([f"{file.name}: 读不了 / cannot be read: {error.strerror}"]) from error
+
+
+def _write(file: Path, value: msgspec.Struct) -> None:
+    """All of it or nothing, and on the disk when this returns."""
+    draft = file.with_name(f"{file.name}.new")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+        out.write(msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
+        out.flush()
+        os.fsync(out.fileno())
+    draft.replace(file)
+
+
+def _hidden(pin: str) -> str:
+    salt = secrets.token_bytes(16)
+    return f"{salt.hex()}:{_scrypt(pin, salt).hex()}"
+
+
+def _fits(pin: str, hidden: str) -> bool:
+    salt, _, wanted = hidden.partition(":")
+    return hmac.compare_digest(_scrypt(pin, bytes.fromhex(salt)).hex(), wanted)
+
+
+def _scrypt(pin: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(pin.encode(), salt=salt, n=_COST, r=8, p=1)
+
+
+_NOBODYS = f"{'00' * 16}:{'00' * 64}"

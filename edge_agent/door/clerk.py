@@ -1,0 +1,276 @@
+"""The clerk's page: who sits at the window, a pause, and "please rate", with what the citizen sees and whether they
+rated. Never the level, and nothing here can rate."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from flask import Flask, Response, redirect, render_template, request
+from msgspec import Meta
+
+from protocols.bodies import read
+from protocols.cases import CaseNo, ServiceNumber
+from protocols.messages import WindowHealth
+from protocols.ratings import Invitation, Moment
+from protocols.words import said_in
+
+from ..clerks import Clerk, Clerks, Seat, Wait
+from ..outbox import Outbox
+from ..outbox.file import FULL
+from ..outbox.invitations import new_id
+from .rating import Screen, Touched, card, photo
+from .streams import State, Streams
+from .wrong import Wrong
+
+_COOKIE = "clerk"
+_SHIFT_S = 14 * 3600  # longer than any day at a window
+_LATEST = 12  # of today's services: what a clerk may want to look back at
+_WELL = ("ready", "inviting")
+
+
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Please rate."""
+
+    case_no: CaseNo | None = None
+    service_number: ServiceNumber = 1
+
+
+class Paused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether the window serves."""
+
+    paused: bool
+
+
+class Ended(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Nobody need answer this one any more."""
+
+    invitation: Annotated[str, Meta(max_length=36)]
+
+
+# Worked out here, before there are threads: msgspec cannot do it in two at once.
+msgspec.json.Decoder(Asked), msgspec.json.Decoder(Paused), msgspec.json.Decoder(Ended)
+
+
+class _At(NamedTuple):
+    """Who asks, and at which window they sit."""
+
+    clerk: Clerk
+    window: str
+    form: str
+    """What a form of theirs has to bear: nobody else's page can know it."""
+
+
+class ClerkPages:
+    """The clerk's page of one door. `windows` gives each window's usual seconds for an invitation."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        windows: Mapping[str, int],
+        screens: Mapping[str, Screen],
+        token: str,
+        streams: Streams,
+        clerks: Clerks,
+        touched: Touched,
+        now: Callable[[], Moment],
+        health: Callable[[str], WindowHealth | None],
+    ):
+        self._outbox = outbox
+        self._windows = windows
+        self._screens = screens
+        self._key = hmac.digest(token.encode(), b"clerk", "sha256")
+        self._streams = streams
+        self._clerks = clerks
+        self._touched = touched
+        self._now = now
+        self._health = health
+
+    def add(self, app: Flask) -> None:
+        """Put their addresses into the application."""
+        for path, method, answer in (
+            ("", "GET", self._page),
+            ("sign-in", "POST", self._sign_in),
+            ("sign-out", "POST", self._sign_out),
+            ("events", "GET", self._events),
+            ("ask", "POST", self._ask),
+            ("withdraw", "POST", self._withdraw),
+            ("pause", "POST", self._pause),
+            ("photo/<number>", "GET", self._photo),
+        ):
+            app.add_url_rule(f"/clerk/{path}", f"clerk_{path.partition('/')[0]}", answer, methods=[method])
+
+    # ---- in and out
+
+    def _page(self) -> Response:
+        at = self._who()
+        if at is None:
+            return self._door()
+        return Response(
+            render_template("clerk.html", at=at, card=card(self._clerks, at.clerk), page=at.window in self._screens)
+        )
+
+    def _door(self, mistake: str = "", status: int = 200) -> Response:
+        known = [each for each in self._clerks.all() if each.pin]
+        words = render_template("clerk_in.html", windows=list(self._windows), mistake=mistake, nobody=not known)
+        return Response(words, status)
+
+    def _sign_in(self) -> Response:
+        self._own_page()
+        number, window = request.form.get("number", "").strip(), request.form.get("window", "")
+        if window not in self._windows:
+            return self._door("请选择窗口 / choose a window", 400)
+        moment = self._now()
+        found = self._clerks.signs_in(number, request.form.get("pin", ""), moment.mono_ms)
+        if isinstance(found, Wait):
+            seconds = -(-found.ms // 1000)
+            return self._door(f"试错太多, 请 {seconds} 秒后再试 / too many wrong tries, try again in {seconds} s", 429)
+        if found is None:
+            return self._door("工号或口令不对 / wrong number or PIN", 403)
+        self._clerks.sit(window, Seat(found.number))
+        response: Any = redirect("/clerk/", 303)
+        until_s = moment.wall_ms // 1000 + _SHIFT_S
+        response.set_cookie(
+            _COOKIE, self._signed(found, window, until_s), max_age=_SHIFT_S, httponly=True, samesite="Strict"
+        )
+        return response  # type: ignore[no-any-return]
+
+    def _sign_out(self) -> Response:
+        at = self._may()
+        if self._clerks.seat(at.window).clerk == at.clerk.number:
+            self._clerks.sit(at.window, Seat())
+        response: Any = redirect("/clerk/", 303)
+        response.delete_cookie(_COOKIE)
+        return response  # type: ignore[no-any-return]
+
+    # ---- what it shows
+
+    def _events(self) -> Response:
+        at = self._here()
+        return self._streams.follow(lambda: self._state(at), lambda _state: False)
+
+    def _photo(self, number: str) -> Response:
+        self._here()
+        return photo(self._clerks, number)
+
+    def _state(self, at: _At) -> State:
+        moment = self._now()
+        waiting = self._outbox.open_at(at.window, moment)
+        if waiting is not None and waiting[1] <= 0:
+            waiting = None
+        seat = self._clerks.seat(at.window)
+        latest = self._outbox.latest_invitations(at.window, _LATEST)
+        state = {
+            "seat": seat.clerk,
+            "paused": seat.paused,
+            "sees": self._sees(at.window, waiting[0] if waiting is not None else None, seat),
+            "invitation": None if waiting is None else {"id": waiting[0].id, "case_no": waiting[0].case_no or ""},
+            "trouble": self._trouble(at.window),
+            "latest": [
+                {
+                    "id": each.id,
+                    "case_no": each.case_no or "",
+                    "opened_ms": each.opened.wall_ms,
+                    "state": each.state,
+                }
+                for each in latest
+            ],
+        }
+        return state, {"left_ms": None if waiting is None else waiting[1]}
+
+    def _sees(
+        self, window: str, open_now: Invitation | None, seat: Seat
+    ) -> Literal["asked", "answering", "paused", "welcome"]:
+        """What the citizen has before them."""
+        if open_now is not None:
+            return "answering" if self._touched.is_touched(window, open_now.id) else "asked"
+        return "paused" if seat.paused else "welcome"
+
+    def _trouble(self, window: str) -> dict[str, str]:
+        """Why nobody could rate here just now, in both languages; empty if somebody could."""
+        words = ""
+        health = self._health(window)
+        if self._outbox.full:
+            words = "本机存储已满, 评价收不下, 请联系信息人员 / storage is full: call hall IT"
+        elif window in self._screens and not self._touched.is_open(window):
+            words = "评价屏没有打开, 请检查平板 / the rating screen is not open: look at the tablet"
+        elif health is not None and health.state not in _WELL:
+            words = f"评价器故障: {said_in(health.detail, 'zh')} / device fault: {said_in(health.detail, 'en')}"
+        return {"zh": said_in(words, "zh"), "en": said_in(words, "en")} if words else {}
+
+    # ---- what it does
+
+    def _ask(self) -> dict[str, Any]:
+        at, asked, moment = self._may(), read(request.get_data(), Asked), self._now()
+        if self._outbox.full:
+            raise Wrong(
+                507, "", "存储已满, 现在收不下评价 / storage is full, no rating can be taken", later=True, code=FULL
+            )
+        invitation = Invitation(
+            id=new_id(moment.wall_ms),
+            window=at.window,
+            opened=moment,
+            seconds=self._windows[at.window],
+            case_no=asked.case_no,
+            service_number=asked.service_number,
+            clerk=at.clerk.number,
+        )
+        # The citizen before has gone by now: the clerk would not ask again otherwise.
+        opened = self._outbox.open_invitation(invitation, replace=True)
+        return {"id": opened.id}
+
+    def _withdraw(self) -> dict[str, Any]:
+        at, asked = self._may(), read(request.get_data(), Ended)
+        known = self._outbox.invitation(asked.invitation)
+        if known is None or known.window != at.window:
+            raise Wrong(404, "invitation", "没有这个评价邀请 / no such invitation")
+        ended = self._outbox.close_invitation(known.id, "withdrawn", self._now())
+        return {"state": ended.state if ended is not None else known.state}
+
+    def _pause(self) -> dict[str, Any]:
+        at, asked = self._may(), read(request.get_data(), Paused)
+        self._clerks.sit(at.window, Seat(at.clerk.number, asked.paused))
+        return {"paused": asked.paused}
+
+    # ---- whom it lets in
+
+    def _here(self) -> _At:
+        at = self._who()
+        if at is None:
+            raise Wrong(401, "", "请先登录 / please sign in")
+        return at
+
+    def _may(self) -> _At:
+        """The same, where something is done: asked for by our own page and nobody else's."""
+        self._own_page()
+        at = self._here()
+        form = request.headers.get("X-Form", "") or request.form.get("form", "")
+        if not hmac.compare_digest(form.encode(), at.form.encode()):
+            raise Wrong(403, "", "页面已过期, 请刷新 / this page is too old, please load it again")
+        return at
+
+    @staticmethod
+    def _own_page() -> None:
+        if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+            raise Wrong(403, "", "请在本系统的页面操作 / only our own page may do this")
+
+    def _who(self) -> _At | None:
+        """Who the cookie says this is: it holds until its shift is over, or their PIN is another one."""
+        cookie = request.cookies.get(_COOKIE, "")
+        number, _, rest = cookie.partition("|")
+        window, _, until = rest.partition("|")
+        until_s, _, _mac = until.partition("|")
+        clerk = self._clerks.get(number) if number else None
+        if clerk is None or clerk.number != number or window not in self._windows or not until_s.isdecimal():
+            return None
+        if not hmac.compare_digest(self._signed(clerk, window, int(until_s)).encode(), cookie.encode()):
+            return None
+        if self._now().wall_ms // 1000 >= int(until_s):
+            return None
+        return _At(clerk, window, hmac.digest(self._key, f"form\0{cookie}".encode(), "sha256").hex())
+
+    def _signed(self, clerk: Clerk, window: str, until_s: int) -> str:
+        said = f"{clerk.number}|{window}|{until_s}"
+        return f"{said}|{hmac.digest(self._key, f'{said}|{clerk.pin}'.encode(), 'sha256').hex()}"

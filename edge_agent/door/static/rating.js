@@ -1,0 +1,429 @@
+"use strict";
+// The rating page. A press is sent again, under the same number, until the agent has it on the disk or says that it
+// will not; only then is anybody thanked. Times are measured by the clock that nobody can set.
+const given = JSON.parse(document.getElementById("given").textContent);
+const here = location.pathname;
+const $ = (id) => document.getElementById(id);
+const BAD = ["dissatisfied", "very_dissatisfied"];
+const QUIET_MS = { good: 12000, bad: 45000 };  // without a touch: whoever is silent for so long has gone
+const EARLY_MS = 2500;  // before the invitation ends, so that the press is there in time
+const STAY_EVERY_MS = 5000;
+const SLOW_MS = 300;  // sooner nobody needs to be told that it is being saved
+const WORRY_MS = 3000;
+const GIVE_UP_MS = 15000;
+const TROUBLE_MS = 20000;
+const THANKS_MS = 4000;
+const OVER_MS = 3500;
+const LOST_MS = 3000;
+
+const boot = 1 + Math.floor(Math.random() * 9e9);  // of this start of the page; each press of it has a number
+let count = 0;
+let language = new URLSearchParams(location.search).get("lang") === "en" || (!new URLSearchParams(location.search).has("lang") && /^en/i.test(navigator.language)) ? "en" : "zh";
+const first = { language, large: new URLSearchParams(location.search).has("large") };
+let now = { paused: false, clerk: null, invitation: null, ended: null, storage: "ok" };  // what the agent says
+let ends_at = 0;  // of the invitation, by performance.now()
+let total_ms = 1;
+let shown = "";  // the invitation whose question is on the screen; "" for none
+let choice = null;  // { level, tags, text, touched, from }
+let sending = null;  // the press on its way: { body, pressed, made, tries, state, why, certain }
+let over = null;  // { words, until }
+let thanked_until = 0;
+let answered = "";  // the invitation that this page has answered or declined: it is not asked again
+let lost_since = performance.now();
+let joined = false;
+let stayed_at = 0;
+let aloud = false;
+let before = "";
+
+const words = () => WORDS[language];
+const face_name = (level) => document.querySelector(`.face[data-level="${level}"] .name`).dataset[language];
+const open_invitation = () => (now.invitation && now.invitation.id !== answered && performance.now() < ends_at ? now.invitation : null);
+const may_rate = () => Boolean(open_invitation()) || (given.walk_in && !now.paused);
+
+// ---- what is on the screen
+
+function mode() {
+  const at = performance.now();
+  if (sending && sending.state === "refused") return "trouble";
+  if (sending && at - sending.made > SLOW_MS) return "sending";
+  if (sending) return before || "ask";
+  if (choice) return "why";
+  if (at < thanked_until) return "thanks";
+  if (over && at < over.until) return "over";
+  if (may_rate()) return "ask";
+  if (given.one) return "over";
+  return now.paused ? "paused" : "idle";
+}
+
+function draw() {
+  const at = performance.now();
+  const is = mode();
+  for (const each of document.querySelectorAll("main > section")) each.hidden = each.id !== is;
+  $("clerk").hidden = !now.clerk || is === "idle";  // there the card is all of the page
+  $("lost").hidden = joined || at - lost_since < LOST_MS;
+  if (is === "ask") {
+    const left = open_invitation() ? Math.max(0, Math.min(1, (ends_at - at) / total_ms)) : 1;
+    $("left").value = left;
+    $("left").parentElement.hidden = !open_invitation();
+    $("decline").hidden = !open_invitation();
+    $("case").textContent = open_invitation() && now.invitation.case ? words().case(now.invitation.case) : "";
+  }
+  if (is === "why" && choice) {
+    $("soon").textContent = words().soon(Math.max(0, Math.ceil((due_at() - at) / 1000)), face_name(choice.level));
+    const wanting = BAD.includes(choice.level) && !choice.tags.size && !choice.text.trim();
+    $("submit").setAttribute("aria-disabled", String(wanting));
+    $("count").textContent = choice.text ? words().left(given.text_max - [...choice.text].length) : "";
+  }
+  if (is === "sending") $("sending-words").hidden = at - sending.made < WORRY_MS;
+  if (is === "trouble") $("trouble-words").textContent = words().why_not[sending.why] || words().why_not.other;
+  if (is === "over") $("over-words").textContent = words().over[over ? over.words : given.one && now.ended ? now.ended.state : "gone"];
+  if (is !== before) {
+    before = is;
+    const head = document.querySelector(`#${is} h1`);
+    if (is === "idle" || is === "paused") reset_ways();
+    if (document.activeElement === document.body || !document.activeElement.offsetParent) head.focus({ preventScroll: true });
+    scrollTo(0, 0);
+    $("said").textContent = head.textContent;
+    if (is !== "idle") speak(head.textContent);
+  }
+}
+
+function say_all() {
+  document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+  document.title = words().title;
+  for (const each of document.querySelectorAll("[data-words]")) each.textContent = words()[each.dataset.words];
+  for (const each of document.querySelectorAll(".face .name")) each.textContent = each.dataset[language];
+  $("faces").setAttribute("aria-label", words().faces);
+  $("other").textContent = words().other;
+  $("other").lang = words().other_lang;
+  draw_clerk();
+  if (choice) draw_why();
+  draw();
+}
+
+function draw_clerk() {
+  const clerk = now.clerk;
+  for (const [place, prefix] of [[$("clerk"), "clerk"], [$("card"), "card"]]) {
+    if (place.id === "card") place.hidden = !clerk;
+    if (!clerk) continue;
+    $(`${prefix}-name`).textContent = clerk.name;
+    $(`${prefix}-number`).textContent = words().number(clerk.number);
+    const stars = $(`${prefix}-stars`);
+    stars.textContent = "★".repeat(clerk.stars);
+    stars.hidden = !clerk.stars;
+    stars.setAttribute("aria-label", words().stars(clerk.stars));
+    const photo = $(`${prefix}-photo`);
+    photo.hidden = !clerk.photo;
+    const from = `${here}photo/${encodeURIComponent(clerk.number)}`;
+    if (clerk.photo && photo.getAttribute("src") !== from) photo.src = from;
+  }
+  $("card-blank").hidden = !clerk || clerk.photo;
+}
+
+function draw_why() {
+  const bad = BAD.includes(choice.level);
+  document.querySelector("#why .chosen").className = `chosen ${choice.level}`;
+  $("chosen-face").setAttribute("href", `/static/faces.svg#${choice.level}`);
+  $("chosen").textContent = words().chosen(face_name(choice.level));
+  $("why-words").textContent = bad ? words().bad : words().good;
+  document.querySelector("#text-label > span").textContent = bad ? words().text_bad : words().text;
+  $("tags").replaceChildren(...given.tags[choice.level].map(([code, text]) => {
+    const tag = document.createElement("button");
+    tag.type = "button";
+    tag.lang = "zh-CN";  // the national list is in Chinese only
+    tag.textContent = text;
+    tag.setAttribute("aria-pressed", String(choice.tags.has(code)));
+    tag.addEventListener("click", () => {
+      if (!choice) return;
+      choice.tags.has(code) ? choice.tags.delete(code) : choice.tags.add(code);
+      tag.setAttribute("aria-pressed", String(choice.tags.has(code)));
+      touched();
+      speak(text);
+    });
+    return tag;
+  }));
+  $("text").value = choice.text;
+}
+
+// ---- what a citizen does
+
+function choose(level) {
+  if (sending || choice || !may_rate()) return;  // a second tap says no more than the first
+  choice = { level, tags: new Set(), text: "", touched: performance.now(), from: shown };
+  if (!BAD.includes(level) && given.reasons === "bad") return submit();
+  draw_why();
+  touched();
+  draw();
+  speak(`${$("chosen").textContent}。${$("why-words").textContent}`);
+}
+
+function touched() {
+  const at = performance.now();
+  choice.touched = at;
+  if (choice.from && at - stayed_at > STAY_EVERY_MS) {
+    stayed_at = at;
+    const asked = choice.from;
+    // Where it fails the question ends as it was to end, and what was chosen is sent before that.
+    ask("stay", { invitation: asked }).then((said) => {
+      if (said.ok && now.invitation && now.invitation.id === asked) set_end(said.body.left_ms);
+    });
+  }
+  draw();
+}
+
+function due_at() {
+  const quiet = choice.touched + (BAD.includes(choice.level) ? QUIET_MS.bad : QUIET_MS.good);
+  return choice.from && now.invitation && now.invitation.id === choice.from ? Math.min(quiet, ends_at - EARLY_MS) : quiet;
+}
+
+function submit() {
+  const made = choice.touched;
+  const body = {
+    boot, count: ++count, level: choice.level, invitation: choice.from,
+    tags: [...choice.tags], tags_version: given.tags_version, text: clean(choice.text),
+  };
+  choice = null;
+  send({ body, made: performance.now(), pressed: made, state: "new", why: "", tries: 0 });
+}
+
+const clean = (text) => [...text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, " ").trim()].slice(0, given.text_max).join("");
+
+async function send(press) {
+  sending = press;
+  draw();
+  const begun = performance.now();
+  for (;;) {
+    press.tries += 1;
+    const said = await ask("press", { ...press.body, age_ms: Math.round(performance.now() - press.pressed) });
+    if (said.ok) return kept(press);
+    const code = said.body && said.body.error ? said.body.error.code || "" : "";
+    press.certain = is_no(said);
+    if (press.certain || performance.now() - begun > GIVE_UP_MS) {
+      press.state = "refused";
+      press.why = code;
+      tell("not_kept", press.body.invitation);
+      if (sending !== press) return press.certain ? undefined : send_quietly(press);
+      draw();
+      setTimeout(() => { if (sending === press && press.state === "refused") leave(press); }, TROUBLE_MS);
+      return undefined;
+    }
+    await new Promise((wake) => setTimeout(wake, Math.min(2000, 200 * press.tries)));
+  }
+}
+
+// An answer that says that it is not kept, and not that nobody knows.
+const is_no = (said) => said.status === 507 || (said.status >= 400 && said.status < 500);
+
+// Nobody stands there any more. What was told to have been refused stays so; what nobody knows of is said again.
+function leave(press) {
+  sending = null;
+  over = null;
+  draw();
+  if (!press.certain) send_quietly(press);
+}
+
+// Of a citizen who has gone, while the next one is being asked: never on the screen, never given up while this page is open.
+async function send_quietly(press) {
+  for (;;) {
+    press.tries += 1;
+    const said = await ask("press", { ...press.body, age_ms: Math.round(performance.now() - press.pressed) });
+    if (said.ok || is_no(said)) return;
+    await new Promise((wake) => setTimeout(wake, Math.min(10000, 500 * press.tries)));
+  }
+}
+
+function kept(press) {
+  tell("kept", press.body.invitation);
+  if (press.body.invitation) answered = press.body.invitation;
+  if (sending !== press) return;
+  sending = null;
+  thanked_until = given.one ? Infinity : performance.now() + THANKS_MS;
+  draw();
+  setTimeout(draw, THANKS_MS + 20);
+}
+
+async function decline() {
+  const invitation = open_invitation();
+  if (!invitation || sending || choice) return;
+  answered = invitation.id;
+  end_with("declined");
+  tell("declined", invitation.id);
+  for (let tries = 1; tries < 5; tries += 1) {
+    const said = await ask("decline", { invitation: invitation.id });
+    if (said.ok || said.status < 500 && said.status) return;
+    await new Promise((wake) => setTimeout(wake, 500 * tries));
+  }
+}
+
+function end_with(state) {
+  over = { words: state, until: given.one ? Infinity : performance.now() + OVER_MS };
+  draw();
+  setTimeout(draw, OVER_MS + 20);
+}
+
+// ---- how it is shown: for one citizen, and as it was for the next
+
+function reset_ways() {
+  language = first.language;
+  aloud = false;
+  $("aloud").setAttribute("aria-pressed", "false");
+  enlarge(first.large);
+  say_all();
+}
+
+function enlarge(yes) {
+  document.documentElement.classList.toggle("large", yes);
+  $("large").setAttribute("aria-pressed", String(yes));
+}
+
+function voice() {
+  const wanted = language === "zh" ? "zh" : "en";
+  return window.speechSynthesis ? speechSynthesis.getVoices().find((each) => each.lang.toLowerCase().startsWith(wanted)) : undefined;
+}
+
+function speak(text) {
+  if (!aloud || !voice()) return;
+  speechSynthesis.cancel();
+  const said = new SpeechSynthesisUtterance(text);
+  said.voice = voice();
+  said.lang = said.voice.lang;
+  said.rate = 0.9;
+  speechSynthesis.speak(said);
+}
+
+function voices_known() {
+  $("aloud").hidden = !voice();  // silent where there is no voice, and no button that does nothing
+}
+
+// ---- the agent, and the page around this one
+
+async function ask(what, body) {
+  const patience = new AbortController();
+  const end = setTimeout(() => patience.abort(), 5000);
+  try {
+    const answer = await fetch(here + what, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" }, cache: "no-store", signal: patience.signal });
+    return { ok: answer.ok, status: answer.status, body: await answer.json() };
+  } catch (_) {
+    return { ok: false, status: 0, body: null };
+  } finally {
+    clearTimeout(end);
+  }
+}
+
+function set_end(left_ms) {
+  ends_at = performance.now() + left_ms;
+  total_ms = Math.max(left_ms, 1);
+}
+
+function told(state) {
+  const was = shown;
+  now = state;
+  const invitation = state.invitation && state.invitation.id !== answered ? state.invitation : null;
+  if (invitation) set_end(state.left_ms);
+  const is = invitation ? invitation.id : "";
+  if (is !== was) {
+    shown = is;
+    if (choice && choice.from === was) leave_behind();
+    if (sending && sending.body.invitation === was && is) {
+      const press = sending;
+      sending = null;  // its own loop goes on, unless that had given up
+      if (press.state === "refused") leave(press);
+    }
+    if (is) {
+      thanked_until = 0;
+      over = null;
+      reset_ways();
+      tell("asked", is);
+    } else if (was && was !== answered && state.ended && state.ended.id === was && !sending) {
+      end_with(state.ended.state);
+      tell(state.ended.state, was);
+    }
+  }
+  draw_clerk();
+  draw();
+}
+
+// Whoever chose has gone, or the question has: what was chosen was pressed, and nobody's press is dropped.
+function leave_behind() {
+  submit();
+  sending = null;
+}
+
+function follow() {
+  const stream = new EventSource(`${here}events`);
+  stream.addEventListener("state", (event) => {
+    joined = true;
+    told(JSON.parse(event.data));
+    if (given.one && !now.invitation) stream.close();
+  });
+  stream.addEventListener("error", () => {
+    if (joined) lost_since = performance.now();
+    joined = Boolean(given.one && now.ended);
+    if (stream.readyState === EventSource.CLOSED && !joined) setTimeout(follow, 2000);  // refused: too many, or starting
+  });
+}
+
+// Never the level: whoever embeds this page learns that it is done, and no more. Only those that the agent names do.
+function tell(event, invitation) {
+  if (window.parent === window) return;
+  for (const origin of given.embed) parent.postMessage({ from: "hall-rating", event, invitation }, origin);
+}
+
+addEventListener("message", (event) => {
+  if (event.source !== parent || !given.embed.includes(event.origin) || !event.data || event.data.to !== "hall-rating") return;
+  if (event.data.do === "language" && event.data.language in WORDS) { language = first.language = event.data.language; say_all(); }
+  if (event.data.do === "large") enlarge(first.large = Boolean(event.data.large));
+  if (event.data.do === "decline") decline();
+});
+
+// ---- begin
+
+for (const face of document.querySelectorAll(".face")) {
+  face.addEventListener("click", () => choose(face.dataset.level));
+  face.addEventListener("focus", () => speak(face_name(face.dataset.level)));
+}
+$("faces").addEventListener("keydown", (event) => {
+  const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+  if (!step) return;
+  const faces = [...document.querySelectorAll(".face")];
+  const to = faces[(faces.indexOf(document.activeElement) + step + faces.length) % faces.length];
+  to.focus();
+  event.preventDefault();
+});
+$("decline").addEventListener("click", decline);
+$("back").addEventListener("click", () => { choice = null; draw(); });
+$("submit").addEventListener("click", () => {
+  if (!choice || sending) return;
+  if ($("submit").getAttribute("aria-disabled") === "true") {
+    $("said").textContent = words().none;
+    $("why-words").classList.add("wrong");
+    speak(words().none);
+    touched();
+    return;
+  }
+  touched();
+  submit();
+});
+$("text").addEventListener("input", () => { if (choice) { choice.text = [...$("text").value].slice(0, given.text_max).join(""); touched(); } });
+$("again").addEventListener("click", () => { const press = sending; press.state = "new"; press.made = performance.now(); send(press); });
+$("leave").addEventListener("click", () => { sending = null; over = null; draw(); });
+$("large").addEventListener("click", () => enlarge(!document.documentElement.classList.contains("large")));
+$("aloud").addEventListener("click", () => {
+  aloud = !aloud;
+  $("aloud").setAttribute("aria-pressed", String(aloud));
+  if (aloud) speak(document.querySelector(`#${mode()} h1`).textContent);
+  else if (window.speechSynthesis) speechSynthesis.cancel();
+});
+$("other").addEventListener("click", () => { language = language === "zh" ? "en" : "zh"; say_all(); voices_known(); });
+document.addEventListener("contextmenu", (event) => { if (event.target !== $("text")) event.preventDefault(); });  // a long touch on a kiosk
+
+setInterval(() => {
+  if (choice && performance.now() >= due_at()) submit();
+  draw();
+}, 250);
+if (window.speechSynthesis) speechSynthesis.addEventListener("voiceschanged", voices_known);
+voices_known();
+enlarge(first.large);
+say_all();
+follow();
+tell("ready", "");
