@@ -79,6 +79,8 @@ def rig(folder: Path, *panel: str, settings: str = "", port: int = 0) -> Iterato
         for process in (agent, device):
             process.kill()
             process.wait()
+        assert device.stdin is not None
+        device.stdin.close()
 
 
 def _address(folder: Path) -> str:

@@ -374,7 +374,7 @@ class Guide:
         took_s = (found.kept_ms - found.began_ms) // 1000 if found.kept_ms is not None else None
         return {
             "window": window,
-            "page": self._page_of(window),
+            "rating_page": self._page_of(window),
             "health": window.health(self._desk.place.now()) if window is not None else None,
             "kept": [(at, key, tip, tip <= done, _meaning(window, key)) for at, key, tip in reversed(kept)],
             "backlog": running.outbox.backlog(),

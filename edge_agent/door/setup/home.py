@@ -10,6 +10,7 @@ from flask import Flask, Response, redirect, render_template, request, url_for
 
 from protocols.errors import BadSettings
 
+from ... import config
 from ...setup import apply, toml
 from ...setup.bundle import bundle
 from ...setup.desk import Desk
@@ -183,4 +184,12 @@ class Home:
             self._desk.apply(toml.uncovered(typed, self._desk.text))
         except BadSettings as error:
             return render_template("setup/settings_text.html", text=typed, wrong=error.mistakes), 422
-        return render_template("setup/restarting.html", next=url_for("home"))
+        return render_template("setup/restarting.html", next=url_for("home"), elsewhere=self._elsewhere())
+
+    def _elsewhere(self) -> str:
+        """The page's new address, if it has one from now on; empty if not, or if there will be none."""
+        door = config.load(self._desk.place.file).door
+        if door is None or not door.has_setup or str(door.port) in ("0", request.environ["SERVER_PORT"]):
+            return ""
+        host = request.host.rpartition(":")[0] or request.host
+        return f"http://{host}:{door.port}/setup/"

@@ -1,7 +1,7 @@
 // Parts of a page kept fresh, copying, and waiting for the agent to come back. Everything else is plain HTML.
 "use strict";
 
-const EVERY_MS = 1000, FAST_MS = 400, LATE_MS = 20000;
+const EVERY_MS = 1000, FAST_MS = 400, LATE_MS = 20000, ELSEWHERE_MS = 5000;
 
 function dated(root) {
   for (const time of root.querySelectorAll("time[data-ms]")) {
@@ -32,6 +32,10 @@ async function fresh(part) {
 
 async function back(waiting) {
   const begun = Date.now(), late = waiting.querySelector("[data-late]");
+  // Another address may not be asked from here: it is gone to when it should be there.
+  if ("elsewhere" in waiting.dataset) {
+    return setTimeout(() => location.replace(waiting.dataset.next), ELSEWHERE_MS);
+  }
   for (;;) {
     await new Promise((done) => setTimeout(done, 250));
     try {
