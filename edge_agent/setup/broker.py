@@ -46,6 +46,7 @@ def _called(host: str, port: int, agent: str, password: str, tls: ssl.SSLContext
     reasons: list[Any] = []
     client.on_connect = lambda _client, _userdata, _flags, reason, _properties: reasons.append(reason)
     try:
+        _reached(host, port, tls)
         client.connect(host, port, keepalive=30)
         for _ in range(int(WITHIN_S / _TURN_S)):
             if reasons or client.loop(_TURN_S) != mqtt.MQTT_ERR_SUCCESS:
@@ -68,6 +69,13 @@ def _called(host: str, port: int, agent: str, password: str, tls: ssl.SSLContext
     return Answer(True, f"已连上 {host}:{port}, 登录成功 / connected to {host}:{port} and signed in")
 
 
+def _reached(host: str, port: int, tls: ssl.SSLContext | None) -> None:
+    """Whether anybody is there, before anything is said: paho would leave a socket open whose handshake failed."""
+    with socket.create_connection((host, port), WITHIN_S) as plain:
+        if tls is not None:
+            tls.wrap_socket(plain, server_hostname=host).close()
+
+
 def _why(error: Exception, host: str, port: int) -> Answer:
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in _OTHER_NAME:
@@ -87,6 +95,9 @@ def _why(error: Exception, host: str, port: int) -> Answer:
     if isinstance(error, ConnectionRefusedError):
         words = f"主机在, 但端口 {port} 没有消息服务器 / the host is there, and no broker at port {port}"
         return Answer(False, words, "port")
+    if isinstance(error, ConnectionError):
+        words = "有程序应答, 随即断开; TLS 选对了吗 (通常 8883 用, 1883 不用)? / something answered and hung up; is TLS right"
+        return Answer(False, f"{host}:{port} {words} (usually 8883 with, 1883 without)?", "tls")
     if isinstance(error, TimeoutError):
         words = f"{host}:{port} 没有应答, 请检查网络和防火墙 / does not answer, check the network and the firewall"
         return Answer(False, words, "host")

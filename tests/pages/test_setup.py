@@ -208,7 +208,7 @@ def test_a_change_is_shown_then_applied_by_the_same_process(hall):
 
 
 def test_settings_that_turn_out_not_to_work_are_taken_back(hall):
-    """A port that another program has is seen only when it is tried: the agent is back with the old ones and says so."""
+    """A port that is taken is seen only when it is tried: the agent goes back to the old ones and says so."""
     at, page = hall
     before = (at.folder / "agent.toml").read_text("utf-8")
     with socket.create_server(("127.0.0.1", 0)) as other:
