@@ -201,8 +201,10 @@ class Lesson:
         for act in acts:
             match act:
                 case Tell(words):
-                    self._told.append(words)
+                    self._tell(words)
                 case Ask(words):
+                    if self.stage.quiet_s:
+                        self._told.clear()  # that nobody is to press is over
                     self._asked = words
                 case Reopen(baud):
                     self._link.close()
@@ -214,6 +216,11 @@ class Lesson:
         proposal = self._dialogue.proposal
         self.stage = self._staged(unsure, proposal)
         return unsure is not None or proposal is not None
+
+    def _tell(self, words: Words) -> None:
+        # Indented lines count down, which the page does by itself.
+        if not words.en.startswith(" "):
+            self._told.append(words)
 
     def _staged(self, unsure: Unsure | None, proposal: Proposal | None) -> Stage:
         asked, idle_ms = self._dialogue.asked, self._dialogue.idle_ms

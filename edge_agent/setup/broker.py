@@ -96,7 +96,9 @@ def _why(error: Exception, host: str, port: int) -> Answer:
         words = f"主机在, 但端口 {port} 没有消息服务器 / the host is there, and no broker at port {port}"
         return Answer(False, words, "port")
     if isinstance(error, ConnectionError):
-        words = "有程序应答, 随即断开; TLS 选对了吗 (通常 8883 用, 1883 不用)? / something answered and hung up; is TLS right"
+        words = (
+            "有程序应答后断开; TLS 选对了吗 (8883 通常用, 1883 不用)? / something answered and hung up; is TLS right"
+        )
         return Answer(False, f"{host}:{port} {words} (usually 8883 with, 1883 without)?", "tls")
     if isinstance(error, TimeoutError):
         words = f"{host}:{port} 没有应答, 请检查网络和防火墙 / does not answer, check the network and the firewall"

@@ -192,9 +192,9 @@ class Guide:
         return self._page("bytes", bauds=BAUDS, others=self._others(), **self._bytes(found))
 
     def _learning(self) -> bool:
-        """Whether a lesson is being held, which has the port."""
+        """Whether a lesson is being held, or what came of it waits to be used."""
         lesson = self._desk.bench.lesson
-        return lesson is not None and lesson.alive
+        return lesson is not None and (lesson.alive or lesson.stage.proposal is not None)
 
     def _heard(self, found: Draft) -> Any:
         form = request.form

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from playwright.sync_api import Page
@@ -19,8 +18,6 @@ def take(camera: Camera, folder: Path) -> None:
     with rig(folder / "first") as first:
         camera.take("setup-1-password", first.url)
         _guide(camera, first)
-    with rig(folder / "learn", "--shape", "4") as unknown:
-        _learning(camera, unknown)
 
 
 def _guide(camera: Camera, first: Rig) -> None:
@@ -65,7 +62,7 @@ def _guide(camera: Camera, first: Rig) -> None:
         page.wait_for_selector(".well.done", timeout=20_000)
     camera.take("setup-6-try", first.url, signed("/setup/guide/try"))
     for name, path in (("home", ""), ("doctor", "doctor"), ("log", "log"), ("text", "settings/text")):
-        camera.take(f"setup-7-{name}", first.url, signed(f"/setup/{path}", lambda page: page.wait_for_timeout(2500)))
+        camera.take(f"setup-7-{name}", first.url, signed(f"/setup/{path}", lambda page: page.wait_for_timeout(1200)))
     camera.take("setup-7-settings", first.url, signed("/setup/settings"), looks=("zh", "en", "dark"))
     camera.take("setup-7-home-narrow", first.url, signed("/setup/"), looks=("zh",), size=_NARROW)
 
@@ -75,33 +72,6 @@ def _guide(camera: Camera, first: Rig) -> None:
         page.wait_for_selector("[aria-invalid]")
 
     camera.take("setup-8-mistake", first.url, signed("/setup/settings", wrong), looks=("zh", "en"))
-
-
-def _learning(camera: Camera, unknown: Rig) -> None:
-    with _signed_in(camera, unknown) as page:
-        through(page, unknown, "bytes")
-        unknown.press(1)
-        page.wait_for_selector("table.bytes", timeout=10_000)
-        page.goto(f"{unknown.url}guide/learn")
-        page.fill("#f-keys", "2")
-        page.click("button.first")
-        page.wait_for_selector(".big b", timeout=30_000)
-
-    def come(page: Page) -> None:
-        sign_in(page, unknown.url)
-        page.goto(f"{unknown.url}guide/learn")
-        page.wait_for_selector(".lesson")
-
-    camera.take("setup-9-learn", unknown.url, come, looks=("zh", "en", "dark"))
-    for key in (1, 1, 1, 2, 2, 2):
-        unknown.press(key)
-        time.sleep(3)
-
-    def meanings(page: Page) -> None:
-        come(page)
-        page.goto(f"{unknown.url}guide/meanings")
-
-    camera.take("setup-9-meanings", unknown.url, meanings, looks=("zh", "en"))
 
 
 def _all_open(page: Page) -> None:
