@@ -55,7 +55,7 @@ class _Clerks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Seat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Who sits at a window, and whether it serves."""
 
-    clerk: str = ""
+    clerk: Annotated[str, Meta(max_length=20, pattern=r"^[0-9A-Za-z-]*\Z")] = ""
     """Their number; empty for nobody."""
     paused: bool = False
 
@@ -65,7 +65,7 @@ class _Seats(msgspec.Struct, frozen=True):
 
 
 # Worked out here, before there are threads: msgspec cannot do it in two at once.
-msgspec.json.Decoder(_Clerks), msgspec.json.Decoder(_Seats)
+msgspec.json.Decoder(_Clerks), msgspec.json.Decoder(_Seats), msgspec.json.Decoder(Seat)
 
 
 class Wait(NamedTuple):

@@ -29,6 +29,7 @@ from .outbox.file import OutboxMismatch
 from .outbox.salvage import reading
 from .ports import NoMatch
 from .setup import again
+from .staff import clerk, pages
 
 CONFIG = click.option(
     "--config",
@@ -265,6 +266,8 @@ def salvage(file: Path) -> None:
         _give_up(f"{file}: 读不出, 旁边要有放一份副本的空间 / cannot be read, there has to be room for a copy: {error}")
 
 
+main.add_command(clerk)
+main.add_command(pages)
 main.add_command(ports)
 main.add_command(doctor)
 main.add_command(monitor)

@@ -26,15 +26,16 @@ from protocols.cases import CaseNo, ServiceNumber, case_of
 from protocols.messages import Count, WindowHealth
 from protocols.ratings import Invitation, Moment
 
-from ..clerks import Clerks
+from ..clerks import Clerks, Seat
 from ..details import CaseDetails
+from ..links import Links
 from ..outbox import Outbox, OutboxClosed, OutboxFull, WindowBusy
 from ..outbox.file import FULL
 from ..outbox.invitations import new_id
 from ..page import Answer
 from . import language
 from .clerk import ClerkPages
-from .rating import Keys, Pages, Screen, Touched
+from .rating import Pages, Screen, Touched
 from .streams import AGAIN_S, Streams
 from .wrong import NO_KEY, NOT_YET, STOPPING, Wrong, no_room
 
@@ -125,18 +126,18 @@ def create_app(
     of windows whose device is a page, and says what became of them; `details` those of cases; `people` is what the
     pages for citizens and clerks need, without which there are none."""
     app = _app(token)
-    streams, keys = Streams(STREAMS_MAX), Keys(token)
+    streams, links = Streams(STREAMS_MAX), Links(token)
     screens = people.screens if people is not None else {}
     outbox.listen(lambda _window: streams.changed())
     if people is not None:
         clerks, touched = people.clerks, Touched()
         clerks.listen(streams.changed)
-        Pages(outbox, screens, keys, streams, clerks, touched, now, people.embed).add(app)
+        Pages(outbox, screens, links, streams, clerks, touched, now, people.embed).add(app)
         ClerkPages(outbox, windows, screens, token, streams, clerks, touched, now, people.health).add(app)
 
     def shown(invitation: Invitation) -> dict[str, Any]:
         there = invitation.window in screens
-        return _shown(invitation, outbox) | {"page": keys.invitation(invitation.id) if there else None}
+        return _shown(invitation, outbox) | {"page": links.invitation(invitation.id) if there else None}
 
     @app.errorhandler(OutboxFull)
     def full(_error: OutboxFull) -> tuple[dict[str, Any], int, dict[str, str]]:
@@ -201,6 +202,15 @@ def create_app(
             return (shown(found), {}) if found is not None else None
 
         return streams.follow(look, lambda state: state["state"] != "open")
+
+    @app.route("/v1/windows/<window>/seat", methods=["GET", "PUT"])
+    def seat(window: str) -> dict[str, Any]:
+        if people is None or window not in windows:
+            raise _no_window(window, windows)
+        if request.method == "PUT":
+            people.clerks.sit(window, read(request.get_data(), Seat))
+        now_there = people.clerks.seat(window)
+        return {"clerk": now_there.clerk, "paused": now_there.paused}
 
     @app.post("/v1/windows/<window>/presses")
     def press(window: str) -> dict[str, Any]:
@@ -309,11 +319,15 @@ def serve(app: Any, host: str, port: int) -> tuple[Any, int]:
 def _asked(body: bytes, windows: dict[str, int]) -> Ask:
     ask = read(body, Ask)
     if ask.window not in windows:
-        known = ", ".join(windows)
-        raise Wrong(404, "window", f"没有窗口 {ask.window!r}, 本机有 / no such window, this agent has: {known}")
+        raise _no_window(ask.window, windows)
     if ask.id is not None and not _UUID.fullmatch(ask.id):
         raise Wrong(400, "id", "id 应为小写 UUID / id must be a UUID in lower case")
     return ask
+
+
+def _no_window(window: str, windows: Mapping[str, int]) -> Wrong:
+    known = ", ".join(windows)
+    return Wrong(404, "window", f"没有窗口 {window!r}, 本机有 / no such window, this agent has: {known}")
 
 
 def _handed_in(ask: Ask, given: dict[str, Any], details: CaseDetails | None, moment: Moment) -> Ask:

@@ -22,7 +22,7 @@ from ..outbox import Outbox
 from ..outbox.file import FULL
 from ..outbox.invitations import new_id
 from .rating import Screen, Touched, card, photo
-from .streams import State, Streams
+from .streams import SOON, State, Streams
 from .wrong import Wrong
 
 _COOKIE = "clerk"
@@ -149,7 +149,7 @@ class ClerkPages:
 
     def _events(self) -> Response:
         at = self._here()
-        return self._streams.follow(lambda: self._state(at), lambda _state: False)
+        return self._streams.follow(lambda: self._state(at), lambda _state: False, SOON)
 
     def _photo(self, number: str) -> Response:
         self._here()

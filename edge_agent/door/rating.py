@@ -6,7 +6,6 @@ from the door's token. The page says thank you only after the press is on the di
 
 from __future__ import annotations
 
-import hmac
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +22,11 @@ from protocols.ratings import Invitation, InvitationState, Level, Moment
 from protocols.tags import TAGS, VERSION
 
 from ..clerks import PHOTOS, Clerk, Clerks
+from ..links import Links
 from ..outbox import Outbox, OutboxFull
 from ..outbox.file import FULL
 from ..page import Answer
-from .streams import State, Streams
+from .streams import SOON, State, Streams
 from .wrong import NOT_YET, Wrong, no_room
 
 STAY_S = 60  # from each touch: whoever is silent for so long has gone
@@ -77,28 +77,6 @@ class Shown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 msgspec.json.Decoder(Rated), msgspec.json.Decoder(Shown)
 
 
-class Keys:
-    """Of the links: each opens one window's page, or one invitation's, and tells nothing of the token."""
-
-    def __init__(self, token: str):
-        self._token = token.encode()
-
-    def window(self, window: str) -> str:
-        """The path of the page that stays at this window."""
-        return f"/rate/w/{window}/{self._key('window', window)}/"
-
-    def invitation(self, invitation: str) -> str:
-        """The path of the page for this invitation alone."""
-        return f"/rate/i/{invitation}/{self._key('invitation', invitation)}/"
-
-    def fits(self, kind: str, name: str, key: str) -> bool:
-        """Whether this is the key of that window or invitation."""
-        return hmac.compare_digest(self._key(kind, name).encode(), key.encode())
-
-    def _key(self, kind: str, name: str) -> str:
-        return hmac.digest(self._token, f"{kind}\0{name}".encode(), "sha256").hex()[:32]
-
-
 class Touched:
     """Which windows' pages are open, and where somebody is answering just now: for the clerk, and nowhere written."""
 
@@ -132,7 +110,7 @@ class Pages:
         self,
         outbox: Outbox,
         screens: Mapping[str, Screen],
-        keys: Keys,
+        links: Links,
         streams: Streams,
         clerks: Clerks,
         touched: Touched,
@@ -141,7 +119,7 @@ class Pages:
     ):
         self._outbox = outbox
         self._screens = screens
-        self._keys = keys
+        self._links = links
         self._streams = streams
         self._clerks = clerks
         self._touched = touched
@@ -196,8 +174,11 @@ class Pages:
         def look() -> State | None:
             return self._state(screen, one.id if one is not None else None, last)
 
-        # One invitation's page has nothing more to be told once that is over.
-        response = self._streams.follow(look, lambda state: one is not None and state["invitation"] is None)
+        def is_last(state: dict[str, Any]) -> bool:
+            # One invitation's page has nothing more to be told once that is over.
+            return one is not None and state["invitation"] is None
+
+        response = self._streams.follow(look, is_last, SOON)
         if response.status_code == 200:
             self._touched.opened(screen.window, 1)
             response.call_on_close(lambda: self._left(screen.window))
@@ -290,7 +271,7 @@ class Pages:
         whole = {"w": "window", "i": "invitation"}[kind]
         known = self._outbox.invitation(name) if kind == "i" else None
         screen = self._screens.get(known.window if known is not None else name if kind == "w" else "")
-        if screen is None or not self._keys.fits(whole, name, key):
+        if screen is None or not self._links.fits(whole, name, key):
             raise Wrong(404, "", "没有这个评价页, 或链接不对 / no such rating page, or a wrong link")
         return screen, known
 

@@ -13,7 +13,8 @@ from ..outbox import OutboxClosed
 
 AGAIN_S = 5  # after so long it is worth another try where there was no room
 _KEEP_ALIVE_S = 15.0  # a comment now and then, so that a browser that left is noticed
-_RETRY = "retry: 1000\n\n"  # a page whose agent starts again is back in a second
+SOON = "retry: 1000\n\n"
+"""How a page's stream begins: where its agent starts again it is back in a second."""
 
 State = tuple[dict[str, Any], dict[str, Any]]
 """What is the case, and what only goes with it: a change of the second alone is told nobody."""
@@ -37,19 +38,24 @@ class Streams:
         self._ended = True
         self.changed()
 
-    def follow(self, look: Callable[[], State | None], is_last: Callable[[dict[str, Any]], bool]) -> Response:
-        """A stream of what `look` sees, until that is None or `is_last`; 503 where there are too many."""
+    def follow(
+        self, look: Callable[[], State | None], is_last: Callable[[dict[str, Any]], bool], first: str = ""
+    ) -> Response:
+        """A stream of what `look` sees, until that is None or `is_last`; 503 where there are too many. It begins with
+        `first`."""
         if not self._free.acquire(blocking=False):
             response = Response(status=503)
             response.headers["Retry-After"] = str(AGAIN_S)
             return response
-        response = Response(self._told(look, is_last), mimetype="text/event-stream")
+        response = Response(self._told(look, is_last, first), mimetype="text/event-stream")
         response.headers["Cache-Control"] = "no-store"
         response.call_on_close(self._free.release)
         return response
 
-    def _told(self, look: Callable[[], State | None], is_last: Callable[[dict[str, Any]], bool]) -> Iterator[str]:
-        yield _RETRY
+    def _told(
+        self, look: Callable[[], State | None], is_last: Callable[[dict[str, Any]], bool], first: str
+    ) -> Iterator[str]:
+        yield first
         shown: dict[str, Any] | None = None
         while not self._ended:
             try:

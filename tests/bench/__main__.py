@@ -20,6 +20,7 @@ from tests.bench import (
     bench_learn,
     bench_noise,
     bench_outage,
+    bench_page,
     bench_press,
     bench_small,
     bench_verify,
@@ -29,6 +30,7 @@ from tests.bench.table import Bench, Figures, Measured, as_json, as_page, as_tex
 VERIFY_RECORDS = 300_000
 BENCHES = (
     *bench_press.BENCHES,
+    *bench_page.BENCHES,
     *bench_agent.BENCHES,
     *bench_outage.BENCHES,
     *bench_devices.BENCHES,

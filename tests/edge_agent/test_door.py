@@ -423,6 +423,7 @@ def test_no_answer_ever_tells_the_level(door, box):
         assert "answered" == stream.state()
     said += [door.ask("GET", f"{PATH}/{an_id(1)}"), door.ask("DELETE", f"{PATH}/{an_id(1)}"), door.open(1)]
     allowed = {"id", "window", "state", "case_no", "service_number", "opened_ms", "deadline_ms", "closed_ms", "storage"}
+    allowed |= {"page"}
 
     assert all(allowed == set(answer.body) for answer in said)
     # Ten digits, which no time and no id holds by chance.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edge_agent.clerks import Seat
 from edge_agent.door import Ask, Pressed
 from protocols.cases import TIME_MAX_MS
 from protocols.ratings import Case
@@ -47,8 +48,9 @@ def agent() -> Schema:
         deadline_ms=TIME,
         closed_ms=MAYBE_TIME,
         storage=one_of("ok", "storage_full"),
+        page=MAYBE_TEXT,
     )
-    schemas = types(Ask, Pressed, Case) | {"Invitation": invitation, "Error": error("code", "open")}
+    schemas = types(Ask, Pressed, Case, Seat) | {"Invitation": invitation, "Error": error("code", "open")}
     ask = schemas["Ask"]["properties"]
     ask["id"] = {"anyOf": [_UUID, {"type": "null"}], "default": None}
     ask["case"] = {"anyOf": [ref("Case"), {"type": "null"}], "default": None}
@@ -132,6 +134,26 @@ def agent() -> Schema:
                         "content": {"text/event-stream": {"schema": TEXT}},
                     },
                     **wrong(_401=NO_TOKEN, _404=_NOT_THERE, _503="同时打开的流太多 / too many streams"),
+                },
+            },
+        },
+        "/v1/windows/{window}/seat": {
+            "parameters": [within("window", "窗口 / the window", TEXT, "6")],
+            "get": {
+                "operationId": "seat",
+                "summary": "谁在窗口, 是否暂停 / who sits there, and whether it is paused",
+                "responses": {
+                    "200": answers("此刻的情形 / as it is now", ref("Seat")),
+                    **wrong(_401=NO_TOKEN, _404="没有这个窗口 / no such window"),
+                },
+            },
+            "put": {
+                "operationId": "sit",
+                "summary": "登录或暂停 / somebody signs in, or the window is paused",
+                "requestBody": takes(ref("Seat"), {"clerk": "018", "paused": False}),
+                "responses": {
+                    "200": answers("此刻的情形 / as it is now", ref("Seat")),
+                    **wrong(_400=FIELD_WRONG, _401=NO_TOKEN, _404="没有这个窗口 / no such window", _413=LONG),
                 },
             },
         },

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.clerks import Clerk, Clerks
-from edge_agent.door.rating import Keys
+from edge_agent.links import Links
 from tests.edge_agent.program import agent, said
 
 TOKEN = "a-token-of-the-hall"
@@ -40,7 +40,8 @@ profile = "page"
 class Running:
     """A running agent with its door, and what a business system does there."""
 
-    def __init__(self, folder: Path, port: int):
+    def __init__(self, folder: Path, port: int, pid: int):
+        self._pid = pid
         self.folder = folder
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
@@ -48,7 +49,12 @@ class Running:
     @property
     def standing(self) -> str:
         """The address of the page that stays at window 3."""
-        return self.url + Keys(TOKEN).window("3")
+        return self.url + Links(TOKEN).window("3")
+
+    def rss_mb(self) -> float:
+        """Resident memory of the agent, in MB (10⁶ bytes)."""
+        status = Path(f"/proc/{self._pid}/status").read_text("utf-8")
+        return int(status.split("VmRSS:")[1].split()[0]) * 1024 / 1e6
 
     def ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
@@ -84,9 +90,9 @@ def running(
     text = SETTINGS.format(port=port, token=TOKEN, embed=json.dumps(embed), window=window, more=more, broker=broker)
     file.write_text(text, "utf-8")
     (folder / "door.port").unlink(missing_ok=True)
-    with agent(file):
+    with agent(file) as process:
         deadline_s = time.monotonic() + PATIENCE_S
         while not (folder / "door.port").exists() or not (folder / "door.port").read_text():
             assert time.monotonic() < deadline_s, said(file)
             time.sleep(0.02)
-        yield Running(folder, int((folder / "door.port").read_text()))
+        yield Running(folder, int((folder / "door.port").read_text()), process.pid)

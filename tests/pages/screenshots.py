@@ -38,6 +38,13 @@ class Camera:
         self._browser = browser
         self._into = into
 
+    @contextmanager
+    def beside(self, url: str) -> Iterator[Page]:
+        """Another page that is open meanwhile."""
+        with browsers.opened(self._browser) as page:
+            page.goto(url)
+            yield page
+
     def take(
         self,
         name: str,
@@ -56,6 +63,8 @@ class Camera:
                     page.evaluate("document.documentElement.style.fontSize = '150%'")
                 if prepare is not None:
                     prepare(page)
+                if look == "large" and not page.evaluate("document.documentElement.className"):
+                    page.evaluate("document.documentElement.style.fontSize = '150%'")  # `prepare` came to another page
                 file = self._into / f"{name}-{look}.png"
                 page.screenshot(path=file, full_page=whole, animations="disabled")
                 self.taken.append(file)

@@ -43,6 +43,7 @@ function draw() {
 
 function draw_latest() {
   const last = now.latest[0];
+  $("last-name").textContent = last && last.state === "open" ? words.this : words.before;
   $("last").textContent = last ? words[last.state] : "–";
   $("last").className = `sees ${last ? last.state : ""}`;
   if (!now.latest.length) return;

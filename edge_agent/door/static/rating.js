@@ -31,7 +31,7 @@ let thanked_until = 0;
 let answered = "";  // the invitation that this page has answered or declined: it is not asked again
 let lost_since = performance.now();
 let joined = false;
-let stayed_at = 0;
+let stayed_at = -Infinity;
 let aloud = false;
 let before = "";
 
@@ -330,6 +330,7 @@ function told(state) {
       if (press.state === "refused") leave(press);
     }
     if (is) {
+      stayed_at = -Infinity;
       thanked_until = 0;
       over = null;
       reset_ways();

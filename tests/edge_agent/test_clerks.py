@@ -1,0 +1,139 @@
+"""Clerks: cards that change at once, PINs that let their owner in and nobody else, seats that outlive a restart."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from edge_agent.clerks import Clerk, Clerks, Seat, Wait
+from edge_agent.cli import main
+from edge_agent.links import Links
+from protocols.errors import BadSettings
+
+from .program import settings
+
+PIN = "2468"
+
+
+@pytest.fixture
+def clerks(tmp_path: Path) -> Clerks:
+    known = Clerks(tmp_path)
+    known.put(Clerk("018", "张敏", 4), PIN)
+    return known
+
+
+def test_a_pin_lets_its_owner_in_and_nobody_else(clerks: Clerks) -> None:
+    """Red if any PIN fits, or a clerk without one may come in with an empty one."""
+    clerks.put(Clerk("021", "李强"))
+
+    assert Clerk("018", "张敏", 4) == msgspec.structs.replace(clerks.signs_in("018", PIN, 0), pin="")
+    assert clerks.signs_in("018", "1357", 0) is None
+    assert clerks.signs_in("021", "", 0) is None
+    assert clerks.signs_in("099", PIN, 0) is None
+
+
+def test_whoever_guesses_has_to_wait_longer_each_time(clerks: Clerks) -> None:
+    """Five wrong ones, then half a minute in which also the right one is not looked at, then a minute. Red without the
+    wait. Another clerk is let in meanwhile."""
+    clerks.put(Clerk("021", "李强"), "1357")
+    wrong = [clerks.signs_in("018", "0000", at) for at in range(5)]
+    first = clerks.signs_in("018", PIN, 10)
+    clerks.signs_in("018", "0000", 30_010)
+    second = clerks.signs_in("018", PIN, 30_020)
+
+    assert [None] * 5 == wrong
+    assert (Wait(29_994), Wait(59_990)) == (first, second)
+    assert "021" == clerks.signs_in("021", "1357", 20).number
+    assert "018" == clerks.signs_in("018", PIN, 90_011).number
+
+
+def test_no_pin_stands_in_the_file_and_nobody_else_may_read_it(clerks: Clerks, tmp_path: Path) -> None:
+    """Two clerks with one PIN have different words there."""
+    clerks.put(Clerk("021", "李强"), PIN)
+    file = tmp_path / "clerks.json"
+    hidden = [each["pin"] for each in json.loads(file.read_bytes())["clerks"]]
+
+    assert PIN not in file.read_text("utf-8") and 2 == len(set(hidden))
+    assert 0o600 == stat.S_IMODE(file.stat().st_mode)
+
+
+def test_a_card_changes_at_once(clerks: Clerks, tmp_path: Path) -> None:
+    """Hall IT changes it from another process while the agent runs; the PIN stays."""
+    Clerks(tmp_path).put(Clerk("018", "张敏", 5))
+
+    assert 5 == clerks.get("018").stars
+    assert clerks.signs_in("018", PIN, 0) is not None
+
+
+def test_a_business_system_may_send_number_or_name(clerks: Clerks) -> None:
+    """Both are found; whoever is not known is nobody."""
+    assert "018" == clerks.get("张敏").number == clerks.get("018").number
+    assert clerks.get("王五") is None and clerks.get("") is None
+
+
+def test_who_sits_where_outlives_a_restart(clerks: Clerks, tmp_path: Path) -> None:
+    """And a pause with it: a tablet must not welcome anybody because the PC was started again."""
+    clerks.sit("3", Seat("018", paused=True))
+
+    assert Seat("018", True) == Clerks(tmp_path).seat("3")
+    assert "张敏" == Clerks(tmp_path).card("3").name
+    assert Seat() == Clerks(tmp_path).seat("4")
+
+
+def test_a_file_that_is_none_is_said_so(tmp_path: Path) -> None:
+    """With its name, and not with what stands in it."""
+    (tmp_path / "clerks.json").write_text('{"clerks": [{"number": "0 1"}]}')
+    with pytest.raises(BadSettings, match=r"clerks.json: 写法不对"):
+        Clerks(tmp_path).all()
+
+
+def test_hall_it_adds_lists_and_removes_clerks(tmp_path: Path) -> None:
+    """On the command line, with a photo that is copied and a PIN that is not shown; what is wrong is said in words."""
+    file = tmp_path / "agent.toml"
+    file.write_text(settings(), "utf-8")
+    (tmp_path / "him.PNG").write_bytes(b"png")
+    run = CliRunner().invoke
+    how = ["--config", str(file)]
+    added = run(
+        main,
+        [
+            "clerk",
+            "add",
+            "018",
+            "--name",
+            "张敏",
+            "--stars",
+            "4",
+            "--photo",
+            str(tmp_path / "him.PNG"),
+            "--pin-stdin",
+            *how,
+        ],
+        input=f"{PIN}\n",
+    )
+    listed = run(main, ["clerk", "list", *how])
+    short = run(main, ["clerk", "add", "021", "--pin-stdin", *how], input="12\n")
+    strange = run(main, ["clerk", "add", "0/1", "--no-pin", *how])
+    removed = run(main, ["clerk", "remove", "018", *how])
+    again = run(main, ["clerk", "remove", "018", *how])
+
+    assert (0, 0) == (added.exit_code, removed.exit_code)
+    assert "张敏\t★★★★\t018.png\t可登录" in listed.output and PIN not in added.output + listed.output
+    assert b"png" == (tmp_path / "photos" / "018.png").read_bytes()
+    assert "口令至少 4 位" in short.output and "工号用字母" in strange.output and "没有这个工号" in again.output
+
+
+def test_hall_it_is_told_where_the_pages_are(tmp_path: Path) -> None:
+    """With the address by which a tablet reaches this machine; only for windows that have our page."""
+    file = tmp_path / "agent.toml"
+    more = '[[windows]]\nid = "4"\ndevice = "PAGE-4"\nprofile = "page"\n'
+    file.write_text(settings(door='[door]\ntoken = "t"') + more, "utf-8")
+    told = CliRunner().invoke(main, ["pages", "--host", "10.1.2.3", "--config", str(file)]).output
+
+    assert f"http://10.1.2.3:8610{Links('t').window('4')}" in told and "http://10.1.2.3:8610/clerk/" in told
+    assert "/rate/w/3/" not in told

@@ -1,0 +1,157 @@
+"""The clerk's page in a real browser: asks, pauses, and learns whether there was a rating, never which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from .agents import Running, clerks, running
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Running]:
+    clerks(tmp_path)
+    with running(tmp_path) as one:
+        yield one
+
+
+def sign_in(agent: Running, page: Page, number: str = "018", pin: str = "2468", lang: str = "zh") -> None:
+    page.goto(f"{agent.url}/clerk/?lang={lang}")
+    page.fill("#number", number)
+    page.fill("#pin", pin)
+    page.click("button.first")
+
+
+def test_a_day_at_the_window(agent: Running, browse: Callable[..., Page]) -> None:
+    """Signs in, the tablet shows her card; asks for a rating of a case; sees that the citizen is at it, then that they
+    rated, and nowhere how; pauses, and the tablet says so; signs out, and the card is gone."""
+    tablet, clerk = browse(), browse()
+    tablet.goto(agent.standing)
+    expect(tablet.locator("#idle")).to_be_visible()
+    heard: list[str] = []
+    clerk.on("response", lambda response: heard.append(response.url))
+    sign_in(agent, clerk)
+    expect(clerk.locator("h1")).to_have_text("窗口 3")
+    expect(tablet.locator("#card-name")).to_have_text("张敏")
+    expect(clerk.locator("#sees-words")).to_have_text("欢迎页和您的工牌")
+    clerk.fill("#case", "BJ20260001234")
+    clerk.click("#ask")
+    expect(clerk.locator("#sees-words")).to_have_text("请您评价 · 五个表情")
+    expect(tablet.locator("#case")).to_have_text("办件 …1234")
+    tablet.click(".face.very_dissatisfied")
+    expect(clerk.locator("#sees-words")).to_have_text("正在填写评价")
+    tablet.click("#tags button >> nth=7")
+    tablet.click("#submit")
+    expect(tablet.locator("#thanks")).to_be_visible()
+    expect(clerk.locator("#last")).to_have_text("已评价")
+    expect(clerk.locator("#latest tr").first).to_contain_text("BJ20260001234")
+    assert not any(word in clerk.content() for word in ("满意", "satisfied", "服务态度", "差评"))
+    clerk.click("#pause")
+    expect(tablet.locator("#paused")).to_be_visible()
+    clerk.click("#pause")
+    expect(tablet.locator("#idle")).to_be_visible()
+    clerk.click(".out button")
+    expect(clerk.locator("#number")).to_be_visible()
+    expect(tablet.locator("#card")).to_be_hidden()
+
+
+def test_a_clerk_cannot_rate(agent: Running, browse: Callable[..., Page]) -> None:
+    """Nothing on the page and no address of it takes a rating: what it may ask for is asked, taken back and paused."""
+    clerk = browse()
+    sign_in(agent, clerk)
+    expect(clerk.locator("#ask")).to_be_visible()
+    tried = clerk.evaluate(
+        """async () => Promise.all(['press', 'rate', 'decline', 'stay'].map(async (what) =>
+             (await fetch(`/clerk/${what}`, { method: 'POST', body: '{}', headers: { 'X-Form': form } })).status))"""
+    )
+
+    assert [404] * 4 == tried
+
+
+def test_one_who_takes_back_or_declines_is_told_apart(agent: Running, browse: Callable[..., Page]) -> None:
+    """Taken back by the clerk, declined by the citizen, rated: each in its own words, the newest first."""
+    tablet, clerk = browse(), browse()
+    tablet.goto(agent.standing)
+    sign_in(agent, clerk)
+    clerk.click("#ask")
+    expect(tablet.locator("#ask")).to_be_visible()
+    clerk.click("#withdraw")
+    expect(clerk.locator("#last")).to_have_text("已撤回")
+    expect(tablet.locator("#ask")).to_be_hidden()
+    clerk.click("#ask")
+    tablet.click("#decline")
+    expect(clerk.locator("#last")).to_have_text("未评价 (本人不评)")
+
+    assert ["未评价 (本人不评)", "已撤回"] == [each.split("\t")[-1] for each in clerk.inner_text("#latest").split("\n")]
+
+
+def test_a_screen_that_is_not_open_is_a_fault_that_the_clerk_sees(agent: Running, browse: Callable[..., Page]) -> None:
+    """The tablet is off: said at once, and gone when it is there."""
+    clerk = browse()
+    sign_in(agent, clerk)
+    expect(clerk.locator("#trouble")).to_contain_text("评价屏没有打开")
+    tablet = browse()
+    tablet.goto(agent.standing)
+    expect(clerk.locator("#trouble")).to_be_hidden()
+
+
+def test_a_wrong_pin_is_refused_and_five_have_to_wait(agent: Running, browse: Callable[..., Page]) -> None:
+    """In words, in the reader's language."""
+    clerk = browse()
+    for _ in range(5):
+        sign_in(agent, clerk, pin="0000")
+        expect(clerk.locator("#mistake")).to_have_text("工号或口令不对")
+    sign_in(agent, clerk, lang="en")
+
+    assert "too many wrong tries" in clerk.inner_text("#mistake")
+
+
+def test_an_old_page_and_another_site_can_do_nothing(agent: Running, browse: Callable[..., Page]) -> None:
+    """Without the word of its own form a call is refused, and without a sign-in there is nothing to see."""
+    clerk = browse()
+    sign_in(agent, clerk)
+    expect(clerk.locator("#ask")).to_be_visible()
+    refused = clerk.evaluate(
+        """async () => (await fetch('/clerk/ask', { method: 'POST', body: '{}', headers: { 'X-Form': 'x' } })).status"""
+    )
+    stranger = browse()
+    stranger.goto(f"{agent.url}/clerk/")
+    unseen = stranger.evaluate("async () => (await fetch('/clerk/events')).status")
+
+    assert (403, 401) == (refused, unseen)
+
+
+def test_she_stays_signed_in_when_the_agent_starts_again(tmp_path: Path, browse: Callable[..., Page]) -> None:
+    """A restart is not hers to notice; a new PIN is, everywhere."""
+    known = clerks(tmp_path)
+    clerk = browse()
+    with running(tmp_path) as agent:
+        sign_in(agent, clerk)
+        expect(clerk.locator("#ask")).to_be_visible()
+    with running(tmp_path, port=agent.port):
+        clerk.reload()
+        expect(clerk.locator("#ask")).to_be_visible()
+        known.put(known.get("018"), "9753")
+        clerk.reload()
+        expect(clerk.locator("#number")).to_be_visible()
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nobody_is_kept_out(
+    agent: Running, browse: Callable[..., Page], complaints: Callable[[Page], list[str]], lang: str, scheme: str
+) -> None:
+    """axe-core finds nothing, and a phone need not scroll sideways."""
+    page = browse(color_scheme=scheme, viewport={"width": 360, "height": 740})
+    page.goto(f"{agent.url}/clerk/?lang={lang}")
+    assert [] == complaints(page)
+    sign_in(agent, page, lang=lang)
+    expect(page.locator("#trouble")).to_be_visible()
+    page.fill("#case", "BJ20260001234")
+    page.click("#ask")
+    expect(page.locator("#latest tr td")).to_have_count(3)
+    assert [] == complaints(page)
+    assert page.evaluate("document.body.scrollWidth <= innerWidth")

@@ -1,0 +1,492 @@
+"""The citizen's page in a real browser, before a real agent: one press, one record, and nobody is thanked for less."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from edge_agent.clerks import Seat
+from edge_agent.outbox.salvage import reading
+
+from .agents import Running, clerks, running
+
+LEVELS = ("very_satisfied", "satisfied", "basically_satisfied", "dissatisfied", "very_dissatisfied")
+PHONE = {"width": 360, "height": 740}
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Running]:
+    clerks(tmp_path).sit("3", Seat("018"))
+    with running(tmp_path) as one:
+        yield one
+
+
+def kept(folder: Path, kind: str = "press") -> list[dict[str, Any]]:
+    """Every record of this kind that the agent has on its disk."""
+    with reading(folder / "outbox.db") as found:
+        records = found.records()
+        bodies = [json.loads(body) for _, body in records.after(records.done)]
+    return [body for body in bodies if body["kind"] == kind]
+
+
+def shows(page: Page, section: str, wait_ms: int = 10_000) -> None:
+    expect(page.locator(f"#{section}")).to_be_visible(timeout=wait_ms)
+
+
+def invited(agent: Running, page: Page, **more: Any) -> str:
+    """A citizen is asked; the invitation's id."""
+    opened: str = agent.invite(**more)["id"]
+    shows(page, "ask")
+    return opened
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_one_citizen_one_record(agent: Running, browse: Callable[..., Page], level: str) -> None:
+    """Idle, asked, chosen with a tag and a sentence, thanked: one press on the disk that says just that."""
+    page = browse()
+    page.goto(agent.standing)
+    shows(page, "idle")
+    invitation = invited(agent, page, case_no="BJ20260001234")
+    page.click(f".face.{level}")
+    shows(page, "why")
+    code = page.evaluate("level => given.tags[level][1][0]", level)
+    page.click("#tags button >> nth=1")
+    page.fill("#text", "第一行\n第二行")
+    page.click("#submit")
+    shows(page, "thanks")
+    [press] = kept(agent.folder)
+
+    assert "answered" == agent.state(invitation)
+    assert (5 - LEVELS.index(level), [code], 2) == (press["button"], press["tags"], press["tags_version"])
+    assert ("第一行 第二行", invitation, "page") == (press["text"], press["invitation"], press["profile"])
+    shows(page, "idle")
+
+
+def test_a_bad_rating_asks_why_and_a_good_one_does_not(agent: Running, browse: Callable[..., Page]) -> None:
+    """Without a reason the button of a bad one says what is missing and sends nothing; a good one goes at once."""
+    page = browse()
+    page.goto(agent.standing)
+    invited(agent, page)
+    page.click(".face.very_dissatisfied")
+    page.locator("#submit").dispatch_event("click")
+    expect(page.locator("#said")).to_have_text("请先选一项或写一句话")
+    shows(page, "why")
+    assert [] == kept(agent.folder)
+    page.fill("#text", "态度差")
+    page.click("#submit")
+    shows(page, "thanks")
+    agent.invite()
+    shows(page, "ask")
+    page.click(".face.satisfied")
+    page.click("#submit")
+    shows(page, "thanks")
+
+    assert [(1, "态度差"), (4, "")] == [(each["button"], each.get("text", "")) for each in kept(agent.folder)]
+
+
+def test_a_good_rating_is_one_touch_where_the_hall_wants_it_so(tmp_path: Path, browse: Callable[..., Page]) -> None:
+    """With reasons = "bad" a good face is kept at the first touch; a bad one asks all the same."""
+    with running(tmp_path, window='reasons = "bad"') as agent:
+        page = browse()
+        page.goto(agent.standing)
+        invited(agent, page)
+        page.click(".face.basically_satisfied")
+        shows(page, "thanks")
+        agent.invite()
+        shows(page, "ask")
+        page.click(".face.dissatisfied")
+        shows(page, "why")
+
+        assert [3] == [each["button"] for each in kept(agent.folder)]
+
+
+def test_a_second_touch_says_no_more_than_the_first(agent: Running, browse: Callable[..., Page]) -> None:
+    """Ten touches on two faces and on the button, as fast as a child can: one press. Red if submit() does not look
+    whether something is on its way."""
+    page = browse()
+    page.goto(agent.standing)
+    invited(agent, page)
+    page.evaluate(
+        """() => { for (let n = 0; n < 5; n++) { document.querySelector('.face.satisfied').click();
+                   document.querySelector('.face.very_dissatisfied').click(); }
+                   for (let n = 0; n < 10; n++) document.getElementById('submit').click(); }"""
+    )
+    shows(page, "thanks")
+
+    assert [4] == [each["button"] for each in kept(agent.folder)]
+
+
+def test_nobody_is_thanked_before_the_press_is_on_the_disk(agent: Running, browse: Callable[..., Page]) -> None:
+    """As long as the agent's answer is held back the page says that it is saving. Red if it thanks on sending."""
+    page = browse()
+    page.goto(agent.standing)
+    invited(agent, page)
+    waiting: list[Any] = []
+    page.route("**/press", lambda route: waiting.append(route))
+    page.click(".face.very_satisfied")
+    page.click("#submit")
+    shows(page, "sending")
+    expect(page.locator("#sending-words")).to_be_visible()
+    assert not page.locator("#thanks").is_visible()
+    waiting[0].continue_()
+    shows(page, "thanks")
+
+    assert 1 == len(kept(agent.folder))
+
+
+def test_an_answer_that_was_lost_does_not_double_the_press(agent: Running, browse: Callable[..., Page]) -> None:
+    """The agent keeps it, its answer is lost twice, the page says it again under the same number: one record. Red if
+    each try counts as a press of its own."""
+    page = browse()
+    lost = []
+
+    def lose(route: Any) -> None:
+        if len(lost) < 2:
+            route.fetch()  # the agent hears it
+            lost.append(route)
+            route.abort()
+        else:
+            route.continue_()
+
+    page.goto(agent.standing)
+    invited(agent, page)
+    page.route("**/press", lose)
+    page.click(".face.satisfied")
+    page.click("#submit")
+    shows(page, "thanks")
+
+    assert (2, 1) == (len(lost), len(kept(agent.folder)))
+
+
+def test_what_is_refused_is_said_and_offered_again(agent: Running, browse: Callable[..., Page]) -> None:
+    """No room on the disk: the page says so in words, and thanks only after the next try was kept."""
+    page = browse()
+    page.goto(agent.standing)
+    invited(agent, page)
+    page.route("**/press", lambda route: route.fulfill(status=507, json={"error": {"code": "storage_full"}}))
+    page.click(".face.dissatisfied")
+    page.click("#tags button >> nth=0")
+    page.click("#submit")
+    shows(page, "trouble")
+    assert "存储已满" in page.inner_text("#trouble-words")
+    page.unroute("**/press")
+    page.click("#again")
+    shows(page, "thanks")
+
+    assert [2] == [each["button"] for each in kept(agent.folder)]
+
+
+def test_a_press_outlives_a_restart_of_the_agent(tmp_path: Path, browse: Callable[..., Page]) -> None:
+    """Pressed while the agent is being started again: the page goes on saying it until it is kept, once, and for its
+    own citizen."""
+    page = browse()
+    with running(tmp_path) as agent:
+        page.goto(agent.standing)
+        invitation = invited(agent, page, seconds=120)
+        page.click(".face.very_dissatisfied")
+        page.click("#tags button >> nth=0")
+    page.click("#submit")
+    shows(page, "sending")
+    with running(tmp_path, port=agent.port) as agent:
+        shows(page, "thanks", 20_000)
+
+        assert [(1, invitation)] == [(each["button"], each["invitation"]) for each in kept(tmp_path)]
+        assert "answered" == agent.state(invitation)
+
+
+def test_whoever_walks_away_has_pressed_all_the_same(agent: Running, browse: Callable[..., Page]) -> None:
+    """A face was touched and then nothing more: it says on the screen that it will be sent, and it is. The bad one
+    must arrive, with or without a reason."""
+    page = browse()
+    page.clock.install()
+    page.goto(agent.standing)
+    page.clock.run_for(1000)
+    invited(agent, page)
+    page.click(".face.dissatisfied")
+    page.clock.run_for(1000)
+    assert re.search(r"\d+ 秒内没有操作, 将按\"不满意\"提交", page.inner_text("#soon"))
+    for _ in range(60):  # no faster than its questions are answered
+        page.clock.run_for(1000)
+        page.wait_for_timeout(20)
+        if kept(agent.folder):
+            break
+
+    assert [2] == [each["button"] for each in kept(agent.folder)]
+
+
+def test_the_next_citizen_does_not_answer_for_the_one_before(agent: Running, browse: Callable[..., Page]) -> None:
+    """One is still choosing when the next is asked: what was chosen goes to the one who chose it, and the screen asks
+    the next. Red if the press takes the invitation that is shown when it is sent."""
+    page = browse()
+    page.goto(agent.standing)
+    before = invited(agent, page)
+    page.click(".face.very_dissatisfied")
+    shows(page, "why")
+    after = agent.invite(replace=True)["id"]
+    shows(page, "ask")
+    page.click(".face.very_satisfied")
+    page.click("#submit")
+    shows(page, "thanks")
+
+    assert {(1, before), (5, after)} == {(each["button"], each.get("invitation")) for each in kept(agent.folder)}
+
+
+def test_somebody_who_writes_is_not_cut_off(agent: Running, browse: Callable[..., Page]) -> None:
+    """Each touch keeps the invitation open. Red without `stay`."""
+    page = browse()
+    page.goto(agent.standing)
+    invitation = invited(agent, page, seconds=6)
+    page.click(".face.dissatisfied")
+    page.wait_for_timeout(7500)
+
+    assert "open" == agent.state(invitation)
+    page.click("#tags button >> nth=3")
+    page.click("#submit")
+    shows(page, "thanks")
+    assert [invitation] == [each["invitation"] for each in kept(agent.folder)]
+
+
+def test_not_now_is_no_rating(agent: Running, browse: Callable[..., Page]) -> None:
+    """Declined, said kindly, and nothing is kept as a press."""
+    page = browse()
+    page.goto(agent.standing)
+    invitation = invited(agent, page)
+    page.click("#decline")
+    shows(page, "over")
+    expect(page.locator("#over-words")).to_contain_text("祝您生活愉快")
+    shows(page, "idle")
+
+    assert ("declined", []) == (agent.state(invitation), kept(agent.folder))
+    assert ["declined"] == [each["outcome"] for each in kept(agent.folder, "closing")]
+
+
+def test_time_over_is_said_and_the_page_is_ready_for_the_next(agent: Running, browse: Callable[..., Page]) -> None:
+    """Nobody touched anything: expired, no press, and idle again."""
+    page = browse()
+    page.goto(agent.standing)
+    invitation = invited(agent, page, seconds=1)
+    shows(page, "idle")
+
+    assert [] == kept(agent.folder)
+    deadline_s = time.monotonic() + 10
+    while agent.state(invitation) == "open" and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    assert "expired" == agent.state(invitation)
+
+
+def test_the_link_of_an_invitation_rates_it_alone(agent: Running, browse: Callable[..., Page]) -> None:
+    """A kiosk opens it at the end of a transaction. Another invitation's, an altered key, and a link that was used are
+    told in words and take nothing."""
+    opened = agent.invite()
+    page = browse()
+    page.goto(agent.url + opened["page"])
+    shows(page, "ask")
+    page.click(".face.very_satisfied")
+    page.click("#submit")
+    shows(page, "thanks")
+    again = browse()
+    again.goto(agent.url + opened["page"])
+    shows(again, "over")
+    assert "已评价过" in again.inner_text("#over-words")
+    other = agent.invite()
+    press = {"boot": 1, "count": 1, "level": "satisfied", "invitation": other["id"]}
+    stolen = agent.ask("POST", opened["page"] + "press", press)
+    forged = agent.ask("GET", opened["page"].replace(opened["id"], other["id"]))
+
+    assert "invitation" == stolen["error"]["field"]
+    assert "没有这个评价页" in forged["error"]["message"]
+    assert 1 == len(kept(agent.folder))
+
+
+class _Kiosk(BaseHTTPRequestHandler):
+    """A kiosk's own page, with ours in a frame, that writes down what it is told."""
+
+    frame = ""
+
+    def do_GET(self) -> None:
+        body = f"""<!doctype html><meta charset="utf-8"><title>kiosk</title><body>
+            <iframe src="{self.frame}" width="1000" height="700" title="rating"></iframe>
+            <script>window.told = []; addEventListener("message", (e) => told.push([e.origin, e.data]));</script>"""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def kiosk() -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Kiosk)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+
+
+def test_a_kiosks_own_page_learns_that_it_is_done_and_no_more(
+    tmp_path: Path, browse: Callable[..., Page], kiosk: ThreadingHTTPServer
+) -> None:
+    """In a frame of a page that the agent names: it is told ready, asked, kept, with the invitation, never the level;
+    and may speak to the page. A page that is not named gets no frame at all."""
+    origin = f"http://127.0.0.1:{kiosk.server_port}"
+    with running(tmp_path, embed=(origin,)) as agent:
+        opened = agent.invite()
+        _Kiosk.frame = agent.url + opened["page"]
+        page = browse()
+        page.goto(origin)
+        frame = page.frame_locator("iframe")
+        expect(frame.locator("#ask")).to_be_visible()
+        page.evaluate("frames[0].postMessage({ to: 'hall-rating', do: 'language', language: 'en' }, '*')")
+        expect(frame.locator("#ask h1")).to_have_text("How was the service?")
+        frame.locator(".face.very_dissatisfied").click()
+        frame.locator("#tags button").first.click()
+        frame.locator("#submit").click()
+        expect(frame.locator("#thanks")).to_be_visible()
+        told = page.evaluate("told")
+
+        assert [[agent.url, "ready"], [agent.url, "asked"], [agent.url, "kept"]] == [
+            [each[0], each[1]["event"]] for each in told
+        ]
+        assert opened["id"] == told[-1][1]["invitation"] and "dissatisfied" not in json.dumps(told)
+    with running(tmp_path) as agent:
+        opened = agent.invite(replace=True)
+        _Kiosk.frame = agent.url + opened["page"]
+        page = browse(may_err=True)
+        page.goto(origin, wait_until="commit")
+        page.wait_for_timeout(1000)
+
+        assert [] == page.evaluate("told")
+
+
+def test_it_works_with_keys_alone(agent: Running, browse: Callable[..., Page]) -> None:
+    """Arrows between the faces, tab and space: nobody needs a finger on the glass."""
+    page = browse()
+    page.goto(agent.standing)
+    invited(agent, page)
+    page.keyboard.press("Tab")
+    page.locator(".face.very_satisfied").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    shows(page, "why")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    expect(page.locator("#tags button").first).to_have_attribute("aria-pressed", "true")
+    page.locator("#submit").press("Enter")
+    shows(page, "thanks")
+
+    assert [(4, ["406"])] == [(each["button"], each["tags"]) for each in kept(agent.folder)]
+
+
+def test_the_next_citizen_finds_it_as_it_was(agent: Running, browse: Callable[..., Page]) -> None:
+    """Large type and English are one citizen's own; the next is asked in Chinese again."""
+    page = browse()
+    page.goto(agent.standing)
+    invited(agent, page)
+    page.click("#other")
+    page.click("#large")
+    assert "How was the service?" == page.inner_text("#ask h1") and "en" == page.get_attribute("html", "lang")
+    page.click(".face.very_satisfied")
+    page.click("#submit")
+    shows(page, "thanks")
+    agent.invite()
+    shows(page, "ask")
+
+    assert "请您评价本次服务" == page.inner_text("#ask h1")
+    assert "large" not in page.get_attribute("html", "class")
+
+
+def test_it_is_read_aloud_where_there_is_a_voice_and_silent_where_there_is_none(
+    agent: Running, browse: Callable[..., Page]
+) -> None:
+    """This browser has no voice: no button that does nothing. With one it says question, face and thanks."""
+    page = browse()
+    page.goto(agent.standing)
+    invited(agent, page)
+    assert not page.locator("#aloud").is_visible()
+    page = browse()
+    page.add_init_script(
+        """window.spoken = [];
+           Object.defineProperty(window, 'speechSynthesis', { value: {
+               getVoices: () => [{ lang: 'zh-CN' }], cancel() {}, addEventListener() {},
+               speak: (said) => spoken.push(said.text) } });
+           window.SpeechSynthesisUtterance = class { constructor(text) { this.text = text; } };"""
+    )
+    page.goto(agent.standing)
+    shows(page, "ask")
+    page.click("#aloud")
+    page.click(".face.satisfied")
+    page.click("#submit")
+    shows(page, "thanks")
+    spoken = page.evaluate("spoken")
+
+    assert "请您评价本次服务" == spoken[0] and "谢谢您的评价" == spoken[-1]
+    assert any("您选择了: 满意" in each for each in spoken)
+
+
+def test_a_window_without_invitations_may_always_be_rated(tmp_path: Path, browse: Callable[..., Page]) -> None:
+    """With walk_in the faces are there all the time, two citizens are two presses, and nobody was invited."""
+    with running(tmp_path, window="walk_in = true") as agent:
+        page = browse()
+        page.goto(agent.standing)
+        for face in ("satisfied", "very_satisfied"):
+            shows(page, "ask")
+            page.click(f".face.{face}")
+            page.click("#submit")
+            shows(page, "thanks")
+
+        assert [(4, None), (5, None)] == [(each["button"], each.get("invitation")) for each in kept(tmp_path)]
+
+
+def test_a_page_that_lost_its_agent_says_so(tmp_path: Path, browse: Callable[..., Page]) -> None:
+    """After a few seconds, and until it is back."""
+    page = browse()
+    with running(tmp_path) as agent:
+        page.goto(agent.standing)
+        shows(page, "idle")
+        assert not page.locator("#lost").is_visible()
+    shows(page, "lost")
+    with running(tmp_path, port=agent.port):
+        expect(page.locator("#lost")).to_be_hidden(timeout=15_000)
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nobody_is_kept_out(
+    tmp_path: Path, browse: Callable[..., Page], complaints: Callable[[Page], list[str]], lang: str, scheme: str
+) -> None:
+    """axe-core finds nothing at any moment of the page, large or not, and a phone need not scroll sideways."""
+    known = clerks(tmp_path)
+    known.sit("3", Seat("018"))
+    with running(tmp_path) as agent:
+        page = browse(color_scheme=scheme, viewport=PHONE)
+        page.goto(f"{agent.standing}?lang={lang}")
+        for large in (False, True):
+            shows(page, "idle")
+            if large:
+                page.click("#large")
+            assert [] == complaints(page)
+            invited(agent, page)
+            if large:
+                page.click("#large")
+            assert [] == complaints(page)
+            page.click(".face.very_dissatisfied")
+            shows(page, "why")
+            page.click("#tags button >> nth=1")
+            assert [] == complaints(page)
+            assert page.evaluate("document.body.scrollWidth <= innerWidth")
+            page.click("#submit")
+            shows(page, "thanks")
+            assert [] == complaints(page)
