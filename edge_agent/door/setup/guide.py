@@ -20,13 +20,13 @@ from ...doctor.desk import BAUDS
 from ...doctor.learn import Naming
 from ...doctor.learn.dialogue import Plan
 from ...doctor.learn.meanings import LETTERS, mistake
+from ...links import Links
 from ...page import OWN
 from ...setup import apply, broker, draft, judge, toml
 from ...setup.desk import Desk, begun
 from ...setup.draft import Draft
 from ...setup.found import in_use
 from ...window import Window
-from ..rating import Keys
 
 _STEPS = ("name", "device", "bytes", "bind", "try")
 _AGENT_KEYS = {"agent": "agent", "uplink.host": "host", "uplink.port": "port", "uplink.tls.ca": "ca"}
@@ -389,7 +389,7 @@ class Guide:
         if window is None or settings is None or settings.door is None or window.profile.id != OWN:
             return ""
         token = config.secret("door.token", settings.door.token, settings.door.token_file, self._desk.place.folder)
-        return Keys(token).window(window.id)
+        return Links(token).window(window.id)
 
     def _handed_over(self) -> dict[str, Any]:
         """The lines for the collector's directory.toml."""
