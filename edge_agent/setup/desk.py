@@ -26,7 +26,7 @@ from .jobs import ChainCheck, Examination
 from .place import Place
 
 PASSWORD_FILE = "broker.password"  # noqa: S105 - a file's name
-_ANSWERED_S = 0.4  # the page that says so has to reach the browser before the program ends
+_ANSWERED_S = 0.8  # the page that says so has to reach the browser before the program ends
 _PROFILE_BYTES_MAX = 200_000
 
 
@@ -47,6 +47,8 @@ class Desk:
         self.chain = ChainCheck(running.outbox.path, running.settings.agent, place.now) if running is not None else None
         self.sessions.take_over(place.folder, place.now())
         self.started_ms = place.now().wall_ms
+        self._kept: Path | None = None
+        """What to go back to, should the start with what was applied fail."""
 
     # ---- the settings
 
@@ -67,7 +69,7 @@ class Desk:
         return toml.with_window(self.text, draft) if self.text else toml.new_text(draft, door_port)
 
     def apply_draft(self, draft: Draft, door_port: int) -> None:
-        """Write what the guide was told, and start with it. BadSettings or OSError: all is as it was."""
+        """Write what the guide was told; `restart` is to follow. BadSettings or OSError: all is as it was."""
         if not self.text:
             if draft.password:
                 apply.keep_secret(self.place.folder, PASSWORD_FILE, draft.password)
@@ -79,17 +81,17 @@ class Desk:
         self.drafts.keep(msgspec.structs.replace(draft, applied=True, tip=tip, kept_ms=None))
 
     def apply(self, text: str) -> None:
-        """Put this text into agent.toml, and start with it. BadSettings or OSError: all is as it was."""
+        """Put this text into agent.toml; `restart` is to follow. BadSettings or OSError: all is as it was."""
         now = self.place.now()
         kept = apply.apply(text, self.place.file, now.wall_ms)
         self.forget_refused()
-        self.restart(kept)
-
-    def restart(self, kept: Path | None = None) -> None:
-        """Start again in a moment. `kept` is what to go back to if that start fails."""
         self.bench.clear()
+        self._kept = kept
+
+    def restart(self) -> None:
+        """Start again with what was applied, once the page that says so has reached the browser."""
         self.sessions.hand_over(self.place.folder, self.place.now())
-        timer = threading.Timer(_ANSWERED_S, self.place.again, [kept])
+        timer = threading.Timer(_ANSWERED_S, self.place.again, [self._kept])
         timer.daemon = True
         timer.start()
 

@@ -119,7 +119,7 @@ def through(page: Page, rig: Rig, upto: str = "try") -> None:
     if upto == "bytes":
         return
     rig.press(3)
-    page.wait_for_selector("#reads-house", timeout=10_000)
+    page.wait_for_selector("#reads-house", timeout=60_000)
     if upto == "read":
         return
     page.click("#reads-house")
@@ -127,7 +127,7 @@ def through(page: Page, rig: Rig, upto: str = "try") -> None:
     if upto == "bind":
         return
     page.click("button.first")
-    page.wait_for_url("**/guide/try", timeout=30_000)
+    page.wait_for_url("**/guide/try", timeout=90_000)
 
 
 def run_out(process: subprocess.Popen[bytes], within_s: float = 10) -> int | None:

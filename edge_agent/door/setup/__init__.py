@@ -11,6 +11,7 @@ from typing import Any
 from flask import Flask, Response, abort, g, redirect, render_template, request, send_from_directory, url_for
 from werkzeug.exceptions import HTTPException
 
+from protocols import __version__
 from protocols.words import said_in
 
 from ...config import is_loopback
@@ -22,6 +23,7 @@ from .. import language
 from . import guide, home
 
 _BODY_MAX = 60 * 1024  # an agent.toml of two hundred windows
+_KEPT_S = 3600
 _COOKIE, _FORM_COOKIE = "setup", "setup_form"
 _LOOK = str(resources.files("protocols").joinpath("look"))
 _OPEN = ("setup.password", "setup.sign_in", "static", "look", "alive", "first")
@@ -34,6 +36,8 @@ def create(place: Place) -> Flask:
         "edge_agent.door", template_folder="templates", static_folder="static/setup", static_url_path="/setup/static"
     )
     app.config["MAX_CONTENT_LENGTH"] = _BODY_MAX
+    # Whoever waits for the restart has to have what waits: it cannot be asked for meanwhile.
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = _KEPT_S
     desk = Desk(place)
     language.add(app)
     _add_guard(app, desk)
@@ -171,6 +175,7 @@ def _add_words(app: Flask, desk: Desk) -> None:
             "signed_in": g.get("signed_in", False),
             "running": desk.place.running is not None,
             "agent": desk.settings.agent if desk.settings is not None else "",
+            "version": __version__,
             "started_ms": desk.started_ms,
         }
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import msgspec
-from flask import Flask, abort, redirect, render_template, request, url_for
+from flask import Flask, Response, abort, redirect, render_template, request, url_for
 
 from protocols import profiles
 from protocols.errors import BadSettings
@@ -333,10 +333,10 @@ class Guide:
             )
             wrong = self._applied(found)
             if not wrong:
-                return render_template("setup/restarting.html", next=url_for("guide.try"))
+                return restarting(self._desk, url_for("guide.try"))
         text = self._desk.wanted(found, self._door_port)
         changes = toml.difference(self._desk.text, text)
-        page = self._page("bind", profile=profile, wrong=wrong, changes=changes)
+        page = self._page("bind", profile=profile, wrong=wrong, changes=changes, refused=self._desk.refused)
         return page, 422 if wrong else 200
 
     @property
@@ -406,6 +406,13 @@ class Guide:
             "keys": range(1, number + 1),
             "chosen": {**{key: meaning.level for key, meaning in meanings.items()}, **asked},
         }
+
+
+def restarting(desk: Desk, next_: str, elsewhere: str = "") -> Response:
+    """The page that waits for the restart, which begins when it has been sent."""
+    response = Response(render_template("setup/restarting.html", next=next_, elsewhere=elsewhere))
+    response.call_on_close(desk.restart)
+    return response
 
 
 def _with_a_page(found: Draft) -> Draft:

@@ -16,6 +16,7 @@ from ...setup.bundle import bundle
 from ...setup.desk import Desk
 from ...setup.draft import LATER
 from ...setup.fields import TABLES, Field, fields
+from .guide import restarting
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _STATES = {
@@ -184,7 +185,7 @@ class Home:
             self._desk.apply(toml.uncovered(typed, self._desk.text))
         except BadSettings as error:
             return render_template("setup/settings_text.html", text=typed, wrong=error.mistakes), 422
-        return render_template("setup/restarting.html", next=url_for("home"), elsewhere=self._elsewhere())
+        return restarting(self._desk, url_for("home"), self._elsewhere())
 
     def _elsewhere(self) -> str:
         """The page's new address, if it has one from now on; empty if not, or if there will be none."""

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from edge_agent.cli import main
 from edge_agent.hall_it import FILE, BadPassword, HallIt
 
+from ..hall import until
 from .visitor import WORD, served
 
 
@@ -146,6 +147,7 @@ def test_a_session_goes_on_after_a_restart_and_only_just_after_it(tmp_path):
         visitor.post("/setup/guide/name", {"agent": "a1", "broker": "later", "do": "next"})
         visitor.post("/setup/guide/device", {"kind": "screen"})
         visitor.post("/setup/guide/bind", {"window": "1", "device": "S1"})
+        assert until(lambda: before.again)
         assert all(value not in (tmp_path / "setup.sessions").read_text() for value in visitor.cookies.values())
     with served(tmp_path) as after:
         visitor.port = after.port
