@@ -23,10 +23,14 @@ from . import clock
 from .clerks import Clerks
 from .config import DetailsSettings, DoorSettings, Settings, UplinkSettings, secret, tls_context
 from .details import CaseDetails, beside
+from .lately import Lately
 from .lines import Line, lines_of
 from .outbox import Outbox
 from .outbox.file import READ_ONLY, OutboxForked, OutboxMismatch, is_damage, lacks
 from .page import OWN, Page
+from .setup.again import Again
+from .setup.beside import Beside
+from .setup.place import Place, Running
 from .uplink import Broker, Uplink
 
 log = logging.getLogger(__name__)
@@ -38,8 +42,9 @@ _ROOM_AGAIN_S = 1.0  # somebody has to make room first
 _STOP_S = 1.8  # from the signal to the end; a supervisor and a person wait two seconds gladly
 
 
-def run(settings: Settings, folder: Path) -> None:
-    """Run the agent until SIGTERM or SIGINT. Files in the settings are relative to `folder`."""
+def run(settings: Settings, folder: Path, file: Path | None = None, lately: Lately | None = None) -> Again | None:
+    """Run the agent until SIGTERM or SIGINT, or until its setup page wants it started again: what to start then. Files
+    in the settings are relative to `folder`; `file` is the settings' own, without which there is no setup page."""
     started = clock.now()
     sys.setswitchinterval(_TURN_S)
     broker = _broker(settings.uplink, folder)
@@ -68,6 +73,11 @@ def run(settings: Settings, folder: Path) -> None:
     outbox.listen(changed)
     stop, ended = threading.Event(), threading.Event()
     failures: list[BaseException] = []
+    wanted: list[Again] = []
+
+    def again(kept: Path | None) -> None:
+        wanted.append(Again(kept))
+        halt()
 
     def halt() -> None:
         stop.set()
@@ -96,6 +106,8 @@ def run(settings: Settings, folder: Path) -> None:
             if not failures:
                 log.info(_STOPPED, settings.agent)
             logging.shutdown()
+            if wanted and not failures:
+                wanted[0].start()
             os._exit(1 if failures else 0)
 
     def carrier(line: Line) -> Callable[[], None]:
@@ -109,8 +121,12 @@ def run(settings: Settings, folder: Path) -> None:
     signal.signal(signal.SIGINT, lambda *_: halt())
     threads = [loop(line.name, carrier(line)) for line in lines]
     # The door is not waited for at the end: whoever listens to a stream there may do so for minutes.
+    place = None
+    if file is not None and settings.door is not None and settings.door.has_setup:
+        running = Running(settings, outbox, lines, uplink, details)
+        place = Place(file, clock.now, lately or Lately(), again, settings.door.host, running)
     doors = (
-        [loop("door", _door(settings, settings.door, folder, outbox, lines, front, details))]
+        [loop("door", _door(settings, settings.door, folder, outbox, lines, front, details, place))]
         if settings.door is not None
         else []
     )
@@ -138,6 +154,36 @@ def run(settings: Settings, folder: Path) -> None:
     if failures:
         raise failures[0]
     log.info(_STOPPED, settings.agent)
+    return wanted[0] if wanted else None
+
+
+def set_up(file: Path, port: int, lately: Lately, told: Callable[[str], None]) -> Again | None:
+    """Serve the guide alone, on loopback, for a folder that has no settings yet: what to start once it has; None if it
+    was stopped before. `told` is given the address to open."""
+    stop, wanted = threading.Event(), list[Again]()
+
+    def again(kept: Path | None) -> None:
+        wanted.append(Again(kept))
+        stop.set()
+
+    door = DoorSettings(port=port)
+    place = Place(file, clock.now, lately, again, door.host)
+    module = importlib.import_module(".door", __package__)
+    try:
+        server, number = module.serve(_setup_page(place), door.host, door.port)
+    except (OSError, ValueError) as error:
+        raise BadSettings([_why_shut(door, error)]) from error
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    threading.Thread(target=server.run, name="door", daemon=True).start()
+    told(f"http://{door.host}:{number}/setup/")
+    while not stop.wait(0.5):
+        pass  # a wait without end would not hear a signal on every system
+    return wanted[0] if wanted else None
+
+
+def _setup_page(place: Place) -> Any:
+    return importlib.import_module(".door.setup", __package__).create(place)
 
 
 class NoRoom(Exception):
@@ -232,6 +278,7 @@ def _door(
     lines: list[Line],
     shut: _Shut | None,
     details: CaseDetails | None,
+    place: Place | None,
 ) -> Callable[[], None]:
     """The door's loop; its port is bound when this returns."""
     # Flask costs an agent without a door ten megabytes and a tenth of a second, so it is loaded here.
@@ -250,6 +297,9 @@ def _door(
         screens, Clerks(folder), lambda window: windows[window].health(clock.now()), tuple(door.embed)
     )
     app = module.create_app(outbox, seconds, token, clock.now, presses, details, people)
+    if place is not None:
+        app = Beside(app, lambda: _setup_page(place))
+        log.info("设置页 / setup page: http://%s:%s/setup/", door.host, door.port)
     if shut is not None:
         shut.front.app = app
         return shut.thread.join

@@ -17,15 +17,18 @@ from protocols.errors import BadSettings
 
 from . import clock, details, keypad
 from .__main__ import run as run_agent
-from .__main__ import sealer_of
+from .__main__ import sealer_of, set_up
 from .config import Settings, load, profile_of
 from .doctor.commands import doctor, ports
 from .doctor.desk import learn, monitor, record, replay
+from .hall_it import BadPassword, HallIt
+from .lately import Lately
 from .link import resolve
 from .outbox import Outbox
 from .outbox.file import OutboxMismatch
 from .outbox.salvage import reading
 from .ports import NoMatch
+from .setup import again
 from .staff import clerk, pages
 
 CONFIG = click.option(
@@ -43,19 +46,98 @@ def main() -> None:
     """评价器边缘代理 / device-edge agent: 一次按键, 恰有一条评价 / one press, exactly one rating."""
 
 
+SETUP_PORT = click.option(
+    "--setup-port",
+    default=8610,
+    show_default=True,
+    type=click.IntRange(0, 65_535),
+    help="还没有配置时设置页的端口 / port of the setup page while there are no settings",
+)
+
+
 @main.command()
 @CONFIG
-def run(path: Path) -> None:
-    """运行代理 / run the agent."""
-    settings = _settings(path)
-    logging.basicConfig(
-        level=settings.log.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
-    )
+@SETUP_PORT
+def run(path: Path, setup_port: int) -> None:
+    """运行代理; 还没有配置时先开设置页 / run the agent; where there are no settings yet, its setup page first."""
+    if not path.exists():
+        _guided(path, setup_port)
+    lately = Lately()
+    before = again.before()
     try:
-        run_agent(settings, path.parent)
+        settings = load(path)
+        _log_to(lately, settings.log)
+        wanted = run_agent(settings, path.parent, path, lately)
     except BadSettings as error:
         # A port that is taken, a folder that is not there: seen only when it is tried.
-        _give_up("\n".join(f"{path.name}: {mistake}" for mistake in error.mistakes))
+        mistakes = [each if each.startswith(path.name) else f"{path.name}: {each}" for each in error.mistakes]
+        if before is not None:
+            before.refused(path, mistakes)
+            before.start()
+        _give_up("\n".join(mistakes))
+    if wanted is not None:
+        wanted.start()
+
+
+@main.command()
+@CONFIG
+@SETUP_PORT
+@click.option("--no-browser", is_flag=True, help="不打开浏览器 / do not open the browser")
+def setup(path: Path, setup_port: int, no_browser: bool) -> None:
+    """打开设置页, 一步步配好代理 / open the setup page, which leads to a working agent."""
+    if not path.exists():
+        _guided(path, setup_port, browser=not no_browser)
+    settings = _settings(path)
+    if settings.door is None or not settings.door.has_setup:
+        _give_up(f"{path.name}: door.setup: 没有开放设置页 / the setup page is not open; {_NO_DOOR}")
+    address = f"http://{settings.door.host}:{settings.door.port}/setup/"
+    click.echo(f"{address}  (代理运行时 / while the agent runs: edge-agent run)")
+    if not no_browser:
+        click.launch(address)
+
+
+_NO_DOOR = "请加 [door] 一节, 见样例 / add a [door] table as in the example"
+
+
+def _guided(path: Path, port: int, browser: bool = False) -> None:
+    """The guide, then the agent in its place; the program ends here."""
+    folder = path.parent
+    if not os.access(folder, os.W_OK):
+        _give_up(f"{path}: 没有这个文件, 也不能在此建立 / is not there, and cannot be made there: {folder}")
+    lately = Lately()
+    _log_to(lately, "info")
+
+    def told(address: str) -> None:
+        words = "还没有配置, 请在本机浏览器打开 / no settings yet, open this in a browser on this machine"
+        logging.getLogger("edge_agent").warning("%s: %s", words, address)
+        if browser:
+            click.launch(address)
+
+    try:
+        wanted = set_up(path, port, lately, told)
+    except BadSettings as error:
+        _give_up("\n".join([*error.mistakes, "换个端口 / take another port: --setup-port"]))
+    if wanted is not None:
+        wanted.start()
+    sys.exit(0)
+
+
+def _log_to(lately: Lately, level: str) -> None:
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger().addHandler(lately)
+
+
+@main.command()
+@CONFIG
+@click.password_option(prompt="新口令 / new password", confirmation_prompt="再输一次 / once more")
+def password(path: Path, password: str) -> None:
+    """重设设置页的口令 / set the setup page's password anew."""
+    hall_it = HallIt(path.parent)
+    try:
+        hall_it.set_password(password)
+    except (BadPassword, ValueError) as error:
+        _give_up(str(error))
+    click.echo(f"{hall_it.file}: 口令已设好 / the password is set")
 
 
 @main.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import ssl
 from pathlib import Path
 from typing import Annotated, Literal
@@ -68,6 +69,12 @@ class DoorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port_file: str = ""
     embed: list[Origin] = []
     """Whose pages may show the rating page in themselves, as a kiosk's own page does."""
+    setup: bool | None = None
+    """Whether the setup page is there; where nothing is said, on loopback alone."""
+
+    @property
+    def has_setup(self) -> bool:
+        return self.setup if self.setup is not None else is_loopback(self.host)
 
 
 class DetailsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -116,9 +123,22 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log: Literal["debug", "info", "warning"] = "info"
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only programs of this machine can reach it."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 def load(path: Path) -> Settings:
     """The settings of this file; BadSettings names every mistake with file, key and what was expected."""
-    read = settings.read(_bytes(path), Settings, path.name)
+    return checked(_bytes(path), path)
+
+
+def checked(raw: bytes, path: Path) -> Settings:
+    """The same for a draft of what that file is to hold."""
+    read = settings.read(raw, Settings, path.name)
     mistakes = [f"{path.name}: {mistake}" for mistake in _contradictions(read, path.parent)]
     if mistakes:
         raise BadSettings(mistakes)

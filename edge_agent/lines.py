@@ -19,6 +19,7 @@ from .link import LineFormat, Link, carry
 from .outbox import Outbox
 from .page import Page
 from .polled import PolledCable, carry_polled
+from .tap import Tap
 from .window import Window
 
 _NETWORK_LATE_MS = 2000  # a device server holds bytes back when the network does; a cable's own lumps are 16 ms
@@ -36,6 +37,8 @@ class Line:
     link: Link | Keypad | Datagrams | Page
     carry: Callable[[Callable[[], Moment], threading.Event], None]
     """Its loop, until the event is set."""
+    tap: Tap | None = None
+    """What goes over it, where that is bytes of a cable: what a page or a tablet says may be a citizen's own words."""
 
 
 def lines_of(settings: Sequence[WindowSettings], folder: Path, outbox: Outbox, moment: Moment) -> list[Line]:
@@ -64,7 +67,8 @@ def _line(settings: list[WindowSettings], folder: Path, outbox: Outbox, moment: 
         return _polled(name, windows, _link(first, profile), profile, moment)
     link = _link_of(first, profile)
     cable = Cable(profile, windows, moment)
-    return Line(name, windows, link, lambda now, stop: carry(link, cable, now, stop))
+    tap = Tap() if isinstance(link, Link) else None
+    return Line(name, windows, link, lambda now, stop: carry(link, cable, now, stop, tap), tap)
 
 
 def _polled(name: str, windows: tuple[Window, ...], link: Link, profile: Profile, moment: Moment) -> Line:

@@ -18,6 +18,7 @@ from protocols.ratings import Moment
 
 from . import machine, ports
 from .ports import Ambiguous, NoMatch, PortFacts
+from .tap import Tap
 from .waker import READ_S, Waker
 
 if sys.platform == "win32":  # neither termios nor fcntl there: the system lets one program alone open a port
@@ -289,13 +290,17 @@ class Carried(Protocol):
     def close(self) -> None: ...
 
 
-def carry(link: Carried, window: Window, now: Callable[[], Moment], stop: threading.Event) -> None:
-    """The loop of one cable: its bytes to the window, the window's to it, until `stop`."""
+def carry(
+    link: Carried, window: Window, now: Callable[[], Moment], stop: threading.Event, tap: Tap | None = None
+) -> None:
+    """The loop of one cable: its bytes to the window, the window's to it, until `stop`; `tap` gets them too."""
 
     def say(data: bytes) -> None:
         if data:
             link.write(data)
             window.sent(data, now())
+            if tap is not None:
+                tap.put(True, data, now().mono_ms)
 
     while not stop.is_set():
         try:
@@ -304,6 +309,8 @@ def carry(link: Carried, window: Window, now: Callable[[], Moment], stop: thread
             while not stop.is_set():
                 data = link.read(window.wait_ms(now()))
                 moment = now()
+                if data and tap is not None:
+                    tap.put(False, data, moment.mono_ms)
                 say(window.feed(data, moment, link.waited) + window.tick(moment))
         except LinkDown as down:
             window.unplugged(str(down), now())

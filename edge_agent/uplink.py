@@ -144,6 +144,13 @@ class Uplink:
         of_details = self._details.alarm if self._details is not None else ""
         return "; ".join(filter(None, [self._alarm, *aside, of_details]))
 
+    @property
+    def standing(self) -> tuple[bool, str]:
+        """Whether a receipt can come now, and what is in the way, in words; any thread may ask."""
+        if not self._ready:
+            return False, self._said or "正在连接消息服务器 / the broker is being called"
+        return not self._collector_away, "汇聚器不在线 / the collector is away" if self._collector_away else ""
+
     # ---- one turn of the loop
 
     def _turn(self) -> None:

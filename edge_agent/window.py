@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -116,6 +116,8 @@ class Window:
         self.not_taken: Counter[str] = Counter()
         """Keys that were no press of their own, by reason."""
         self._health_lock = threading.Lock()
+        self.lately: deque[tuple[int, int, int]] = deque(maxlen=16)
+        """The last presses that were kept: when, which key, and how many records the outbox had then."""
 
     # ---- the cable
 
@@ -226,6 +228,8 @@ class Window:
             # An invitation opened or ended since the last read: before or after the press? The repeat will tell.
             return False
         self._kept += fresh
+        if fresh:
+            self.lately.append((moment.wall_ms, presses[-1].button, self._outbox.tip()[0]))
         self._known = self._outbox.open_id(self.id)
         return True
 

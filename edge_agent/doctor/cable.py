@@ -132,11 +132,12 @@ def _numbered(bound: Sequence[Bound], there: Sequence[PortFacts]) -> Iterator[Fi
 
 
 def _permission(devices: Sequence[str], account: Account, roots: Roots) -> list[Finding]:
-    trouble = [found for device in devices if (found := _forbidden(device, account, roots))]
+    trouble = [found for device in devices if (found := forbidden(device, account, roots))]
     return or_fine(trouble, "port-permission", "有权使用串口", "the ports may be used") if devices else []
 
 
-def _forbidden(device: str, account: Account, roots: Roots) -> Finding | None:
+def forbidden(device: str, account: Account, roots: Roots) -> Finding | None:
+    """Why this port may not be used by this account, and the one cure; None if it may."""
     try:
         status = Path(device).stat()
     except OSError:

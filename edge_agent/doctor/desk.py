@@ -19,7 +19,6 @@ from edge_agent import clock, keypad
 from protocols import profiles
 from protocols.errors import BadSettings
 from protocols.profiles import presets
-from protocols.profiles.events import Answered, Beat, Event, NobodyPressed, Noise, Pressed
 from protocols.profiles.profile import Profile
 from protocols.profiles.vocabulary import LineSettings
 
@@ -27,7 +26,7 @@ from .commands import LANG
 from .learn import Naming, Unsure
 from .learn.dialogue import Dialogue, Plan
 from .lesson import learn_on, made_beside, not_sure, to_do
-from .monitor import Row, Rows, Watch, unheard
+from .monitor import Row, Rows, Watch, told, unheard
 from .recording import (
     BadRecording,
     Label,
@@ -133,8 +132,8 @@ def replay(file: Path, profile: str, to: str, baud: int, lang: str | None) -> No
     known = _profile(profile or recording.profile, file.parent)
     for understood in replayed(recording, known):
         what = understood.what
-        told = f"# {what.text}" if isinstance(what, Label) else _told(what).said(spoken)
-        click.echo(f"{understood.at_ms / 1000:9.3f} {told}")
+        words = f"# {what.text}" if isinstance(what, Label) else told(what).said(spoken)
+        click.echo(f"{understood.at_ms / 1000:9.3f} {words}")
 
 
 @click.command()
@@ -272,27 +271,6 @@ def _bytes(text: str) -> bytes:
 
 def _row(row: Row) -> str:
     return f"{row.at_ms / 1000:9.3f} {'>' if row.out else '<'} {row.hex:<47}  {row.text}"
-
-
-def _told(event: Event) -> Words:
-    match event:
-        case Pressed(device, key, age_ms, raw, _, count):
-            more = (f" @ {device}" if device else "") + ("" if count is None else f" #{count}")
-            return Words(
-                f"按键 {key}{more}, {age_ms} 毫秒前  [{_hex(raw)}]", f"key {key}{more}, {age_ms} ms ago  [{_hex(raw)}]"
-            )
-        case Beat(device):
-            return Words(f"心跳 {device}".rstrip(), f"alive {device}".rstrip())
-        case NobodyPressed(device):
-            return Words(f"无人评价 {device}".rstrip(), f"nobody pressed {device}".rstrip())
-        case Answered(device, name):
-            return Words(f"回答 {name} {device}".rstrip(), f"answer {name} {device}".rstrip())
-        case Noise(raw, reason):
-            return Words(f"噪声 ({reason})  [{_hex(raw)}]", f"noise ({reason})  [{_hex(raw)}]")
-
-
-def _hex(data: bytes) -> str:
-    return data.hex(" ").upper()
 
 
 def _spoken(chosen: str | None) -> Language:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from protocols.profiles.events import Answered, Beat, Event, NobodyPressed, Noise, Pressed
+
 from .words import Words
 
 LINE_BYTES = 16
@@ -68,6 +70,28 @@ class Rows:
             Row(self._at_ms, self._out, part.hex(" ").upper(), _readable(part))
             for part in (data[at : at + LINE_BYTES] for at in range(0, len(data), LINE_BYTES))
         ]
+
+
+def told(event: Event) -> Words:
+    """What a profile understood, in words."""
+    match event:
+        case Pressed(device, key, age_ms, raw, _, count):
+            more = (f" @ {device}" if device else "") + ("" if count is None else f" #{count}")
+            return Words(
+                f"按键 {key}{more}, {age_ms} 毫秒前  [{_hex(raw)}]", f"key {key}{more}, {age_ms} ms ago  [{_hex(raw)}]"
+            )
+        case Beat(device):
+            return Words(f"心跳 {device}".rstrip(), f"alive {device}".rstrip())
+        case NobodyPressed(device):
+            return Words(f"无人评价 {device}".rstrip(), f"nobody pressed {device}".rstrip())
+        case Answered(device, name):
+            return Words(f"回答 {name} {device}".rstrip(), f"answer {name} {device}".rstrip())
+        case Noise(raw, reason):
+            return Words(f"噪声 ({reason})  [{_hex(raw)}]", f"noise ({reason})  [{_hex(raw)}]")
+
+
+def _hex(data: bytes) -> str:
+    return data.hex(" ").upper()
 
 
 def unheard(baud: int, alt_bauds: Sequence[int]) -> Words:

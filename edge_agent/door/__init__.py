@@ -247,7 +247,7 @@ def create_shut(token: str, why: str) -> Flask:
 class Front:
     """The one application that a server has from its start to its end; `app` is what answers behind it just now."""
 
-    def __init__(self, app: Flask):
+    def __init__(self, app: Any):
         self.app = app
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
@@ -307,7 +307,7 @@ def _told(error: Wrong) -> tuple[dict[str, Any], int, dict[str, str]]:
     return error.body, error.status, {"Retry-After": str(AGAIN_S)} if error.later else {}
 
 
-def serve(app: Flask | Front, host: str, port: int) -> tuple[Any, int]:
+def serve(app: Any, host: str, port: int) -> tuple[Any, int]:
     """A server for this application, bound and not yet running (`.run()`, `.close()`), and its port."""
     # Waitress takes a whole body before the application sees its length: a little more than BODY_MAX, not a gigabyte.
     server = create_server(app, host=host, port=port, threads=THREADS, ident=None, max_request_body_size=4 * BODY_MAX)

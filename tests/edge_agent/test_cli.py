@@ -95,7 +95,16 @@ def test_every_command_names_every_mistake(file, what):
     assert [file] == list(file.parent.iterdir())
 
 
-@pytest.mark.parametrize("what", [["check"], ["run"], ["outbox", "status"]])
+@pytest.mark.parametrize("what", [["run"], ["setup", "--no-browser"]])
+def test_a_folder_that_is_not_there_is_no_place_for_a_setup_page(tmp_path, what):
+    """Nothing could be written there: said at once, instead of a page that cannot apply anything."""
+    result = cli(*what, "--config", tmp_path / "nowhere" / "agent.toml")
+
+    assert 2 == result.exit_code
+    assert "cannot be made there" in result.output
+
+
+@pytest.mark.parametrize("what", [["check"], ["outbox", "status"]])
 def test_settings_that_are_not_there_are_named(tmp_path, what):
     """And how to name others."""
     result = cli(*what, "--config", tmp_path / "nowhere.toml")

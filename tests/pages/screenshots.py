@@ -70,6 +70,13 @@ class Camera:
                 self.taken.append(file)
                 print(file, flush=True)
 
+    @contextmanager
+    def page(self, prepare: Callable[[Page], object]) -> Iterator[Page]:
+        """A page of which no picture is taken: it brings what it is of to where the next one is to be."""
+        with browsers.opened(self._browser, viewport=WIDE, **LOOKS["zh"]) as page:
+            prepare(page)
+            yield page
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make screenshots", description=__doc__)

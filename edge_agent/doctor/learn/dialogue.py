@@ -60,6 +60,7 @@ class Dialogue:
         self._look: Look = "fits"
         self._doubted = 0
         self._otherwise: Callable[[int], list[Act]] = self._wait
+        self._proposal: Proposal | None = None
         self._restart(0)
 
     @property
@@ -70,6 +71,26 @@ class Dialogue:
     @property
     def entries(self) -> Sequence[Entry]:
         return self._recorder.entries
+
+    @property
+    def asked(self) -> tuple[int, int] | None:
+        """The key that is to be pressed now, and for which time; None while none is."""
+        return (self._key, self._press) if self._do == self._pressing else None
+
+    @property
+    def may_end(self) -> bool:
+        """Whether `e` is an answer now: there are no more keys."""
+        return self._do == self._pressing and self._may_end()
+
+    @property
+    def idle_ms(self) -> int | None:
+        """Since when nobody is to press; None once that is over."""
+        return self._since_ms if self._do == self._idle else None
+
+    @property
+    def proposal(self) -> Proposal | None:
+        """What was understood, once all keys were pressed: what is left to ask is what they mean."""
+        return self._proposal
 
     # ---- what happens to it
 
@@ -435,6 +456,7 @@ class Dialogue:
         acts = self._meanings.answer(text)
         if self._meanings.confirmed is None:
             return acts
+        assert self._proposal is not None
         return acts + self._finish(with_meanings(self._proposal, self._meanings.confirmed))
 
     def _offer_again(self, unsure: Unsure, now_ms: int) -> list[Act]:

@@ -81,7 +81,7 @@ class Meanings:
         else:
             noted = Words(f"按键 {key} 记为未确认", f"key {key} is noted as not confirmed")
             return [Tell(noted), *self._take(None)]
-        wrong = _wrong(meaning)
+        wrong = mistake(meaning)
         if wrong is not None:
             return [Tell(wrong), *self._ask()]
         twin = next((other for other, given in self._given.items() if given == meaning), None)
@@ -141,7 +141,7 @@ def _said(meaning: KeyMeaning) -> Words:
     return Words(f"{Level(meaning.level).zh}{reason}", f"{_LEVELS_EN[meaning.level]}{reason}")
 
 
-def _wrong(meaning: KeyMeaning) -> Words | None:
+def mistake(meaning: KeyMeaning) -> Words | None:
     """Why the collector would not take this reason."""
     if len(meaning.reason) > _REASON_MAX:
         return Words(f"原因最多 {_REASON_MAX} 个字", f"a reason has at most {_REASON_MAX} characters")

@@ -1,0 +1,196 @@
+"""The home of an agent that is set up: how it stands, what is wrong and the cure, its log, its settings."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from typing import Any
+
+from flask import Flask, Response, redirect, render_template, request, url_for
+
+from protocols.errors import BadSettings
+
+from ... import config
+from ...setup import apply, toml
+from ...setup.bundle import bundle
+from ...setup.desk import Desk
+from ...setup.draft import LATER
+from ...setup.fields import TABLES, Field, fields
+from .guide import restarting
+
+_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_STATES = {
+    "ready": ("good", "可以评价", "ready for presses"),
+    "inviting": ("good", "正在邀请评价", "a citizen is being asked"),
+    "cable_out": ("look", "线缆不通", "cable out"),
+    "device_silent": ("look", "评价器没有动静", "the device is silent"),
+    "refusing": ("look", "存储已满, 不收按键", "storage is full, presses are refused"),
+}
+
+
+def add(app: Flask, desk: Desk) -> None:
+    """The pages behind the guide."""
+    Home(desk).add(app)
+
+
+class Home:
+    def __init__(self, desk: Desk):
+        self._desk = desk
+        self._fields = fields()
+
+    def add(self, app: Flask) -> None:
+        route = app.add_url_rule
+        route("/setup/", "home", self.home)
+        route("/setup/part", "home.part", self.part)
+        route("/setup/doctor", "doctor", self.doctor, methods=["GET", "POST"])
+        route("/setup/doctor/part", "doctor.part", self.doctor_part)
+        route("/setup/chain", "chain", self.chain, methods=["POST"])
+        route("/setup/log", "log", self.log)
+        route("/setup/log/part", "log.part", self.log_part)
+        route("/setup/settings", "settings", self.settings, methods=["GET", "POST"])
+        route("/setup/settings/text", "settings.text", self.text, methods=["GET", "POST"])
+        route("/setup/settings/apply", "settings.apply", self.apply, methods=["POST"])
+        route("/setup/bundle", "bundle", self.bundle)
+        route("/setup/refused", "refused", self.refused, methods=["POST"])
+
+    # ---- how it stands
+
+    def home(self) -> Any:
+        if self._desk.place.running is None:
+            return redirect(url_for("guide"))
+        return render_template("setup/home.html", **self._standing())
+
+    def part(self) -> Any:
+        if self._desk.place.running is None:
+            return redirect(url_for("guide"))
+        return render_template("setup/home_part.html", **self._standing())
+
+    def _standing(self) -> dict[str, Any]:
+        desk, running = self._desk, self._desk.place.running
+        assert running is not None and desk.chain is not None
+        moment, outbox = desk.place.now(), running.outbox
+        backlog, tip, (done, _) = outbox.backlog(), outbox.tip(), outbox.receipted()
+        online, why = running.uplink.standing
+        old_s = (moment.wall_ms - backlog.oldest_ms) // 1000 if backlog.oldest_ms is not None else 0
+        return {
+            "windows": [(each.health(moment), each.device) for each in running.windows],
+            "ports": {each.id: line.link.port for line in running.lines for each in line.windows},
+            "states": _STATES,
+            "backlog": backlog,
+            "old_s": old_s,
+            "tip": tip,
+            "done": done,
+            "epoch": outbox.epoch,
+            "online": online,
+            "why": why,
+            "later": LATER,
+            "broker": running.settings.uplink,
+            "alarm": running.uplink.alarm,
+            "room_mb": shutil.disk_usage(outbox.path.parent).free // 1_000_000,
+            "chain": desk.chain.progress,
+            "refused": desk.refused,
+            "findings": desk.examination.findings,
+            "now_ms": moment.wall_ms,
+        }
+
+    def chain(self) -> Any:
+        """Begin to look at every record."""
+        running = self._desk.place.running
+        if running is not None and self._desk.chain is not None:
+            self._desk.chain.run(running.outbox.backlog().records)
+        return redirect(url_for("home") + "#chain", 303)
+
+    def refused(self) -> Any:
+        """It was read."""
+        self._desk.forget_refused()
+        return redirect(url_for("home"), 303)
+
+    # ---- what is wrong
+
+    def doctor(self) -> Any:
+        if request.method == "POST" or self._desk.examination.findings is None:
+            self._desk.examination.run(self._desk.place.file if self._desk.text else None)
+        if request.method == "POST":
+            return redirect(url_for("doctor"), 303)
+        return render_template("setup/doctor.html", examination=self._desk.examination)
+
+    def doctor_part(self) -> str:
+        return render_template("setup/doctor_part.html", examination=self._desk.examination)
+
+    # ---- what it says
+
+    def log(self) -> str:
+        return render_template("setup/log.html", **self._lines())
+
+    def log_part(self) -> str:
+        return render_template("setup/log_part.html", **self._lines())
+
+    def _lines(self) -> dict[str, Any]:
+        level = request.args.get("level", "info")
+        return {"lines": self._desk.place.lately.lines(_LEVELS.get(level, logging.INFO)), "level": level}
+
+    def bundle(self) -> Response:
+        """One file for whoever helps."""
+        response = Response(bundle(self._desk), mimetype="application/zip")
+        name = f"edge-agent-{apply.day(self._desk.place.now().wall_ms)}.zip"
+        response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        return response
+
+    # ---- its settings
+
+    def settings(self) -> Any:
+        text = self._desk.text
+        if request.method == "GET":
+            try:
+                return self._form(toml.values(text), {})
+            except ValueError:
+                return redirect(url_for("settings.text"))
+        wanted = {key: value.strip() for key, value in request.form.items() if key not in ("form_word", "do")}
+        try:
+            return self._reviewed(toml.changed(text, wanted, self._fields))
+        except BadSettings as error:
+            return self._form(wanted, apply.by_key(error)), 422
+
+    def _form(self, values: dict[str, str], wrong: dict[str, str]) -> str:
+        windows = 1 + max((int(key.split(".")[1]) for key in values if key.startswith("windows.")), default=-1)
+        tables: list[tuple[str, str, list[Field]]] = []
+        for table in TABLES:
+            here = [field for field in self._fields if field.table == table]
+            prefixes = [f"windows.{number}" for number in range(windows)] if table == "windows" else [table]
+            tables += [(table, prefix, here) for prefix in prefixes]
+        seen = {f"{prefix}.{field.name}" if prefix else field.name for _, prefix, here in tables for field in here}
+        rest = [words for key, words in wrong.items() if key not in seen]
+        return render_template(
+            "setup/settings.html", tables=tables, titles=TABLES, values=values, wrong=wrong, rest=rest
+        )
+
+    def text(self) -> Any:
+        if request.method == "GET":
+            return render_template("setup/settings_text.html", text=toml.covered(self._desk.text), wrong=[])
+        typed = request.form.get("text", "").replace("\r\n", "\n")
+        try:
+            return self._reviewed(toml.uncovered(typed, self._desk.text))
+        except BadSettings as error:
+            return render_template("setup/settings_text.html", text=typed, wrong=error.mistakes), 422
+
+    def _reviewed(self, text: str) -> str:
+        """What would change, once more before it does. BadSettings if it is wrong."""
+        apply.check(text, self._desk.place.file)
+        changes = toml.difference(self._desk.text, text)
+        return render_template("setup/settings_apply.html", changes=changes, text=toml.covered(text))
+
+    def apply(self) -> Any:
+        typed = request.form.get("text", "").replace("\r\n", "\n")
+        try:
+            self._desk.apply(toml.uncovered(typed, self._desk.text))
+        except BadSettings as error:
+            return render_template("setup/settings_text.html", text=typed, wrong=error.mistakes), 422
+        return restarting(self._desk, url_for("home"), self._elsewhere())
+
+    def _elsewhere(self) -> str:
+        """The page's new address, if it has one from now on; empty if not, or if there will be none."""
+        door = config.load(self._desk.place.file).door
+        if door is None or not door.has_setup or str(door.port) in ("0", request.environ["SERVER_PORT"]):
+            return ""
+        host = request.host.rpartition(":")[0] or request.host
+        return f"http://{host}:{door.port}/setup/"

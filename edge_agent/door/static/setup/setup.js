@@ -1,0 +1,62 @@
+// Parts of a page kept fresh, copying, and waiting for the agent to come back. Everything else is plain HTML.
+"use strict";
+
+const EVERY_MS = 1000, FAST_MS = 400, LATE_MS = 20000, ELSEWHERE_MS = 5000;
+
+function dated(root) {
+  for (const time of root.querySelectorAll("time[data-ms]")) {
+    const at = new Date(Number(time.dataset.ms));
+    time.dateTime = at.toISOString();
+    time.textContent = at.toLocaleString(document.documentElement.lang, {hour12: false});
+  }
+}
+
+function put(part, html) {
+  if (part.dataset.shown === html) return;
+  part.dataset.shown = html;
+  // Whoever is on a button in here stays on it.
+  const held = part.contains(document.activeElement) ? document.activeElement.id : "";
+  part.innerHTML = html;
+  dated(part);
+  if (held) document.getElementById(held)?.focus();
+}
+
+async function fresh(part) {
+  try {
+    const answer = await fetch(part.dataset.poll, {headers: {"X-Part": "1"}});
+    if (answer.status === 401) return location.reload();
+    if (answer.ok && !answer.redirected) put(part, await answer.text());
+  } catch { /* the agent is starting again: what is shown stays until it is back */ }
+  setTimeout(fresh, "fast" in part.dataset ? FAST_MS : EVERY_MS, part);
+}
+
+async function back(waiting) {
+  const begun = Date.now(), late = waiting.querySelector("[data-late]");
+  // Another address may not be asked from here: it is gone to when it should be there.
+  if ("elsewhere" in waiting.dataset) {
+    return setTimeout(() => location.replace(waiting.dataset.next), ELSEWHERE_MS);
+  }
+  for (;;) {
+    await new Promise((done) => setTimeout(done, 250));
+    try {
+      const answer = await fetch("/setup/alive", {cache: "no-store"});
+      if (answer.ok && String((await answer.json()).started) !== waiting.dataset.restart) break;
+    } catch { /* not back yet */ }
+    late.hidden = Date.now() - begun < LATE_MS;
+  }
+  location.replace(waiting.dataset.next);
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const text = document.getElementById(button.dataset.copy).innerText;
+  await navigator.clipboard.writeText(text);
+  const said = button.textContent;
+  button.textContent = button.dataset.done;
+  setTimeout(() => { button.textContent = said; }, 2000);
+});
+
+dated(document);
+document.querySelectorAll("[data-poll]").forEach((part) => setTimeout(fresh, EVERY_MS, part));
+document.querySelectorAll("[data-restart]").forEach(back);

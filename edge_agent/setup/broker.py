@@ -1,0 +1,106 @@
+"""Whether the broker lets this agent in, tried with its own name and password, and in words why not."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+WITHIN_S = 4.0
+_TURN_S = 0.2
+_OTHER_NAME = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How the try went, in words, and which answer of the guide to look at."""
+
+    well: bool
+    words: str
+    field: str = ""
+
+
+def tried(host: str, port: int, agent: str, password: str, tls: ssl.SSLContext | None) -> Answer:
+    """Sign in as this agent and out again. The agent's own connection, if it has one, is not disturbed."""
+    said: list[Answer] = []
+    # A name server can take minutes, and nothing can hurry it: it is left behind.
+    call = threading.Thread(target=lambda: said.append(_called(host, port, agent, password, tls)), daemon=True)
+    call.start()
+    call.join(2 * WITHIN_S)
+    slow = f"{host}:{port} {2 * WITHIN_S:g} 秒内没有应答, 请检查网络和防火墙 / no answer within"
+    return said[0] if said else Answer(False, f"{slow} {2 * WITHIN_S:g} s, check the network and the firewall", "host")
+
+
+def _called(host: str, port: int, agent: str, password: str, tls: ssl.SSLContext | None) -> Answer:
+    # Under another client id: the broker puts out whoever else has the same one.
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"{agent}-setup", clean_session=True)
+    client.connect_timeout = WITHIN_S
+    client.username_pw_set(agent, password)
+    if tls is not None:
+        client.tls_set_context(tls)
+    reasons: list[Any] = []
+    client.on_connect = lambda _client, _userdata, _flags, reason, _properties: reasons.append(reason)
+    try:
+        _reached(host, port, tls)
+        client.connect(host, port, keepalive=30)
+        for _ in range(int(WITHIN_S / _TURN_S)):
+            if reasons or client.loop(_TURN_S) != mqtt.MQTT_ERR_SUCCESS:
+                break
+        client.disconnect()
+    except (OSError, ValueError) as error:
+        return _why(error, host, port)
+    if not reasons:
+        words = "有程序应答, 但不像消息服务器; TLS 选对了吗 (通常 8883 用, 1883 不用)? / something answers that is no"
+        return Answer(False, f"{host}:{port} {words} broker; is TLS right (usually 8883 with, 1883 without)?", "port")
+    if reasons[0].is_failure:
+        words = (
+            f"服务器在, 但不让 {agent!r} 登录: 名称或口令不对, 或服务器上没有这个用户 / the broker is there and does"
+        )
+        return Answer(
+            False,
+            f"{words} not let {agent!r} in: its name or password is wrong, or it is no user there ({reasons[0]})",
+            "password",
+        )
+    return Answer(True, f"已连上 {host}:{port}, 登录成功 / connected to {host}:{port} and signed in")
+
+
+def _reached(host: str, port: int, tls: ssl.SSLContext | None) -> None:
+    """Whether anybody is there, before anything is said: paho would leave a socket open whose handshake failed."""
+    with socket.create_connection((host, port), WITHIN_S) as plain:
+        if tls is not None:
+            tls.wrap_socket(plain, server_hostname=host).close()
+
+
+def _why(error: Exception, host: str, port: int) -> Answer:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _OTHER_NAME:
+            words = (
+                f"证书不是 {host} 的, 请填证书上的主机名 / the certificate is not for {host}: give the name that is on"
+            )
+            return Answer(False, f"{words} it ({error.verify_message})", "host")
+        words = (
+            "证书不是所填 CA 签发的, 或已过期 / the certificate is not signed by the authority given, or is out of date"
+        )
+        return Answer(False, f"{words} ({error.verify_message})", "ca")
+    if isinstance(error, ssl.SSLError):
+        words = "这个端口不用 TLS? 请换端口或去掉 TLS / does this port talk TLS? Take another port, or leave TLS out"
+        return Answer(False, f"{words} ({error.reason or error})", "tls")
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return Answer(False, f"找不到主机名 {host!r} / no host is called {host!r}", "host")
+    if isinstance(error, ConnectionRefusedError):
+        words = f"主机在, 但端口 {port} 没有消息服务器 / the host is there, and no broker at port {port}"
+        return Answer(False, words, "port")
+    if isinstance(error, ConnectionError):
+        words = (
+            "有程序应答后断开; TLS 选对了吗 (8883 通常用, 1883 不用)? / something answered and hung up; is TLS right"
+        )
+        return Answer(False, f"{host}:{port} {words} (usually 8883 with, 1883 without)?", "tls")
+    if isinstance(error, TimeoutError):
+        words = f"{host}:{port} 没有应答, 请检查网络和防火墙 / does not answer, check the network and the firewall"
+        return Answer(False, words, "host")
+    return Answer(False, f"{host}:{port} 连不上 / cannot be reached: {error}", "host")

@@ -1,0 +1,156 @@
+"""All that the setup page works with, in one place, and the steps that change something."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import msgspec
+
+from protocols import profiles
+from protocols.errors import BadSettings
+from protocols.profiles.profile import Profile
+from protocols.profiles.vocabulary import KeyMeaning
+
+from .. import config
+from ..config import Settings
+from ..doctor.learn import Proposal, with_meanings
+from ..hall_it import HallIt, write_private
+from . import apply, toml
+from .again import REFUSED_FILE
+from .bench import Bench
+from .draft import Draft, Drafts
+from .found import Sockets
+from .guard import Sessions, Tries
+from .jobs import ChainCheck, Examination
+from .place import Place
+
+PASSWORD_FILE = "broker.password"  # noqa: S105 - a file's name
+_ANSWERED_S = 0.8  # the page that says so has to reach the browser before the program ends
+_PROFILE_BYTES_MAX = 200_000
+
+
+class Desk:
+    """One for each setup page. Any thread may call it."""
+
+    def __init__(self, place: Place):
+        self.place = place
+        self.hall_it = HallIt(place.folder)
+        self.sessions, self.tries = Sessions(), Tries()
+        self.trying = threading.Lock()
+        """One password is looked at at a time: each costs memory."""
+        self.drafts = Drafts(place.folder)
+        self.sockets = Sockets()
+        self.bench = Bench(place.now)
+        self.examination = Examination(place.now)
+        running = place.running
+        self.chain = ChainCheck(running.outbox.path, running.settings.agent, place.now) if running is not None else None
+        self.sessions.take_over(place.folder, place.now())
+        self.started_ms = place.now().wall_ms
+        self._kept: Path | None = None
+        """What to go back to, should the start with what was applied fail."""
+
+    # ---- the settings
+
+    @property
+    def settings(self) -> Settings | None:
+        return self.place.running.settings if self.place.running is not None else None
+
+    @property
+    def text(self) -> str:
+        """agent.toml as it lies there; empty where it cannot be read."""
+        try:
+            return self.place.file.read_text("utf-8-sig")
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    def wanted(self, draft: Draft, door_port: int) -> str:
+        """agent.toml as it will be with this draft."""
+        return toml.with_window(self.text, draft) if self.text else toml.new_text(draft, door_port)
+
+    def apply_draft(self, draft: Draft, door_port: int) -> None:
+        """Write what the guide was told; `restart` is to follow. BadSettings or OSError: all is as it was."""
+        if not self.text:
+            if draft.password:
+                apply.keep_secret(self.place.folder, PASSWORD_FILE, draft.password)
+                draft = msgspec.structs.replace(draft, password="", password_file=PASSWORD_FILE)
+            apply.keep_secret(self.place.folder, "door.token")
+        running = self.place.running
+        tip = running.outbox.tip()[0] if running is not None else 0
+        self.apply(self.wanted(draft, door_port))
+        self.drafts.keep(msgspec.structs.replace(draft, applied=True, tip=tip, kept_ms=None))
+
+    def apply(self, text: str) -> None:
+        """Put this text into agent.toml; `restart` is to follow. BadSettings or OSError: all is as it was."""
+        now = self.place.now()
+        kept = apply.apply(text, self.place.file, now.wall_ms)
+        self.forget_refused()
+        self.bench.clear()
+        self._kept = kept
+
+    def restart(self) -> None:
+        """Start again with what was applied, once the page that says so has reached the browser."""
+        self.sessions.hand_over(self.place.folder, self.place.now())
+        timer = threading.Timer(_ANSWERED_S, self.place.again, [self._kept])
+        timer.daemon = True
+        timer.start()
+
+    @property
+    def refused(self) -> str:
+        """Why the settings that were applied last did not work, if they did not."""
+        try:
+            return (self.place.folder / REFUSED_FILE).read_text("utf-8")
+        except OSError:
+            return ""
+
+    def forget_refused(self) -> None:
+        (self.place.folder / REFUSED_FILE).unlink(missing_ok=True)
+
+    # ---- profiles
+
+    def profile(self, name: str) -> Profile | None:
+        """The one of this name, if there is one that can be used."""
+        try:
+            return config.profile_of(name, self.place.folder) if name else None
+        except BadSettings:
+            return None
+
+    def learnt(self) -> list[str]:
+        """The profile files that lie beside the settings."""
+        files = sorted(self.place.folder.glob("*.toml"))
+        return [file.name for file in files if file.name != self.place.file.name and _is_profile(file)]
+
+    def free_name(self) -> str:
+        """A file name for the next learnt profile."""
+        return next(
+            f"learnt-{number}"
+            for number in range(1, 10_000)
+            if not (self.place.folder / f"learnt-{number}.toml").exists()
+        )
+
+    def keep_profile(self, proposal: Proposal, meanings: dict[int, KeyMeaning], id: str) -> str:
+        """Write what was learnt into a file of its own; its name. OSError if it cannot be written."""
+        name = f"{id}.toml"
+        write_private(self.place.folder / name, with_meanings(proposal, meanings).text)
+        return name
+
+    def free_recording(self, id: str) -> Path:
+        """A recording's file that is not there yet."""
+        names = (f"{id}.recording.txt", *(f"{id}.recording-{number}.txt" for number in range(2, 10_000)))
+        return next(path for name in names if not (path := self.place.folder / name).exists())
+
+
+def _is_profile(file: Path) -> bool:
+    try:
+        raw = file.read_bytes()
+        if len(raw) > _PROFILE_BYTES_MAX or b"transport" not in raw:
+            return False
+        profiles.read(raw, file.name)
+    except (OSError, BadSettings):
+        return False
+    return True
+
+
+def begun(draft: Draft, now_ms: int) -> Draft:
+    """The same, with the time of the first screen."""
+    return draft if draft.began_ms else msgspec.structs.replace(draft, began_ms=now_ms)

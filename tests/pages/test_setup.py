@@ -1,0 +1,274 @@
+"""Hall IT at the setup page: from an empty folder to the first press that is kept, and back from every mistake."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sqlite3
+import time
+import tomllib
+import zipfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from edge_agent.outbox import rows
+from protocols.messages import PressRecord, decode_record
+from tests.edge_agent.hall import until
+
+from .setup_rig import WORD, Rig, rig, sign_in, through
+
+_NARROW = {"width": 360, "height": 740}
+_BEHIND = ("", "doctor", "settings", "settings/text", "log", "guide/device", "guide/try")
+
+
+def records(at: Rig) -> list[PressRecord]:
+    """What lies in the outbox and is not receipted, each record's own bytes."""
+    with closing(sqlite3.connect(at.folder / "outbox.db")) as db:
+        held = db.execute("SELECT seq, body, sum FROM record ORDER BY seq").fetchall()
+    found = []
+    for seq, body, check in held:
+        record = decode_record(_unpacked(seq, body, check))
+        if isinstance(record, PressRecord):
+            found.append(record)
+    return found
+
+
+def _unpacked(seq: int, body: bytes, check: bytes) -> bytes:
+    unpacked = rows.unpacked(seq, body, check)
+    assert unpacked is not None
+    return unpacked
+
+
+def sideways(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
+
+
+def looked_at(page: Page, complaints, where: str) -> None:
+    """This screen has nothing against it, and stays within a narrow window."""
+    assert [] == complaints(page), where
+    wide = page.viewport_size
+    page.set_viewport_size(_NARROW)
+    assert not sideways(page), where
+    page.set_viewport_size(wide)
+
+
+def test_a_technician_brings_a_new_agent_to_its_first_kept_press(browse, complaints, tmp_path, capsys):
+    """From an empty folder, without documentation; each screen with nothing for axe. Prints how long it took."""
+    page: Page = browse()
+    with rig(tmp_path / "hall") as hall:
+        begun_s = time.monotonic()
+        page.goto(hall.url)
+        looked_at(page, complaints, "password")
+        sign_in(page, hall.url)
+        looked_at(page, complaints, "name")
+        page.fill("#f-agent", "hall-pc-7")
+        page.get_by_label("以后再填").check()
+        page.click("button[value=next]")
+        looked_at(page, complaints, "device")
+        page.reload()
+        page.click("details summary")
+        page.fill("#f-bind", str(hall.port))
+        page.locator("details button").click()
+        page.wait_for_selector(".wait")
+        hall.press(3)
+        page.wait_for_selector("#reads-house", timeout=60_000)
+        looked_at(page, complaints, "bytes")
+        page.click("#reads-house")
+        expect(page.locator("#f-device")).to_have_value("D0001")
+        looked_at(page, complaints, "bind")
+        page.click("button.first")
+        page.wait_for_url("**/guide/try", timeout=90_000)
+        page.wait_for_selector(".well.done", timeout=60_000)
+        took_s = time.monotonic() - begun_s
+        looked_at(page, complaints, "try")
+        assert until(lambda: records(hall))
+        hall.press(5)
+        page.wait_for_selector("text=键 5", timeout=60_000)
+        kept = records(hall)
+        rss_mb = hall.rss_mb
+
+        assert [("1", "D0001", 3, "house"), ("1", "D0001", 5, "house")] == [
+            (each.window, each.device, each.button, each.profile) for each in kept
+        ]
+        assert "hall-pc-7" in (hall.folder / "agent.toml").read_text("utf-8")
+        assert hall.agent.poll() is None, "a supervisor saw it end"
+    with capsys.disabled():
+        print(f"\n第一屏到存盘 / first screen to the kept press: {took_s:.0f} s with checks; RSS {rss_mb:.0f} MB")
+
+
+@pytest.mark.parametrize(("language", "colours"), [("en-GB", "dark"), ("zh-CN", "light")])
+def test_every_page_behind_the_guide_is_fit_for_everybody(browse, complaints, tmp_path, language, colours):
+    """In both languages, dark and light, large and narrow; one language at a time."""
+    page: Page = browse(locale=language, color_scheme=colours)
+    with rig(tmp_path / "hall") as hall:
+        sign_in(page, hall.url)
+        through(page, hall)
+        for path in _BEHIND:
+            page.goto(f"{hall.url}{path}")
+            if path == "doctor":
+                page.wait_for_selector(".findings", timeout=90_000)
+            looked_at(page, complaints, path)
+            if language == "en-GB" and path in ("", "settings", "guide/device"):
+                assert not re.findall("[\u4e00-\u9fff]", page.locator("main").inner_text()), path
+
+
+def test_an_unknown_device_is_learnt_on_the_page(browse, complaints, tmp_path):
+    """Two keys, three times each, a cable pulled between; the profile is written with vectors and reads a press."""
+    page: Page = browse()
+    with rig(tmp_path / "hall", "--shape", "4") as hall:
+        sign_in(page, hall.url)
+        through(page, hall, "bytes")
+        hall.press(1)
+        page.wait_for_selector("table.bytes", timeout=60_000)
+        page.click("text=现场学会它")
+        page.fill("#f-keys", "2")
+        page.click("button.first")
+        looked_at(page, complaints, "learn")
+        for key, press in [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]:
+            page.wait_for_selector(f"text=第 {press} 次", timeout=60_000)
+            expect(page.locator(".big b")).to_have_text(f"键 {key}", timeout=60_000)
+            if (key, press) == (1, 3):
+                hall.say("unplug\n")
+                page.wait_for_selector("text=线缆断开", timeout=60_000)
+                hall.say("replug\n")
+                page.wait_for_selector("text=第 3 次", timeout=60_000)
+            hall.press(key)
+        page.click("text=下一步: 键上写的是什么", timeout=60_000)
+        looked_at(page, complaints, "meanings")
+        page.select_option("[name=level-1]", "satisfied")
+        page.select_option("[name=level-2]", "satisfied")
+        page.click("button.first")
+        page.wait_for_selector("[role=alert]")
+        page.select_option("[name=level-2]", "dissatisfied")
+        page.click("button.first")
+        page.wait_for_selector("#f-window")
+        page.click("button.first")
+        page.wait_for_url("**/guide/try", timeout=90_000)
+        page.wait_for_selector(".lesson .hint", timeout=60_000)
+        assert until(lambda: "线缆已接通" in hall.log.partition("代理已启动")[2])
+        hall.press(2)
+        page.wait_for_selector("text=键 2 → 不满意", timeout=60_000)
+        profile = tomllib.loads((hall.folder / "learnt-1.toml").read_text("utf-8"))
+        handed_over = page.inner_text("#directory")
+
+        assert profile["vectors"]
+        assert {"1": {"level": "satisfied"}, "2": {"level": "dissatisfied"}} == profile["keys"]
+        assert [2] == [record.button for record in records(hall)]
+        assert '1 = "satisfied", 2 = "dissatisfied"' in handed_over
+
+
+def test_a_page_on_a_screen_is_set_up_and_can_be_opened_at_once(browse, tmp_path):
+    """No cable: the guide ends with the link of the window's own rating page, which waits for an invitation there."""
+    page: Page = browse()
+    with rig(tmp_path / "hall") as hall:
+        sign_in(page, hall.url)
+        through(page, hall, "device")
+        page.click("text=用评价页")
+        page.wait_for_selector("#f-window")
+        page.click("button.first")
+        page.wait_for_url("**/guide/try", timeout=90_000)
+        link = page.get_attribute("#rating-page", "href")
+        screen = browse()
+        screen.goto(hall.url.replace("/setup/", str(link)))
+
+        expect(screen.locator("#idle")).to_be_visible()
+        assert "可以评价" in page.goto(hall.url).text()
+
+
+@pytest.fixture
+def hall(browse, tmp_path: Path):
+    """An agent that is set up, and hall IT signed in at its page."""
+    with rig(tmp_path / "hall") as hall:
+        page = browse()
+        sign_in(page, hall.url)
+        through(page, hall)
+        yield hall, page
+
+
+def test_a_mistake_is_marked_and_the_agent_runs_on_with_what_it_had(hall):
+    """The field says what is wrong; the file, the process and its start are the same."""
+    at, page = hall
+    before, started = (at.folder / "agent.toml").read_text("utf-8"), at.log.count("代理已启动")
+    page.goto(f"{at.url}settings")
+    page.fill("[id='s-windows.0.port']", "usb:nowhere-at-all")
+    page.fill("[id='s-uplink.port']", "many")
+    page.click("form.settings button.first")
+    wrong = page.locator("[aria-invalid=true]")
+
+    expect(wrong.first).to_be_visible()
+    assert {"uplink.port"} == set(wrong.evaluate_all("each => each.map((one) => one.name)"))
+    page.fill("[id='s-uplink.port']", "1883")
+    page.click("form.settings button.first")
+    expect(page.locator("[id='m-windows.0.port']")).to_contain_text("usb:1-1.3")
+    assert before == (at.folder / "agent.toml").read_text("utf-8")
+    assert started == at.log.count("代理已启动")
+
+
+def test_a_change_is_shown_then_applied_by_the_same_process(hall):
+    """The old file is kept; who is signed in stays signed in; no press is lost over the restart."""
+    at, page = hall
+    page.goto(f"{at.url}settings")
+    page.fill("[id='s-windows.0.invite_s']", "45")
+    page.click("form.settings button.first")
+    expect(page.locator(".diff .more")).to_have_text("+invite_s = 45")
+    page.click("form.settings button.first")
+    at.press(1)
+    page.wait_for_url(at.url, timeout=90_000)
+    page.wait_for_selector("text=可以评价", timeout=60_000)
+
+    assert until(lambda: [3, 1] == [record.button for record in records(at)])
+    assert at.agent.poll() is None
+    assert "invite_s = 45" in (at.folder / "agent.toml").read_text("utf-8")
+    assert 1 == len([file for file in at.folder.iterdir() if re.fullmatch(r"agent\.toml\.[\d-]+", file.name)])
+
+
+def test_settings_that_turn_out_not_to_work_are_taken_back(hall):
+    """A port that is taken is seen only when it is tried: the agent goes back to the old ones and says so."""
+    at, page = hall
+    before = (at.folder / "agent.toml").read_text("utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        page.goto(f"{at.url}settings")
+        page.fill("[id='s-door.port']", str(taken))
+        page.click("form.settings button.first")
+        page.click("form.settings button.first")
+        assert until(lambda: 2 == at.log.count("代理已启动"), 30), at.log
+    page.goto(at.url)
+
+    expect(page.locator(".alarm")).to_contain_text(f"door.port: {taken}")
+    assert before == (at.folder / "agent.toml").read_text("utf-8")
+    assert at.agent.poll() is None
+
+
+def test_a_port_that_a_window_has_is_looked_at_and_not_opened_again(hall):
+    """Its own bytes are shown; the window goes on."""
+    at, page = hall
+    page.goto(f"{at.url}guide/device")
+    page.click("details summary")
+    page.fill("#f-bind", str(at.port))
+    page.locator("details button").click()
+    page.wait_for_selector("text=窗口 1 使用")
+    at.press(2)
+    page.wait_for_selector("td:has-text('按键 2')", timeout=60_000)
+
+    assert until(lambda: [3, 2] == [record.button for record in records(at)])
+    assert 1 == at.log.partition("代理已启动")[2].count("线缆已接通")
+
+
+def test_the_chain_is_checked_beside_the_work_and_a_diagnosis_holds_no_secret(hall):
+    """Both from the home page."""
+    at, page = hall
+    page.goto(at.url)
+    page.click("#check-chain")
+    page.wait_for_selector("text=链完好", timeout=60_000)
+    with page.expect_download() as download:
+        page.click("text=下载诊断包")
+    secrets = [(at.folder / "door.token").read_text().strip(), WORD]
+    with zipfile.ZipFile(download.value.path()) as packed:
+        texts = {name: packed.read(name).decode() for name in packed.namelist()}
+
+    assert {"about.json", "agent.toml", "log.txt", "ports.json", "findings.json", "windows.json"} == set(texts)
+    assert not [name for name, text in texts.items() if any(secret in text for secret in secrets)]
