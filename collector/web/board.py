@@ -27,6 +27,7 @@ from .words import WORDS, said
 STREAMS_MAX = 220  # each has a thread; whoever comes later asks every few seconds instead
 _AGAIN_S = 5
 _STILL_TURNS = 3  # a stream that says nothing for longer is lost, and the page says so
+_ASKED_TURNS = 10  # so many pictures after somebody has signed out, their other pages are told nothing more
 _LISTED_MAX = 200  # more are not read by anybody without a script that finds them
 _PLACES = {state: place for place, state in enumerate(STATES)}
 _ID = re.compile(r"([0-9a-f]{8})\.([0-9]{1,15})\.([0-9]{1,15})\.([0-9a-f]{8})", re.ASCII)
@@ -95,7 +96,7 @@ def add(
             response.headers["Retry-After"] = str(_AGAIN_S)
             return response
         since = request.headers.get("Last-Event-ID") or request.args.get("since", "")
-        response = Response(stream_with_context(sent.stream(since)), mimetype="text/event-stream")
+        response = Response(stream_with_context(sent.stream(since, gate.still_there)), mimetype="text/event-stream")
         response.call_on_close(streams.release)
         return response
 
@@ -165,11 +166,14 @@ class _Sent:
         made: bytes = self._once("after", (since, now, picture.at_ms), make)
         return made
 
-    def stream(self, since: str) -> Iterator[str]:
-        """Server-sent events: what changed, and now and then that nothing did."""
+    def stream(self, since: str, still_there: Callable[[], bool]) -> Iterator[str]:
+        """Server-sent events: what changed, and now and then that nothing did; as long as their reader may see it."""
         yield f"retry: {_AGAIN_S * 1000}\n\n"
-        turns = _STILL_TURNS
+        turns, asked = _STILL_TURNS, 0
         while True:
+            asked += 1
+            if asked % _ASKED_TURNS == 0 and not still_there():
+                return
             picture = self._live.look(waits=True)
             turns += 1
             if since != self.id(picture) or turns >= _STILL_TURNS:

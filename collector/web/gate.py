@@ -15,6 +15,10 @@ class Gate(Protocol):
         is refused in words; administrators have them all, no role asked for means anybody who is signed in."""
         ...
 
+    def still_there(self) -> bool:
+        """Whether the same person may still be answered, where the answer goes on for hours."""
+        ...
+
     def form(self) -> None:
         """Refuse a form that was not made by our own page for this person."""
         ...

@@ -75,6 +75,11 @@ class Keeper:
         found: Person | None = g.get("person")
         return found
 
+    def still_there(self) -> bool:
+        """Whether whoever asked, some time ago, may still be answered: nobody has signed out, lost their role or been
+        away for too long since. For answers that go on for hours."""
+        return self.token_shown() or self.people.session(self._session_token(), False, self._now_ms()) is not None
+
     def own_site(self) -> None:
         """Refuse what another site's page has a browser send."""
         origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "same-origin")

@@ -37,6 +37,9 @@ class StandIn(Keeper):
             raise Wrong(403, "role", "您的角色不能做这件事 / your role may not do this")
         return who.name
 
+    def still_there(self) -> bool:
+        return True
+
     def form(self) -> None:
         if request.headers.get("X-Form") != WORD and request.form.get("form") != WORD:
             raise Wrong(403, "form", "页面已过期 / this page is out of date")

@@ -273,3 +273,14 @@ def test_a_proxy_is_believed_where_it_is_named_and_nobody_else(door, trusted, ad
 
     assert secure == ("Secure" in cookie)
     assert address == door.people.log.lines(1)[0].address
+
+
+def test_a_board_tells_nothing_more_to_who_may_not_see_it_any_longer(door, monkeypatch):
+    """A stream is opened once and lasts for hours. Red if only its beginning asks who is there."""
+    monkeypatch.setattr("collector.web.board._ASKED_TURNS", 2)
+    name = door.add()
+    stream = iter(door.browser(name).get("/board/stream", buffered=False).response)
+    assert "retry" in next(stream).decode() and "data" in next(stream).decode()
+    door.people.set_disabled(name, True, "test", "", NOW_MS)
+
+    assert 3 > len(list(stream))

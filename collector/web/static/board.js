@@ -216,6 +216,7 @@
 
   async function whole() {
     const answer = await fetch("/board/windows", { cache: "no-store" });
+    if (answer.status === 401) location.reload(); // signed out, or too long without anything done: the sign-in page says so
     if (!answer.ok || answer.redirected) throw new Error(answer.status);
     const found = await answer.json();
     states = found.states.map(([key, name, look, mark]) => ({ key, name, look, mark, trouble: look === "look" || look === "busy" || key === "unknown" }));
@@ -273,6 +274,7 @@
   }
   async function ask() {
     const answer = await fetch(`/board/changes?since=${id}`, { cache: "no-store" });
+    if (answer.status === 401) location.reload(); // signed out, or too long without anything done: the sign-in page says so
     if (!answer.ok || answer.redirected) throw new Error(answer.status);
     await take(await answer.json());
   }
