@@ -91,7 +91,8 @@ def _check_key(file: Path) -> None:
 def _key_map(keys: dict[int, Key]) -> str:
     """A device's keys as a person confirms them, and what looks odd about them."""
     if not keys:
-        return "← 按键含义未确认, 其按键只保存不评价 / keys not confirmed: kept, not rated"
+        words = "按键含义未确认, 其按键只保存不评价 (自带评价页不需要)"
+        return f"← {words} / keys not confirmed: kept, not rated (our own page needs none)"
     shown = " ".join(f"{button}={_meaning(key)}" for button, key in sorted(keys.items()))
     levels = {key.level for key in keys.values()}
     missing = [level.zh for level in Level if level not in levels]
