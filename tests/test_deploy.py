@@ -41,8 +41,8 @@ def test_every_commented_example_is_right(beside):
     file.write_text(uncommented(AGENT), encoding="utf-8")
     windows = edge_agent.config.load(file).windows
 
-    assert AGENT.count("[[windows]]") == len(windows) == 7
-    assert ["house", "qs4", "qs4", "pj06", "hid-keypad", "screen", "learnt-a07.toml"] == [
+    assert AGENT.count("[[windows]]") == len(windows) == 8
+    assert ["house", "qs4", "qs4", "pj06", "hid-keypad", "page", "screen", "learnt-a07.toml"] == [
         window.profile for window in windows
     ]
     assert (1, 2) == tuple(window.address for window in windows if window.profile == "qs4")
