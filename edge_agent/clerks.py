@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 import threading
 from collections.abc import Callable
@@ -20,6 +19,8 @@ from msgspec import Meta
 
 from protocols.bodies import PRINTABLE
 from protocols.errors import BadSettings
+
+from .hall_it import write_private
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -182,13 +183,7 @@ def _read(file: Path, shape: type[S]) -> S:
 
 
 def _write(file: Path, value: msgspec.Struct) -> None:
-    """All of it or nothing, and on the disk when this returns."""
-    draft = file.with_name(f"{file.name}.new")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-        out.write(msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
-        out.flush()
-        os.fsync(out.fileno())
-    draft.replace(file)
+    write_private(file, msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n")
 
 
 def _hidden(pin: str) -> str:
