@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from click.testing import CliRunner, Result
@@ -466,6 +467,22 @@ def test_a_ledger_of_before_has_no_name_and_says_so(folder):
     assert (1, True) == outcome(verified(folder, file), "账本编号被改")
 
 
+def board_of(folder: Path, port: int) -> str:
+    """The board, as somebody sees it who was just given a password and has signed in."""
+    password = "一个很长的口令2026"
+    add = ["people", "add", "NAME", "--role", "viewer", "--password-stdin", "--config", str(folder / "collector.toml")]
+    assert 0 == CliRunner().invoke(cli.main, add, input=password + "\n").exit_code
+    board = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    form = urlencode({"name": "NAME", "password": password})
+    board.request("POST", "/sign-in", form, {"Content-Type": "application/x-www-form-urlencoded"})
+    answer = board.getresponse()
+    answer.read()
+    board.request("GET", "/board", headers={"Cookie": answer.getheader("Set-Cookie").partition(";")[0]})
+    page = board.getresponse().read().decode()
+    board.close()
+    return page
+
+
 def test_the_running_collector_writes_one_by_itself_and_shows_what_hinders_it(folder):
     """Without broker or province, at its start; then without a key, and it runs all the same. Red if a key that cannot
     be read ended it."""
@@ -484,10 +501,7 @@ def test_the_running_collector_writes_one_by_itself_and_shows_what_hinders_it(fo
         eventually((folder / "web.port").exists)
         port = int((folder / "web.port").read_text())
         eventually(lambda: "checkpoint.key" in summary(port)["checkpoint"]["trouble"])
-        board = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        board.request("GET", "/board")
-        page = board.getresponse().read().decode()
-        board.close()
+        page = board_of(folder, port)
 
         assert process.poll() is None
     assert "今天的检查点没有写成" in page
