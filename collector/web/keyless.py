@@ -46,7 +46,8 @@ def _waiting(
     }
     for line in windows:
         place = directory.places.get((line["agent"], line["window"]))
-        if place is not None and line["in_ledger"] and not directory.keys.get(place.device):
+        # Whatever was rated there has a meaning: our own page brings it along, and stands in nobody's key map.
+        if place is not None and line["in_ledger"] and not line["ratings"] and not directory.keys.get(place.device):
             waiting.setdefault((place.agent, place.window, place.device), 0)
     return waiting
 

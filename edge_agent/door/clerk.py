@@ -173,9 +173,9 @@ class ClerkPages:
                     "id": each.id,
                     "case_no": each.case_no or "",
                     "opened_ms": each.opened.wall_ms,
-                    "state": each.state,
+                    "state": "answered" if rated else each.state,
                 }
-                for each in latest
+                for each, rated in latest
             ],
         }
         return state, {"left_ms": None if waiting is None else waiting[1]}

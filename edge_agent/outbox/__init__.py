@@ -357,10 +357,11 @@ class Outbox(Outgoing):
             kept = self._invitations.open_in(window)
         return kept.id if kept is not None else None
 
-    def latest_invitations(self, window: str, most: int) -> list[Invitation]:
-        """Those of this window that were opened last, the newest first."""
+    def latest_invitations(self, window: str, most: int) -> list[tuple[Invitation, bool]]:
+        """Those of this window that were opened last, the newest first, and whether each has had a press: also one
+        that was taken back while somebody was answering it."""
         with self._lock:
-            return [kept.invitation for kept in self._invitations.latest(window, most)]
+            return [(kept.invitation, kept.press is not None) for kept in self._invitations.latest(window, most)]
 
     def kept_rated(self) -> dict[str, int]:
         """Per window, how many invitations have had a press."""

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import logging
 import threading
 import time
 import uuid
@@ -761,3 +762,12 @@ def test_without_room_nothing_is_opened(sealing, details, box, monkeypatch):
 
     assert (507, "storage_full") == (answer.status, answer.code)
     assert [None] == [record.invitation for record in presses(box)], "the next citizen's, of whom nobody could be told"
+
+
+def test_no_log_tells_how_to_rate(caplog):
+    """A page's link bears a key, and a log is read, and sent, by others. Red without the filter."""
+    path = "/rate/w/3/c1030fb6a1b2c3d4e5f60718293a4b5c/events"
+    for name in ("waitress", "edge_agent.door"):
+        logging.getLogger(name).warning("Client disconnected while serving %s", path)
+
+    assert 2 == caplog.text.count("/rate/w/3/…/events") and "c1030fb6" not in caplog.text

@@ -240,6 +240,22 @@ def test_the_next_citizen_does_not_answer_for_the_one_before(agent: Running, bro
     assert {(1, before), (5, after)} == {(each["button"], each.get("invitation")) for each in kept(agent.folder)}
 
 
+def test_whoever_had_chosen_is_thanked_though_the_clerk_took_it_back(
+    agent: Running, browse: Callable[..., Page]
+) -> None:
+    """What was pressed is kept, and the citizen is told just that, not that it was cancelled; the clerk learns that
+    there was a rating after all."""
+    page = browse()
+    page.goto(agent.standing)
+    invitation = invited(agent, page)
+    page.click(".face.dissatisfied")
+    shows(page, "why")
+    agent.ask("DELETE", f"/v1/invitations/{invitation}")
+    shows(page, "thanks")
+
+    assert [(2, invitation)] == [(each["button"], each.get("invitation")) for each in kept(agent.folder)], kept(agent.folder)
+
+
 def test_somebody_who_writes_is_not_cut_off(agent: Running, browse: Callable[..., Page]) -> None:
     """Each touch keeps the invitation open. Red without `stay`."""
     page = browse()

@@ -323,7 +323,8 @@ function told(state) {
   const is = invitation ? invitation.id : "";
   if (is !== was) {
     shown = is;
-    if (choice && choice.from === was) leave_behind();
+    // Where nobody else is asked yet, whoever chose still stands there, and is thanked for what is kept.
+    if (choice && choice.from === was) is ? leave_behind() : submit();
     if (sending && sending.body.invitation === was && is) {
       const press = sending;
       sending = null;  // its own loop goes on, unless that had given up
