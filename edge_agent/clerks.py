@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import secrets
 import threading
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from protocols.errors import BadSettings
 
 from .hall_it import write_private
 
+log = logging.getLogger(__name__)
 S = TypeVar("S", bound=msgspec.Struct)
 
 PIN_MIN = 4  # digits or letters: it opens a page that cannot rate
@@ -95,8 +97,13 @@ class Clerks:
     # ---- the cards
 
     def all(self) -> list[Clerk]:
-        """Every clerk; BadSettings if their file cannot be read."""
+        """Every clerk, by number."""
         return list(self._by_number().values())
+
+    def check(self) -> None:
+        """BadSettings if their file cannot be read."""
+        if self._file.exists():
+            _read(self._file, _Clerks)
 
     def get(self, number: str) -> Clerk | None:
         """The clerk of this number, or of this name where no number is so: business systems send either."""
@@ -125,19 +132,22 @@ class Clerks:
 
     def signs_in(self, number: str, pin: str, mono_ms: int) -> Clerk | Wait | None:
         """Who this is; None if number or PIN is wrong, Wait if there were too many wrong ones before."""
-        tries, since_ms = self._wrong.get(number, (0, 0))
-        wait_ms = min(_WAIT_MS << max(0, tries - _TRIES), _WAIT_MAX_MS) if tries >= _TRIES else 0
-        if mono_ms - since_ms < wait_ms:
-            return Wait(wait_ms - (mono_ms - since_ms))
         clerk = self._by_number().get(number)
+        # Numbers that nobody has are counted together: whoever tries a thousand of them frees nobody else.
+        whose = number if clerk is not None else ""
+        with self._lock:
+            tries, since_ms = self._wrong.get(whose, (0, 0))
+            wait_ms = min(_WAIT_MS << max(0, min(tries - _TRIES, 20)), _WAIT_MAX_MS) if tries >= _TRIES else 0
+            if mono_ms - since_ms < wait_ms:
+                return Wait(wait_ms - (mono_ms - since_ms))
+            # Counted before it is known to be wrong: a hundred guesses at once are a hundred, not one.
+            self._wrong[whose] = (tries + 1, mono_ms)
         # Also for a number that nobody has: how long an answer takes tells nothing.
         fits = _fits(pin, clerk.pin if clerk is not None else _NOBODYS)
         if clerk is None or not clerk.pin or not fits:
-            if len(self._wrong) > 1000:  # somebody tries numbers one after the other
-                self._wrong.clear()
-            self._wrong[number] = (tries + 1, mono_ms)
             return None
-        self._wrong.pop(number, None)
+        with self._lock:
+            self._wrong.pop(whose, None)
         return clerk
 
     # ---- who sits where
@@ -169,7 +179,13 @@ class Clerks:
         except FileNotFoundError:
             return {}
         if changed != self._known[0]:
-            self._known = (changed, {each.number: each for each in _read(self._file, _Clerks).clerks})
+            try:
+                known = {each.number: each for each in _read(self._file, _Clerks).clerks}
+            except BadSettings as error:
+                # A comma too many must not take the screens away from a hall: those of before stay until it is right.
+                log.error("%s; 先用原来的 / those of before are used", "; ".join(error.mistakes))
+                known = self._known[1]
+            self._known = (changed, known)
         return self._known[1]
 
 

@@ -104,9 +104,11 @@ def pages(host: str | None, path: Path) -> None:
 
 def _clerks(path: Path) -> Clerks:
     try:
-        return Clerks(path.parent)
+        clerks = Clerks(path.parent)
+        clerks.check()
     except BadSettings as error:
         _give_up("\n".join(error.mistakes))
+    return clerks
 
 
 def _kept(clerks: Clerks, number: str, photo: Path) -> str:

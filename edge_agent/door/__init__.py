@@ -43,6 +43,8 @@ from .wrong import NO_KEY, NOT_YET, STOPPING, Wrong, no_room
 S = TypeVar("S", bound=msgspec.Struct)
 
 THREADS = 64
+_CONNECTIONS_MAX = 1000
+_SILENT_S = 30
 STREAMS_MAX = THREADS - 4  # each stream holds a thread; the rest stay free for invitations
 BODY_MAX = 16 * 1024  # an invitation is a few hundred bytes
 _LOOK = str(resources.files("protocols").joinpath("look"))
@@ -326,7 +328,18 @@ logging.getLogger("waitress").setLevel(logging.WARNING)
 def serve(app: Any, host: str, port: int) -> tuple[Any, int]:
     """A server for this application, bound and not yet running (`.run()`, `.close()`), and its port."""
     # Waitress takes a whole body before the application sees its length: a little more than BODY_MAX, not a gigabyte.
-    server = create_server(app, host=host, port=port, threads=THREADS, ident=None, max_request_body_size=4 * BODY_MAX)
+    server = create_server(
+        app,
+        host=host,
+        port=port,
+        threads=THREADS,
+        ident=None,
+        max_request_body_size=4 * BODY_MAX,
+        # A hundred that connect and say nothing, waitress' own limit, must not keep a citizen's press out.
+        connection_limit=_CONNECTIONS_MAX,
+        asyncore_use_poll=True,  # not select(), which knows no file beyond number 1,023
+        channel_timeout=_SILENT_S,
+    )
     # A name of two addresses, as localhost often is, makes a server of several.
     several = getattr(server, "effective_listen", None)
     return server, int(several[0][1] if several else server.effective_port)

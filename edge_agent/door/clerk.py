@@ -4,6 +4,7 @@ rated. Never the level, and nothing here can rate."""
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -29,6 +30,7 @@ _COOKIE = "clerk"
 _SHIFT_S = 14 * 3600  # longer than any day at a window
 _LATEST = 12  # of today's services: what a clerk may want to look back at
 _WELL = ("ready", "inviting")
+_UNTIL = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
 class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -185,7 +187,9 @@ class ClerkPages:
     ) -> Literal["asked", "answering", "paused", "welcome"]:
         """What the citizen has before them."""
         if open_now is not None:
-            return "answering" if self._touched.is_touched(window, open_now.id) else "asked"
+            # Where only a bad rating is asked for its reasons, to say that somebody writes would be to say the level.
+            tells = self._screens[window].reasons == "all" if window in self._screens else False
+            return "answering" if tells and self._touched.is_touched(window, open_now.id) else "asked"
         return "paused" if seat.paused else "welcome"
 
     def _trouble(self, window: str) -> dict[str, str]:
@@ -263,7 +267,7 @@ class ClerkPages:
         window, _, until = rest.partition("|")
         until_s, _, _mac = until.partition("|")
         clerk = self._clerks.get(number) if number else None
-        if clerk is None or clerk.number != number or window not in self._windows or not until_s.isdecimal():
+        if clerk is None or clerk.number != number or window not in self._windows or not _UNTIL.fullmatch(until_s):
             return None
         if not hmac.compare_digest(self._signed(clerk, window, int(until_s)).encode(), cookie.encode()):
             return None

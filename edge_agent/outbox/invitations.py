@@ -22,6 +22,7 @@ from . import rows
 GRACE_MS = 1000  # a device starts its seconds when INVITE reaches it, and its words can wait STALE_MS in our buffers
 INVITE_S_MAX = 600  # nobody answers for longer; whoever opens one may not ask for more either
 NOBODY_S = 0  # the time of an invitation that nobody was asked by
+SHOWN_LATE_MS = 500  # a page's press across a hall's network; what it showed says whose it is
 _LOOKED_AT = 10_000  # a window's services of a month: a device may hold a press for as long as it has power
 _KEPT_MS = 30 * 86_400_000  # how long an ended invitation can still be asked for
 _TRIM = 10  # of the oldest at each opening: a look at all of them would hold up a hall's presses
@@ -139,7 +140,8 @@ class Invitations:
             return kept, None
         if press.age_ms > kept.since_opened_ms(moment):
             return None, kept  # older than what it answers: nobody knows when it was made
-        return (kept, None) if kept.was_open(press.age_ms, moment) else (None, None)
+        # Its age does not know how long it was on its way.
+        return (kept, None) if kept.was_open(press.age_ms + SHOWN_LATE_MS, moment) else (None, None)
 
     def _was_asked_before(self, begun: Kept, press: Press, moment: Moment) -> bool:
         """Whether an invitation before this one may still have had the device ask when the press may have been made."""
@@ -260,6 +262,8 @@ class Invitations:
 
     def extend(self, kept: Kept, seconds: int, moment: Moment) -> None:
         """It goes on for at least so many seconds from now, and never for more than INVITE_S_MAX in all."""
+        if kept.remaining_ms(moment) <= -GRACE_MS:
+            return  # its time is over, whoever says so first
         until_s = min(INVITE_S_MAX, -(-kept.since_opened_ms(moment) // 1000) + seconds)
         if until_s > kept.seconds:
             self._change(kept._replace(seconds=until_s))

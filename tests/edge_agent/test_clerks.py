@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -89,7 +90,27 @@ def test_a_file_that_is_none_is_said_so(tmp_path: Path) -> None:
     """With its name, and not with what stands in it."""
     (tmp_path / "clerks.json").write_text('{"clerks": [{"number": "0 1"}]}')
     with pytest.raises(BadSettings, match=r"clerks.json: 写法不对"):
-        Clerks(tmp_path).all()
+        Clerks(tmp_path).check()
+
+
+def test_a_comma_too_many_takes_no_screen_away(clerks: Clerks, tmp_path: Path) -> None:
+    """Those of before stay until the file is right again."""
+    assert clerks.get("018") is not None
+    (tmp_path / "clerks.json").write_text("{,}")
+
+    assert "张敏" == clerks.get("018").name
+    assert [] == Clerks(tmp_path).all()
+
+
+def test_a_thousand_numbers_free_nobody_and_guesses_at_once_are_counted(clerks: Clerks) -> None:
+    """Red if unknown numbers push the known ones out, or if a guess counts only once it was looked at."""
+    with ThreadPoolExecutor(20) as many:
+        looked_at = [found for found in many.map(lambda _: clerks.signs_in("018", "0000", 0), range(60))]
+    for number in range(1100):
+        clerks.signs_in(f"9{number}", "0000", 1)
+
+    assert 5 == looked_at.count(None)
+    assert isinstance(clerks.signs_in("018", PIN, 2), Wait)
 
 
 def test_hall_it_adds_lists_and_removes_clerks(tmp_path: Path) -> None:

@@ -522,13 +522,32 @@ def test_an_invitation_stays_open_no_longer_than_it_may(box):
     has ended, or is nobody's, is left alone."""
     box.open_invitation(invitation(1, at(0), seconds=300))
     shorter = box.stay(an_id(1), 60, at(0))
-    longest = box.stay(an_id(1), 60, at(590_000))
+    for at_ms in range(290_000, 590_000, 50_000):
+        longest = box.stay(an_id(1), 60, at(at_ms))
     box.close_invitation(an_id(1), "declined", at(591_000))
     ended = box.stay(an_id(1), 60, at(592_000))
 
     assert (300, 600, 600) == (shorter.seconds, longest.seconds, ended.seconds)
     assert "declined" == ended.state
     assert box.stay(an_id(9), 60, at(0)) is None
+
+
+def test_an_invitation_whose_time_is_over_is_not_taken_up_again(box):
+    """A page that comes back after an outage must not hold a window that others wait for."""
+    box.open_invitation(invitation(1, at(0), seconds=30))
+
+    assert 30 == box.stay(an_id(1), 60, at(30_000 + GRACE_MS)).seconds
+    assert box.expire(WINDOW, "expired", at(30_000 + GRACE_MS))
+
+
+def test_a_pages_press_has_time_to_cross_the_hall(box):
+    """Touched before the invitation was taken back, heard after it: its age does not know how long it was on its way.
+    Red without the allowance."""
+    box.open_invitation(invitation(1, at(0)))
+    box.close_invitation(an_id(1), "withdrawn", at(5_000))
+    keep(box, at(5_300), shown(1, 1, age_ms=50))
+
+    assert [an_id(1)] == answers(box)
 
 
 def test_a_press_says_why_in_its_record(box):

@@ -253,7 +253,9 @@ def test_whoever_had_chosen_is_thanked_though_the_clerk_took_it_back(
     agent.ask("DELETE", f"/v1/invitations/{invitation}")
     shows(page, "thanks")
 
-    assert [(2, invitation)] == [(each["button"], each.get("invitation")) for each in kept(agent.folder)], kept(agent.folder)
+    assert [(2, invitation)] == [(each["button"], each.get("invitation")) for each in kept(agent.folder)], kept(
+        agent.folder
+    )
 
 
 def test_somebody_who_writes_is_not_cut_off(agent: Running, browse: Callable[..., Page]) -> None:

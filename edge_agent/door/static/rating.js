@@ -5,7 +5,7 @@ const given = JSON.parse(document.getElementById("given").textContent);
 const here = location.pathname;
 const $ = (id) => document.getElementById(id);
 const BAD = ["dissatisfied", "very_dissatisfied"];
-const QUIET_MS = { good: 12000, bad: 45000 };  // without a touch: whoever is silent for so long has gone
+const QUIET_MS = 30000;  // without a touch: whoever is silent for so long has gone; of every level alike, or it would tell
 const EARLY_MS = 2500;  // before the invitation ends, so that the press is there in time
 const STAY_EVERY_MS = 5000;
 const SLOW_MS = 300;  // sooner nobody needs to be told that it is being saved
@@ -75,7 +75,11 @@ function draw() {
     $("count").textContent = choice.text ? words().left(given.text_max - [...choice.text].length) : "";
   }
   if (is === "sending") $("sending-words").hidden = at - sending.made < WORRY_MS;
-  if (is === "trouble") $("trouble-words").textContent = words().why_not[sending.why] || words().why_not.other;
+  if (is === "trouble") {
+    $("trouble-words").textContent = words().why_not[sending.why] || words().why_not[sending.certain ? "other" : "unsure"];
+    document.querySelector("#trouble h1").textContent = sending.certain ? words().not_kept : words().not_sure;
+    $("leave").hidden = !sending.certain;  // nobody is told that it was not kept where nobody knows
+  }
   if (is === "over") $("over-words").textContent = words().over[over ? over.words : given.one && now.ended ? now.ended.state : "gone"];
   if (is !== before) {
     before = is;
@@ -172,7 +176,7 @@ function touched() {
 }
 
 function due_at() {
-  const quiet = choice.touched + (BAD.includes(choice.level) ? QUIET_MS.bad : QUIET_MS.good);
+  const quiet = choice.touched + QUIET_MS;
   return choice.from && now.invitation && now.invitation.id === choice.from ? Math.min(quiet, ends_at - EARLY_MS) : quiet;
 }
 
@@ -186,7 +190,7 @@ function submit() {
   send({ body, made: performance.now(), pressed: made, state: "new", why: "", tries: 0 });
 }
 
-const clean = (text) => [...text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, " ").trim()].slice(0, given.text_max).join("");
+const clean = (text) => [...(text.toWellFormed ? text.toWellFormed() : text).replace(/[\u0000-\u001f\u007f-\u009f]+/g, " ").trim()].slice(0, given.text_max).join("");
 
 async function send(press) {
   sending = press;
