@@ -112,8 +112,8 @@ def _add_sign_in(app: Flask, desk: Desk) -> None:
     def password() -> Any:
         if desk.hall_it.has_password() and not g.signed_in:
             return redirect(url_for("setup.sign_in"))
-        if not is_loopback(request.remote_addr or ""):
-            # Whoever comes first from the network is not hall IT.
+        if not is_loopback(request.remote_addr or "") or desk.settings is not None:
+            # Whoever comes first from the network is not hall IT; nor is whoever sits at a PC that serves already.
             return render_template("setup/password.html", far=True, least=WORD_MIN, wrong=""), 403
         wrong = ""
         if request.method == "POST":

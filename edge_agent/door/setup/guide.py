@@ -28,6 +28,8 @@ from ...setup.draft import Draft
 from ...setup.found import in_use
 from ...window import Window
 
+_TRIED_MS = 15 * 60_000  # after the first press: whoever tries is done by then
+
 _STEPS = ("name", "device", "bytes", "bind", "try")
 _AGENT_KEYS = {"agent": "agent", "uplink.host": "host", "uplink.port": "port", "uplink.tls.ca": "ca"}
 _WINDOW_KEYS = {"id": "window", "device": "device", "port": "bind", "address": "address", "profile": "profile"}
@@ -366,7 +368,7 @@ class Guide:
         if running is None:
             abort(404)
         window = next((each for each in running.windows if each.id == found.window), None)
-        kept = list(window.lately) if window is not None else []
+        kept = _tried(window, found) if window is not None else []
         if kept and found.applied and found.kept_ms is None:
             found = self._keep(found, kept_ms=kept[0][0])
         done, _ = running.outbox.receipted()
@@ -377,6 +379,7 @@ class Guide:
             "rating_page": self._page_of(window),
             "health": window.health(self._desk.place.now()) if window is not None else None,
             "kept": [(at, key, tip, tip <= done, _meaning(window, key)) for at, key, tip in reversed(kept)],
+            "own": window is not None and window.profile.id == OWN,
             "backlog": running.outbox.backlog(),
             "online": online,
             "why": why,
@@ -455,6 +458,13 @@ def _name_of(key: str) -> str:
     if key.startswith("windows."):
         return _WINDOW_KEYS.get(last, "")
     return ""
+
+
+def _tried(window: Window, draft: Draft) -> list[tuple[int, int, int]]:
+    """The presses of whoever tries the window that was just bound, and nobody's later: those are citizens'."""
+    since = [each for each in list(window.lately) if draft.applied and each[0] >= draft.began_ms]
+    first_ms = draft.kept_ms if draft.kept_ms is not None else (since[0][0] if since else 0)
+    return [each for each in since if each[0] <= first_ms + _TRIED_MS]
 
 
 def _meaning(window: Any, key: int) -> str:
