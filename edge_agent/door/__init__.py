@@ -45,6 +45,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 THREADS = 64
 _CONNECTIONS_MAX = 1000
 _SILENT_S = 30
+_DEADLINES_MAX = 1000  # invitations that somebody may still ask for: a day of a hall
 STREAMS_MAX = THREADS - 4  # each stream holds a thread; the rest stay free for invitations
 BODY_MAX = 16 * 1024  # an invitation is a few hundred bytes
 _LOOK = str(resources.files("protocols").joinpath("look"))
@@ -138,9 +139,18 @@ def create_app(
         Pages(outbox, screens, links, streams, clerks, touched, now, people.embed).add(app)
         ClerkPages(outbox, windows, screens, token, streams, clerks, touched, now, people.health).add(app)
 
+    deadlines: dict[str, int] = {}
+
     def shown(invitation: Invitation) -> dict[str, Any]:
+        # As it was when it was opened: who writes about a bad service keeps it open, and nobody is to see that.
+        deadline_ms = deadlines.setdefault(invitation.id, invitation.deadline_ms)
+        if len(deadlines) > _DEADLINES_MAX:
+            deadlines.pop(next(iter(deadlines)))
         there = invitation.window in screens
-        return _shown(invitation, outbox) | {"page": links.invitation(invitation.id) if there else None}
+        return _shown(invitation, outbox) | {
+            "deadline_ms": deadline_ms,
+            "page": links.invitation(invitation.id) if there else None,
+        }
 
     @app.errorhandler(OutboxFull)
     def full(_error: OutboxFull) -> tuple[dict[str, Any], int, dict[str, str]]:

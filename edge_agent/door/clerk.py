@@ -168,7 +168,9 @@ class ClerkPages:
             "seat": seat.clerk,
             "paused": seat.paused,
             "sees": self._sees(at.window, waiting[0] if waiting is not None else None, seat),
-            "invitation": None if waiting is None else {"id": waiting[0].id, "seconds": waiting[0].seconds},
+            "invitation": None
+            if waiting is None
+            else {"id": waiting[0].id, "seconds": waiting[0].seconds if self._tells(at.window) else None},
             "trouble": self._trouble(at.window),
             "latest": [
                 {
@@ -180,17 +182,24 @@ class ClerkPages:
                 for each, rated in latest
             ],
         }
-        return state, {"left_ms": None if waiting is None else waiting[1]}
+        if waiting is None or not self._tells(at.window):
+            return state, {"left_ms": None}
+        return state, {"left_ms": waiting[1]}
 
     def _sees(
         self, window: str, open_now: Invitation | None, seat: Seat
     ) -> Literal["asked", "answering", "paused", "welcome"]:
         """What the citizen has before them."""
         if open_now is not None:
-            # Where only a bad rating is asked for its reasons, to say that somebody writes would be to say the level.
-            tells = self._screens[window].reasons == "all" if window in self._screens else False
-            return "answering" if tells and self._touched.is_touched(window, open_now.id) else "asked"
+            answering = self._tells(window) and self._touched.is_touched(window, open_now.id)
+            return "answering" if answering else "asked"
         return "paused" if seat.paused else "welcome"
+
+    def _tells(self, window: str) -> bool:
+        """Whether the clerk may see that somebody writes: where only a bad rating is asked for its reasons, that would
+        be to say the level."""
+        screen = self._screens.get(window)
+        return screen is None or screen.reasons == "all"
 
     def _trouble(self, window: str) -> dict[str, str]:
         """Why nobody could rate here just now, in both languages; empty if somebody could."""

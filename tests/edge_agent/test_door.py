@@ -771,3 +771,11 @@ def test_no_log_tells_how_to_rate(caplog):
         logging.getLogger(name).warning("Client disconnected while serving %s", path)
 
     assert 2 == caplog.text.count("/rate/w/3/…/events") and "c1030fb6" not in caplog.text
+
+
+def test_how_long_somebody_writes_is_not_told(door, box):
+    """The deadline stays as it was opened: moved, it would say that somebody has much to write. Red if it moves."""
+    opened = door.open(1, seconds=30).body
+    box.stay(an_id(1), 60, clock.now())
+
+    assert opened["deadline_ms"] == door.ask("GET", f"{PATH}/{an_id(1)}").body["deadline_ms"]
