@@ -21,6 +21,7 @@ from .__main__ import sealer_of, set_up
 from .config import Settings, load, profile_of
 from .doctor.commands import doctor, ports
 from .doctor.desk import learn, monitor, record, replay
+from .ground import CONFIG, give_up
 from .hall_it import BadPassword, HallIt
 from .lately import Lately
 from .link import resolve
@@ -30,15 +31,6 @@ from .outbox.salvage import reading
 from .ports import NoMatch
 from .setup import again
 from .staff import clerk, pages
-
-CONFIG = click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path),
-    default=Path("agent.toml"),
-    show_default=True,
-    help="配置文件 / settings file",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -74,7 +66,7 @@ def run(path: Path, setup_port: int) -> None:
         if before is not None:
             before.refused(path, mistakes)
             before.start()
-        _give_up("\n".join(mistakes))
+        give_up("\n".join(mistakes))
     if wanted is not None:
         wanted.start()
 
@@ -89,7 +81,7 @@ def setup(path: Path, setup_port: int, no_browser: bool) -> None:
         _guided(path, setup_port, browser=not no_browser)
     settings = _settings(path)
     if settings.door is None or not settings.door.has_setup:
-        _give_up(f"{path.name}: door.setup: 没有开放设置页 / the setup page is not open; {_NO_DOOR}")
+        give_up(f"{path.name}: door.setup: 没有开放设置页 / the setup page is not open; {_NO_DOOR}")
     address = f"http://{settings.door.host}:{settings.door.port}/setup/"
     click.echo(f"{address}  (代理运行时 / while the agent runs: edge-agent run)")
     if not no_browser:
@@ -103,7 +95,7 @@ def _guided(path: Path, port: int, browser: bool = False) -> None:
     """The guide, then the agent in its place; the program ends here."""
     folder = path.parent
     if not os.access(folder, os.W_OK):
-        _give_up(f"{path}: 没有这个文件, 也不能在此建立 / is not there, and cannot be made there: {folder}")
+        give_up(f"{path}: 没有这个文件, 也不能在此建立 / is not there, and cannot be made there: {folder}")
     lately = Lately()
     _log_to(lately, "info")
 
@@ -116,7 +108,7 @@ def _guided(path: Path, port: int, browser: bool = False) -> None:
     try:
         wanted = set_up(path, port, lately, told)
     except BadSettings as error:
-        _give_up("\n".join([*error.mistakes, "换个端口 / take another port: --setup-port"]))
+        give_up("\n".join([*error.mistakes, "换个端口 / take another port: --setup-port"]))
     if wanted is not None:
         wanted.start()
     sys.exit(0)
@@ -136,7 +128,7 @@ def password(path: Path, password: str) -> None:
     try:
         hall_it.set_password(password)
     except (BadPassword, ValueError) as error:
-        _give_up(str(error))
+        give_up(str(error))
     click.echo(f"{hall_it.file}: 口令已设好 / the password is set")
 
 
@@ -147,7 +139,7 @@ def check(path: Path) -> None:
     settings = _settings(path)
     folder = (path.parent / settings.outbox.path).parent
     if not os.access(folder, os.W_OK):
-        _give_up(f"{path.name}: outbox.path: 不能写入文件夹 / folder cannot be written: {folder}")
+        give_up(f"{path.name}: outbox.path: 不能写入文件夹 / folder cannot be written: {folder}")
     for window in settings.windows:
         profile = profile_of(window.profile, path.parent)
         where = window.port or "页面 / page"
@@ -159,7 +151,7 @@ def check(path: Path) -> None:
         try:
             key = sealer_of(settings.details).key_id
         except BadSettings as error:
-            _give_up("\n".join(f"{path.name}: {mistake}" for mistake in error.mistakes))
+            give_up("\n".join(f"{path.name}: {mistake}" for mistake in error.mistakes))
         click.echo(f"办件信息用密钥 {key} 密封 / details are sealed for this key; 核对 compare: collector check")
     click.echo(f"{path.name}: 配置正确 / settings are right")
 
@@ -250,7 +242,7 @@ def salvage(file: Path) -> None:
     is for a person who checks. Nothing is written to the file.
     """
     if not file.exists():
-        _give_up(f"{file}: 没有这个文件 / no such file")
+        give_up(f"{file}: 没有这个文件 / no such file")
     try:
         with reading(file) as damaged:
             records = damaged.records()
@@ -263,7 +255,7 @@ def salvage(file: Path) -> None:
                 err=True,
             )
     except OSError as error:
-        _give_up(f"{file}: 读不出, 旁边要有放一份副本的空间 / cannot be read, there has to be room for a copy: {error}")
+        give_up(f"{file}: 读不出, 旁边要有放一份副本的空间 / cannot be read, there has to be room for a copy: {error}")
 
 
 main.add_command(clerk)
@@ -285,11 +277,11 @@ class _Opened:
 
     def __enter__(self) -> Outbox:
         if not self._path.exists():
-            _give_up(f"outbox.path: 没有这个文件 / no such file: {self._path}; 代理还没有运行过 / the agent never ran")
+            give_up(f"outbox.path: 没有这个文件 / no such file: {self._path}; 代理还没有运行过 / the agent never ran")
         try:
             self._box = Outbox(self._path, self._settings.agent, clock.now().wall_ms, look_only=True)
         except OutboxMismatch as error:
-            _give_up(f"outbox.path: {error}")
+            give_up(f"outbox.path: {error}")
         except sqlite3.DatabaseError as error:
             self._unreadable(error)
         return self._box
@@ -300,19 +292,14 @@ class _Opened:
             self._unreadable(error)
 
     def _unreadable(self, error: sqlite3.DatabaseError) -> NoReturn:
-        _give_up(f"outbox.path: {self._path}: 读不了 / cannot be read: {error}")
+        give_up(f"outbox.path: {self._path}: 读不了 / cannot be read: {error}")
 
 
 def _settings(path: Path) -> Settings:
     try:
         return load(path)
     except BadSettings as error:
-        _give_up("\n".join(error.mistakes))
-
-
-def _give_up(message: str) -> NoReturn:
-    click.echo(message, err=True)
-    sys.exit(2)
+        give_up("\n".join(error.mistakes))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 import click
 import msgspec
@@ -14,17 +13,9 @@ from protocols.errors import BadSettings
 
 from .clerks import PHOTO_MAX, PHOTOS, PIN_MIN, Clerk, Clerks
 from .config import load, secret
+from .ground import CONFIG, give_up
 from .links import Links
 from .page import OWN
-
-_CONFIG = click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path),
-    default=Path("agent.toml"),
-    show_default=True,
-    help="配置文件 / settings file",
-)
 
 
 @click.group()
@@ -39,7 +30,7 @@ def clerk() -> None:
 @click.option("--photo", type=click.Path(path_type=Path, dir_okay=False), default=None, help="照片 / a photo")
 @click.option("--pin/--no-pin", "asks", default=True, help="是否设登录口令 / whether to set a PIN for signing in")
 @click.option("--pin-stdin", is_flag=True, help="从标准输入读口令 / read the PIN from standard input")
-@_CONFIG
+@CONFIG
 def add(
     number: str, name: str | None, stars: int | None, photo: Path | None, asks: bool, pin_stdin: bool, path: Path
 ) -> None:
@@ -59,13 +50,13 @@ def add(
         )
     except msgspec.ValidationError as error:
         words = "工号用字母、数字和 -, 姓名至多 20 字 / number: letters, digits and -, name: at most 20 characters"
-        _give_up(f"{words} ({error})")
+        give_up(f"{words} ({error})")
     clerks.put(said, _pin(pin_stdin) if asks or pin_stdin else None)
     click.echo(f"{said.number} {said.name} {'★' * said.stars} 已保存 / saved")
 
 
 @clerk.command("list")
-@_CONFIG
+@CONFIG
 def list_(path: Path) -> None:
     """列出窗口人员 / list the clerks."""
     for each in _clerks(path).all():
@@ -75,25 +66,25 @@ def list_(path: Path) -> None:
 
 @clerk.command("remove")
 @click.argument("number")
-@_CONFIG
+@CONFIG
 def remove(number: str, path: Path) -> None:
     """删除一名窗口人员 / forget a clerk."""
     if not _clerks(path).remove(number):
-        _give_up(f"{number}: 没有这个工号 / no such number; edge-agent clerk list")
+        give_up(f"{number}: 没有这个工号 / no such number; edge-agent clerk list")
     click.echo(f"{number} 已删除 / removed")
 
 
 @click.command()
 @click.option("--host", default=None, help="平板访问本机所用的地址 / how a tablet reaches this machine, as in 10.1.2.3")
-@_CONFIG
+@CONFIG
 def pages(host: str | None, path: Path) -> None:
     """显示评价页和窗口人员页的网址 / show where the rating pages and the clerk's page are opened."""
     try:
         settings = load(path)
     except BadSettings as error:
-        _give_up("\n".join(error.mistakes))
+        give_up("\n".join(error.mistakes))
     if settings.door is None:
-        _give_up(f"{path.name}: 没有 [door], 就没有页面 / no [door], so there are no pages")
+        give_up(f"{path.name}: 没有 [door], 就没有页面 / no [door], so there are no pages")
     links = Links(secret("door.token", settings.door.token, settings.door.token_file, path.parent))
     root = f"http://{host or settings.door.host}:{settings.door.port}"
     for window in settings.windows:
@@ -107,22 +98,22 @@ def _clerks(path: Path) -> Clerks:
         clerks = Clerks(path.parent)
         clerks.check()
     except BadSettings as error:
-        _give_up("\n".join(error.mistakes))
+        give_up("\n".join(error.mistakes))
     return clerks
 
 
 def _kept(clerks: Clerks, number: str, photo: Path) -> str:
     """The photo's name once it lies beside the others."""
     if photo.suffix.lower() not in PHOTOS:
-        _give_up(f"{photo.name}: 照片应为 / a photo has to be one of: {', '.join(sorted(PHOTOS))}")
+        give_up(f"{photo.name}: 照片应为 / a photo has to be one of: {', '.join(sorted(PHOTOS))}")
     try:
         if photo.stat().st_size > PHOTO_MAX:
-            _give_up(f"{photo.name}: 照片至多 {PHOTO_MAX // 1024} kB, 请缩小 / at most that, make it smaller")
+            give_up(f"{photo.name}: 照片至多 {PHOTO_MAX // 1024} kB, 请缩小 / at most that, make it smaller")
         clerks.photos.mkdir(exist_ok=True)
         name = f"{number}{photo.suffix.lower()}"
         shutil.copyfile(photo, clerks.photos / name)
     except OSError as error:
-        _give_up(f"{photo}: 读不了或放不下 / cannot be read or kept: {error.strerror}")
+        give_up(f"{photo}: 读不了或放不下 / cannot be read or kept: {error.strerror}")
     return name
 
 
@@ -132,10 +123,5 @@ def _pin(from_stdin: bool) -> str:
     else:
         pin = click.prompt("登录口令 / PIN", hide_input=True, confirmation_prompt="再输一次 / again")
     if len(pin) < PIN_MIN:
-        _give_up(f"口令至少 {PIN_MIN} 位 / a PIN has at least that many characters")
+        give_up(f"口令至少 {PIN_MIN} 位 / a PIN has at least that many characters")
     return str(pin)
-
-
-def _give_up(message: str) -> NoReturn:
-    click.echo(message, err=True)
-    sys.exit(2)

@@ -32,7 +32,7 @@ LIBRARIES = {
     "protocols": {"msgspec": ANYWHERE, "cryptography": ("seal.py", "seal_sm.py", "sm4.py"), "fastecdsa": ("sm2.py",)},
     "edge_agent": {
         "msgspec": ANYWHERE,
-        "click": ("cli.py", "staff.py", "doctor/commands.py", "doctor/desk.py", "doctor/terminal.py"),
+        "click": ("cli.py", "ground.py", "staff.py", "doctor/commands.py", "doctor/desk.py", "doctor/terminal.py"),
         "flask": (
             "door/__init__.py",
             "door/language.py",

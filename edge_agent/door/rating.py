@@ -83,7 +83,7 @@ class Touched:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: dict[str, int] = {}
-        self._touched: dict[str, tuple[str, int]] = {}
+        self._touched: dict[str, str] = {}
 
     def opened(self, window: str, by: int) -> None:
         """A page of this window was opened, or closed (-1)."""
@@ -94,13 +94,13 @@ class Touched:
         """Whether somebody could rate there."""
         return self._open.get(window, 0) > 0
 
-    def touch(self, window: str, invitation: str, moment: Moment) -> None:
+    def touch(self, window: str, invitation: str) -> None:
         """Somebody is answering this invitation."""
-        self._touched[window] = (invitation, moment.mono_ms)
+        self._touched[window] = invitation
 
     def is_touched(self, window: str, invitation: str) -> bool:
         """Whether somebody has begun to answer this one."""
-        return self._touched.get(window, ("", 0))[0] == invitation
+        return self._touched.get(window) == invitation
 
 
 class Pages:
@@ -254,7 +254,7 @@ class Pages:
         moment = self._now()
         known = self._outbox.invitation(asked)
         state = self._of(screen, asked, known)
-        self._touched.touch(screen.window, asked, moment)
+        self._touched.touch(screen.window, asked)
         try:
             known = self._outbox.stay(asked, STAY_S, moment)
         except OutboxFull:
