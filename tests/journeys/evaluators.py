@@ -39,6 +39,7 @@ LINK_RETRY_MS = 500
 NETWORK_LATE_MS = 2_000
 SERVICES = 4
 DOUBT_MS = 350  # a line may hold a frame back for so long, and its press then seems to be that much younger
+SHOWN_MS = 500  # a screen may ask for so long after its invitation was taken back; its press says which one it showed
 GROUP_NAMES = tuple(f"group{group}" for group in GROUPS)
 
 
@@ -54,6 +55,8 @@ class Evaluator:
     called: int | None = None
     checked: bool = True
     """Whether a damaged byte cannot pass for another key."""
+    shows: bool = False
+    """Whether its press says which invitation it showed."""
 
 
 def _variant(id: str, **press: object) -> Profile:
@@ -80,7 +83,7 @@ EVALUATORS = {
         Evaluator("hid-keypad", "hid-keypad", profiles.shipped("hid-keypad")),
         Evaluator("taxi905", "taxi905", profiles.shipped("taxi905"), 6, called=0x0601),
         Evaluator("sundyn-udp", "sundyn-udp", profiles.shipped("sundyn-udp"), checked=False),
-        Evaluator("screen", "screen", profiles.shipped("screen")),
+        Evaluator("screen", "screen", profiles.shipped("screen"), shows=True),
     )
 }
 SHIPPED_ONES = tuple(name for name in EVALUATORS if name in profiles.SHIPPED)
@@ -301,9 +304,11 @@ class Morning:
         return Result(self.services, records, reasons, mistakes)
 
     def _may_be(self, service: Service) -> list[PressMade]:
-        """The presses that this invitation's rating can be: a line that counts may seem younger by what it was held."""
+        """The presses that this invitation's rating can be: a line that counts may seem younger by what it was held,
+        and a screen cannot know sooner than its network tells it that nobody is asked any more."""
         early_ms = DOUBT_MS if self.evaluator.profile.counts else 0
-        return [made for made in self.made if service.opened_ms - early_ms <= made.at_ms <= service.until_ms]
+        until_ms = service.until_ms + (SHOWN_MS if self.evaluator.shows else 0)
+        return [made for made in self.made if service.opened_ms - early_ms <= made.at_ms <= until_ms]
 
     def _mistakes(self, service: Service) -> Iterator[str]:
         if not service.booked:

@@ -19,7 +19,8 @@ from edge_agent.outbox.salvage import reading
 from .agents import Running, running
 
 LEVELS = ("very_dissatisfied", "dissatisfied", "basically_satisfied", "satisfied", "very_satisfied")
-CITIZENS = 12
+CITIZENS = 12  # at the least
+KILLS = 3  # a slow machine takes long for each
 
 
 class Mortal:
@@ -74,7 +75,9 @@ def test_whoever_is_thanked_is_on_the_disk_once(tmp_path: Path, browse: Callable
     page.goto(mortal.agent.standing)
     mortal.begin()
     try:
-        for number in range(CITIZENS):
+        number = 0
+        while number < CITIZENS or mortal.kills < KILLS:
+            number += 1
             invitation = asked(mortal, number)
             expect(page.locator("#ask")).to_be_visible(timeout=30_000)
             page.wait_for_function("id => shown === id", arg=invitation, timeout=30_000)
@@ -95,4 +98,3 @@ def test_whoever_is_thanked_is_on_the_disk_once(tmp_path: Path, browse: Callable
     kept = Counter((each["invitation"], each["button"]) for each in said if each["kind"] == "press")
 
     assert dict.fromkeys(truth.items(), 1) == kept
-    assert mortal.kills >= 3
