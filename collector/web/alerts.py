@@ -43,8 +43,11 @@ def add(app: Flask, alerts: Alerts, gate: Gate, now_ms: Callable[[], int]) -> No
     def alerts_acknowledge(alert: int) -> Response:
         gate.form()
         who = gate.person("operator")
+        standing, _ = book.standing(now_ms())
+        about = [each.found for each in standing if each.id == alert]
         if book.acknowledge(alert, who, now_ms()):
-            gate.note("alert_acknowledged", str(alert))
+            words = (str(alert), *(word for each in about for word in (each.kind, each.hall, each.window) if word))
+            gate.note("alert_acknowledged", " ".join(words))
         return redirect(url_for("alerts_page"), 303)
 
     @app.post("/alerts/silences")

@@ -66,6 +66,7 @@ def add(
             most=most,
             choices=DAYS,
             first=day_text(today - most + 1),
+            last=day_text(today),
         )
 
 

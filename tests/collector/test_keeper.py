@@ -248,8 +248,9 @@ def test_the_log_goes_into_a_table_and_no_cell_of_it_runs(door):
     table = client.get("/log.csv?action=parked_corrected").text
 
     assert 2 == len(table.strip().splitlines())
-    assert ",'=HYPERLINK(1),parked_corrected," in table
-    assert ",'@x," in table
+    assert ",'=HYPERLINK(1),更正办件 / case put right @x" not in table
+    assert ",'=HYPERLINK(1),更正办件 @x," in table
+    assert ",parked_corrected,'@x" in table
     assert "log_exported" == door.people.log.lines(1)[0].action
 
 
