@@ -19,8 +19,10 @@ from protocols.errors import BadSettings
 from . import web
 from .alerts.alerts import Alerts
 from .alerts.facts import Seen, Work
+from .alerts.heartbeat import Heartbeat
 from .alerts.reading import Reader, disk
-from .alerts.wiring import alerts_of
+from .alerts.settings import heartbeat_of
+from .alerts.wiring import alerts_of, watch_of
 from .checkpoint import Daily
 from .config import BrokerSettings, Settings, WebSettings, tls_context
 from .credentials import secret
@@ -43,6 +45,7 @@ from .provinces import dialect
 from .statistics import Statistics
 from .vault import Vault, new_key, read_keys
 from .web.channels import Client
+from .web.healthz import well
 from .web.keeper import Keeper
 
 log = logging.getLogger(__name__)
@@ -193,7 +196,13 @@ def _run(
         enders.append(forwarder.stop)
         threads += [loop(f"forwarder-{worker}", forwarder.work) for worker in range(settings.province.workers)]
     checkpoints = daily.state if daily is not None else lambda: None
-    alerts.begin(Reader(store, directory, now_ms(), checkpoints, lambda at_ms: _work(mendings, at_ms)))
+    unrated = watch_of(settings.alerts, store, directory).look
+    alerts.begin(Reader(store, directory, now_ms(), checkpoints, lambda at_ms: _work(mendings, at_ms), unrated))
+    url = heartbeat_of(settings.alerts, folder, os.environ)
+    if url:
+        heartbeat = Heartbeat(url, lambda: well(Overview(store), lambda: inbox.connected, province is not None, now_ms))
+        enders.append(heartbeat.stop)
+        threads.append(loop("heartbeat", heartbeat.work))
     store.listen(alerts.wake)
     enders.append(alerts.stop)
     threads += [loop(name, work) for name, work in alerts.loops()]

@@ -10,8 +10,8 @@ from flask import Flask, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from ..alerts.alerts import Alerts
-from ..alerts.book import NotKept
 from ..alerts.core import Alert, Reach, Silence
+from ..alerts.file import NotKept
 from ..alerts.hours import ALWAYS, BadHours, hours_of
 from ..alerts.kinds import BAD_RATING, KINDS, WEIGHTS
 from ..ledger.tally import time_text
@@ -125,6 +125,7 @@ def _line(alert: Alert, silences: list[Silence], undelivered: dict[int, set[str]
     quiet = next((each for each in silences if each.holds(alert.found, at_ms)), None)
     return {
         "id": alert.id,
+        "page": alert.page,
         "name": kind.name,
         "words": alert.found.words,
         "cure": kind.cure,

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from collector.alerts.alerts import Alerts, NotSent, Receiver
-from collector.alerts.book import Book, BookDamaged, NotABook, NotKept, book_of, open_book
+from collector.alerts.book import Book, book_of, open_book
 from collector.alerts.core import Found, Reach, Rule, Silence, decide
 from collector.alerts.facts import Seen
+from collector.alerts.file import BookDamaged, NotABook, NotKept
 from collector.alerts.hours import ALWAYS
 from collector.alerts.reading import Reader
 from collector.alerts.settings import AlertsSettings, ReceiverSettings

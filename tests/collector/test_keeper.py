@@ -137,8 +137,8 @@ def test_each_page_is_for_those_who_need_it(ledger, path, who):
 
 @pytest.mark.parametrize("role", ["viewer", "operator", "auditor"])
 def test_whoever_only_looks_sees_nobodys_case(ledger, role):
-    """What waits where, and why, is for everybody; the case, masked or not, its number, what the province wrote about it
-    and what people noted is not for the screen in the hall. Red if a viewer's page has any of it."""
+    """What waits where, and why, is for everybody; the case, masked or not, its number, what the province wrote
+    about it and what people noted is not for the screen in the hall. Red if a viewer's page has any of it."""
     ledger.rate(1, 2, button=2)
     park(ledger, "refused", "手机号不对: 王某")
     ledger.desk.correct(1, {"item_name": "身份证补领"}, "李敏", "与王某核对过", NOW_MS)

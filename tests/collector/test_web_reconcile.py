@@ -39,7 +39,7 @@ def text_of(page: str) -> str:
 
 
 def test_the_page_says_first_what_matters(hall):
-    """Whether all is explained, then bad ratings on a line of their own, then the days, newest first. No script of its own."""
+    """Whether all is explained, then bad ratings on a line of their own, then the days, newest first."""
     page = Site(hall).page("/reconcile")
     text = text_of(page)
 
