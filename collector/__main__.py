@@ -286,6 +286,9 @@ def _web(
     works: web.Works,
 ) -> Any:
     token = secret(web_settings.token, web_settings.token_file, folder)
+    metrics_token = ""
+    if web_settings.metrics_token or web_settings.metrics_token_file:
+        metrics_token = secret(web_settings.metrics_token, web_settings.metrics_token_file, folder)
     clients = [
         Client(each.name, secret(each.secret, each.secret_file, folder), tuple(each.channels))
         for each in web_settings.clients
@@ -296,7 +299,7 @@ def _web(
         desk,
         Channels(store, intake),
         directory,
-        Keeper(people, token, now_ms),
+        Keeper(people, token, now_ms, metrics_token),
         clients,
         now_ms,
         case_lacks=province.case_lacks if province is not None else lambda _case: (),

@@ -221,7 +221,7 @@ def create_app(
     live = board.add(app, shown, overview, directory, now_ms, gate)
     windows.add(app, live, shown, overview, directory, now_ms, gate)
     exports.add(app, live, overview, directory, desk, now_ms, gate, works)
-    metrics.add(app, live, shown, overview, gate.token_shown, now_ms)
+    metrics.add(app, live, shown, overview, gate.may_measure, now_ms)
     healthz.add(app, overview, connected, forwards, now_ms)
     desks.add(app, desk, reads, _most, now_ms)
     others.add(app, channels, clients, now_ms)

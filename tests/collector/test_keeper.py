@@ -19,7 +19,7 @@ from tests.collector.test_desk import park
 from tests.collector.test_web import Clock, bearer, parts
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
-OPEN = ("/static/", "/look/", "/sign-in", "/healthz", "/metrics")  # the last is for this machine, or by the token
+OPEN = ("/static/", "/look/", "/sign-in", "/healthz", "/metrics")  # the last asks for a token itself
 
 
 class Door:
