@@ -22,7 +22,7 @@ KEEP    ?=
 PYTEST_ARGS ?=
 WORKERS ?= 2
 
-.PHONY: demo test bench forward torture power rot fuzz mutations vm-test vm-power lint format setup mosquitto browser axe screenshots qemu clean
+.PHONY: demo test bench forward torture power rot fuzz mutations vm-test vm-power lint format setup mosquitto browser axe prometheus screenshots qemu clean
 
 # 一次繁忙的上午, 全部为独立进程 / a busy morning, every part a process of its own
 demo: $(READY)
@@ -31,7 +31,7 @@ demo: $(READY)
 
 # 两个进程并行; 计时的测试随后单独运行 (退出码 5: 没有选中任何测试) / two processes side by side, and those that hold
 # a clock by themselves behind them (5: none was chosen)
-test: $(READY) mosquitto browser axe
+test: $(READY) mosquitto browser axe prometheus
 	@$(BIN)/pytest -m "not vm and not alone" -n $(WORKERS) --dist worksteal $(PYTEST_ARGS) || [ $$? = 5 ]
 	@$(BIN)/pytest -m "alone and not vm" $(PYTEST_ARGS) || [ $$? = 5 ]
 
@@ -123,6 +123,15 @@ screenshots: $(READY) browser
 # 真实的 mosquitto 供测试使用 / the tests use a real mosquitto
 mosquitto:
 	@command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || { $(call apt,mosquitto); } $(call skipped,mosquitto)
+
+# 真实的 Prometheus 供测试使用; 只解开, 不安装, 免得它作为服务启动 / a real Prometheus for the tests: unpacked and not
+# installed, so that no service of it starts
+PROMETHEUS := $(VENV)/prometheus/usr/bin/prometheus
+prometheus: | $(READY)
+	@command -v prometheus >/dev/null || [ -x $(PROMETHEUS) ] || { mkdir -p $(VENV)/prometheus && cd $(VENV)/prometheus && \
+		{ apt-get download -qq prometheus 2>/dev/null || { $(call apt,--download-only prometheus) && \
+		apt-get download -qq prometheus; }; } && dpkg -x prometheus_*.deb . && rm prometheus_*.deb; } \
+		$(call skipped,prometheus)
 
 # 软件模拟的虚拟机与内核包 / a machine in software, and the lists that its kernel is fetched by
 qemu:

@@ -36,6 +36,7 @@ from .ledger.details import Details, Keep, hides
 from .ledger.file import READ_ONLY, LedgerDamaged, is_damage, lacks, suspect
 from .ledger.intake import Intake
 from .ledger.overview import Overview
+from .ledger.since import Since
 from .ledger.store import Store
 from .mending.draws import Draws
 from .mending.mendings import Mendings
@@ -47,6 +48,7 @@ from .vault import Vault, new_key, read_keys
 from .web.channels import Client
 from .web.healthz import well
 from .web.keeper import Keeper
+from .windows.past import Past, past_of
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ _LOOK_S = 0.05  # 20 MB a second at most: a disk has better things to do, and 10
 _LOOK_AGAIN_S = 6 * 3600.0  # what turned round meanwhile has been read by few
 _FORGET_AGAIN_S = 3600.0  # the rule counts in days
 _ROOM_AGAIN_S = 1.0  # somebody has to make room first
+_NOTE_S = 60.0  # noise and backlog are looked at by the day
 _END_S = 1.5  # a service manager, and a person, want to see it end
 
 
@@ -176,11 +179,15 @@ def _run(
         threads.append(loop("checkpoint", daily.work))
     inbox = Inbox(_broker(settings.broker, folder), intake, directory.agents, now_ms)
     mendings = Mendings(store, vault, settings.mending.rules())
+    past = Past(past_of(store.path))
+    threads.append(loop("past", lambda: _note_past(Since(store), past, stop)))
     if settings.web is not None:
         desk = Desk(store, vault, intake)
         people = _people(settings.web, store.path)
         works = web.Works(mendings, Draws(store), Statistics(store, vault, mendings, directory))
-        app = _web(settings.web, store, intake, directory, folder, province, daily, desk, people, alerts, inbox, works)
+        app = _web(
+            settings.web, store, intake, directory, folder, province, daily, desk, people, alerts, inbox, works, past
+        )
         if shut is not None:
             shut.front.app = app
             server, serving = shut.server, shut.thread.join
@@ -234,6 +241,20 @@ def _work(mendings: Mendings, at_ms: int) -> Work:
     return Work(len(soon), min(soon, default=0), len(late), min(late, default=0))
 
 
+def _note_past(since: Since, past: Past, stop: threading.Event) -> None:
+    """What agents say of noise and backlog, kept by the hour: they say only how it stands."""
+    marks: dict[str, tuple[Any, ...]] = {}
+    while True:
+        heard = [*since.heard(marks)]
+        since.rest()
+        past.note(heard)
+        past.forget(now_ms())
+        marks.update({each.agent: each.mark for each in heard})
+        if stop.wait(_NOTE_S):
+            past.close()
+            return
+
+
 def _look(store: Store, stop: threading.Event) -> None:
     """Page by page through the ledger, again and again: the disk may turn a bit round at any time."""
     page = 1
@@ -284,6 +305,7 @@ def _web(
     alerts: Alerts,
     inbox: Inbox,
     works: web.Works,
+    past: Past,
 ) -> Any:
     token = secret(web_settings.token, web_settings.token_file, folder)
     metrics_token = ""
@@ -308,6 +330,7 @@ def _web(
         connected=lambda: inbox.connected,
         forwards=province is not None,
         works=works,
+        past=past,
     )
 
 

@@ -33,6 +33,7 @@ from ..reconcile.balance import balance
 from ..reconcile.words import REASONS as DIFFERENCES
 from ..reconcile.words import UNEXPLAINED
 from ..statistics import Statistics
+from ..windows.past import Past
 from . import alerts as alerting
 from . import board, desk_pages, exports, healthz, language, log, metrics, odd, people, windows
 from . import channels as others
@@ -90,6 +91,7 @@ def create_app(
     connected: Callable[[], bool | None] = lambda: None,
     forwards: bool = False,
     works: Works | None = None,
+    past: Past | None = None,
 ) -> Flask:
     """The collector's web application, at whose door `gate` stands. `case_lacks` tells what the province will miss in a
     case; `checkpoint` how the daily checkpoints stand, see `Daily.state`; `connected` whether the broker is; `forwards`
@@ -219,7 +221,7 @@ def create_app(
     people.add(app, gate, now_ms)
     log.add(app, gate)
     live = board.add(app, shown, overview, directory, now_ms, gate)
-    windows.add(app, live, shown, overview, directory, now_ms, gate)
+    windows.add(app, live, shown, overview, directory, now_ms, gate, past)
     exports.add(app, live, overview, directory, desk, now_ms, gate, works)
     metrics.add(app, live, shown, overview, gate.may_measure, now_ms)
     healthz.add(app, overview, connected, forwards, now_ms)

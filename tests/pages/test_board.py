@@ -179,7 +179,7 @@ def test_a_window_says_what_it_is_and_what_it_did(hall, browse):
     page = browse()
     page.goto(hall.address(1))
     expect(page.locator(".standing")).to_contain_text("线缆")
-    expect(page.locator(".chart canvas")).to_have_count(2)
+    expect(page.locator(".chart canvas")).to_have_count(4)
     table = page.locator("#ratings tbody tr").nth(0).locator("td")
     numbers = [int(text) for text in table.all_inner_texts()]
     assert sum(numbers[:5]) == numbers[5] > 0

@@ -40,7 +40,7 @@
     }));
     return { series, data: [days, ...order.map((at) => sums[at])] };
   }
-  function lines(table) {
+  function lines(table, unit) {
     const { names, days, columns } = numbers(table);
     const series = names.map((label, at) => ({
       label,
@@ -48,13 +48,13 @@
       dash: LINES[at % LINES.length][1],
       width: 2,
       spanGaps: false,
-      value: (_, value) => (value == null ? "–" : `${value} s`),
+      value: (_, value) => (value == null ? "–" : `${value}${unit}`),
     }));
     return { series, data: [days, ...columns] };
   }
   for (const box of document.querySelectorAll(".chart")) {
     const table = document.getElementById(box.dataset.of);
-    const { series, data } = (box.dataset.kind === "bars" ? bars : lines)(table);
+    const { series, data } = (box.dataset.kind === "bars" ? bars : lines)(table, box.dataset.unit || "");
     if (!data.slice(1).some((column) => column.some(Boolean))) continue;
     box.setAttribute("aria-hidden", "true"); // its table says all of it
     const pad = 0.6 * 86400;
