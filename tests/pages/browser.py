@@ -80,6 +80,16 @@ def opened(browser: Browser, may_err: bool = False, **options: Any) -> Iterator[
         context.close()
 
 
+def cut_off(page: Page) -> list[str]:
+    """What of the page has to be pushed sideways to be read: nothing should, on the smallest telephone, but bytes."""
+    found: list[str] = page.evaluate(
+        """() => [document.documentElement, ...document.querySelectorAll("main section, main")]
+            .filter((each) => each.scrollWidth > each.clientWidth + 1 && !each.querySelector(":scope > .bytes"))
+            .map((each) => `${each.tagName} ${each.getAttribute("aria-label") ?? ""} ${each.scrollWidth}`)"""
+    )
+    return found
+
+
 def complaints(page: Page) -> list[str]:
     """What axe-core finds wrong with the page as it is now: rule, how bad, and where."""
     # By the debugger and not as a script of the page, whose policy would not have it.

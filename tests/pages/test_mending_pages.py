@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 
+import openpyxl
 import pytest
 from playwright.sync_api import expect
 
+from collector.ledger.tally import day_number
+
+from .browser import cut_off
 from .mendings import month, serving, sign_in, worked_on
 
 PAGES = (
@@ -17,6 +21,8 @@ PAGES = (
     "/draws",
     "/draws/1",
     "/statistics?by=day",
+    "/export",
+    "/export/ratings.xlsx?from=2026-01-01&to=2027-02-14",
 )
 
 
@@ -131,4 +137,34 @@ def test_the_pages_are_for_everybody(hall, browse, complaints, look):
         page.goto(url + path.format(new=new, done=done))
         assert [] == complaints(page), path
         page.set_viewport_size({"width": 360, "height": 740})
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        assert [] == cut_off(page), path
+
+
+def test_a_table_is_taken_away_from_the_page_and_opens(hall, browse, tmp_path):
+    """Choose the days, press Excel: the file that comes has their ratings. Red if the button leads to a page."""
+    ledger, url = hall
+    page = browse(accept_downloads=True)
+    sign_in(page, url, "李敏", "operator")
+    page.goto(f"{url}/export")
+    page.get_by_label("从").fill("2027-01-15")
+    page.get_by_label("到").fill("2027-01-17")
+    with page.expect_download() as coming:
+        page.get_by_role("button", name="Excel: 评价", exact=True).click()
+    coming.value.save_as(tmp_path / "ratings.xlsx")
+    sheet = openpyxl.load_workbook(tmp_path / "ratings.xlsx").worksheets[0]
+
+    assert "ratings-2027-01-15-2027-01-17.xlsx" == coming.value.suggested_filename
+    assert ledger.overview.tables.count(day_number("2027-01-15"), day_number("2027-01-17")) == sheet.max_row - 1 > 5
+
+
+def test_on_a_telephone_each_value_stands_beside_what_it_is(hall, browse):
+    """A row is a card. Red if a column is beyond the edge, or a number stands there without its name."""
+    _, url = hall
+    page = browse(viewport={"width": 360, "height": 740})
+    sign_in(page, url, "李敏", "operator")
+    page.goto(f"{url}/statistics?by=window")
+    cell = page.locator(".figures tbody td").first
+
+    assert "评价" == cell.evaluate("cell => getComputedStyle(cell, '::before').content.slice(1, -1)")
+    expect(page.get_by_role("table")).to_have_count(1)
+    assert page.locator(".figures tbody tr").first.evaluate("row => row.getBoundingClientRect().right <= innerWidth")

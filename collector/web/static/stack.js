@@ -2,7 +2,7 @@
 // On a narrow screen each row of a table stands as a card, and each value beside what its column is called. Without
 // this script such a table is pushed sideways within its own frame.
 const stack = (within) => {
-  for (const table of within.querySelectorAll("table:not(.stacks)")) {
+  for (const table of within.querySelectorAll("table:not(.stacks, .bytes)")) {
     const heads = [...table.querySelectorAll("thead tr:last-child > *")].map((head) => head.textContent.trim());
     if (!heads.length || table.querySelector("thead [colspan], thead [rowspan], tbody [rowspan]")) continue;
     table.classList.add("stacks");

@@ -31,6 +31,11 @@ def take(camera: Camera, folder: Path) -> None:
         camera.take("mending-one-auditor", f"{url}/mending/{first}", auditor, looks=("zh", "en"))
         camera.take("mending-one-new", f"{url}/mending/{untouched}", looks=("zh", "en"))
         camera.take("mending-one-narrow", f"{url}/mending/{first}", looks=("zh",), size=NARROW)
+        own = ledger.store.row("SELECT max(rating) FROM step WHERE what = 'call_back' AND state = 'to_close'")[0]
+        camera.take("mending-own", f"{url}/mending/{own or first}", looks=("zh", "en"))
+        camera.take("export", f"{url}/export")
+        camera.take("export-narrow", f"{url}/export", looks=("zh",), size=NARROW)
+        camera.take("export-too-long", f"{url}/export/ratings.xlsx?from=2026-01-01&to=2027-02-14", looks=("zh", "en"))
         camera.take("draws", f"{url}/draws", auditor)
         camera.take("draw", f"{url}/draws/1", auditor)
         camera.take("draw-narrow", f"{url}/draws/1", auditor, looks=("zh",), size=NARROW)
