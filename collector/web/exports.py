@@ -164,6 +164,7 @@ def add(
             days_max=DAYS_MAX,
             mistake=mistake,
             pieces=_pieces(mistake) if mistake else [],
+            asked_for=next((each.name for each in OFFERS if f"/{each.path}." in request.path), ""),
             kept={name: request.args[name] for name in ("text", "window") if request.args.get(name)},
         )
 

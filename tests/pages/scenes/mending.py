@@ -31,8 +31,11 @@ def take(camera: Camera, folder: Path) -> None:
         camera.take("mending-one-auditor", f"{url}/mending/{first}", auditor, looks=("zh", "en"))
         camera.take("mending-one-new", f"{url}/mending/{untouched}", looks=("zh", "en"))
         camera.take("mending-one-narrow", f"{url}/mending/{first}", looks=("zh",), size=NARROW)
-        own = ledger.store.row("SELECT max(rating) FROM step WHERE what = 'call_back' AND state = 'to_close'")[0]
-        camera.take("mending-own", f"{url}/mending/{own or first}", looks=("zh", "en"))
+        own = ledger.store.row(
+            "SELECT rating FROM step WHERE state = 'to_close' AND who = '赵强' AND rating NOT IN"
+            " (SELECT rating FROM step WHERE what = 'close')"
+        )[0]
+        camera.take("mending-own", f"{url}/mending/{own}", looks=("zh", "en"))
         camera.take("export", f"{url}/export")
         camera.take("export-narrow", f"{url}/export", looks=("zh",), size=NARROW)
         camera.take("export-too-long", f"{url}/export/ratings.xlsx?from=2026-01-01&to=2027-02-14", looks=("zh", "en"))
