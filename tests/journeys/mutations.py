@@ -28,6 +28,7 @@ JOURNEYS = (
     "tests/power/test_rot_ledger.py",
 )
 EVIDENCE = ("tests/collector/test_checkpoint.py", "tests/collector/test_evidence.py")
+ENDS = ("tests/collector/test_checkpoint_ends.py",)
 
 
 @dataclass(frozen=True)
@@ -375,6 +376,27 @@ MUTATIONS = (
         "    with store.reading() as db:\n",
         "    with __import__('contextlib').nullcontext(store._reader()) as db:\n",
         EVIDENCE,
+    ),
+    Mutation(
+        "whoever cuts off the end of what people did is found by a checkpoint",
+        "collector/ledger/checkpoints.py",
+        "    if last < said.number:\n",
+        "    if last < said.number:\n        return []\n    if last < said.number:\n",
+        ENDS,
+    ),
+    Mutation(
+        "whoever makes the chain of what people did anew is found by a checkpoint",
+        "collector/ledger/checkpoints.py",
+        "    if held != said:\n",
+        "    if False:\n",
+        ENDS,
+    ),
+    Mutation(
+        "a checkpoint knows where the audit log ends",
+        "collector/people/log.py",
+        "    return row[0], row[1].hex()\n",
+        "    return 0, chain.PEOPLE.hex()\n",
+        ENDS,
     ),
     Mutation(
         "a range of a chain begins with the hash before it",
