@@ -121,8 +121,10 @@ class Log:
 def end(path: Path, line: int | None = None) -> tuple[int, str] | None:
     """The last line of the log in this file, or the line of this number, and the head behind it, read beside whoever
     has it open; None if there is no such file or no such line. DatabaseError, with its name, if it cannot be read."""
-    if line == 0 or (line is None and not path.exists()):
-        return (0, chain.PEOPLE.hex()) if line == 0 else None
+    if line == 0:
+        return 0, chain.PEOPLE.hex()
+    if not path.exists():
+        return None
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as db:
             which = "ORDER BY n DESC LIMIT 1" if line is None else "WHERE n = :line"
