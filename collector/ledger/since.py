@@ -14,6 +14,8 @@ from protocols.messages import AgentStatus, ClosingRecord, Health, decode_record
 from .store import Store
 from .tally import begins_ms
 
+PARKED = "state IN ('awaiting_case', 'parked') AND state = 'parked'"
+"""So said that SQLite sees its index, `rating_open`."""
 _CALLS = 50  # the newest: with many workers a few of them wait for an answer
 _CLOSING = b'{"kind":"closing"'  # how a closing begins, as our agents write it
 _status: msgspec.json.Decoder[AgentStatus] = msgspec.json.Decoder(AgentStatus)
@@ -157,8 +159,7 @@ class Since:
         """Parked ratings by agent and window, and how many of them are bad."""
         found: dict[tuple[str, str], tuple[int, int]] = {}
         for row in self._store.rows(
-            "SELECT agent, window, bad, count(*) AS n FROM rating INDEXED BY rating_counts WHERE state = 'parked'"
-            " GROUP BY agent, window, bad"
+            f"SELECT agent, window, bad, count(*) AS n FROM rating WHERE {PARKED} GROUP BY agent, window, bad"
         ):
             all_of, bad = found.get((row["agent"], row["window"]), (0, 0))
             found[row["agent"], row["window"]] = (all_of + row["n"], bad + row["n"] * bool(row["bad"]))
