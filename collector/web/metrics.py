@@ -39,7 +39,7 @@ def add(
     def metrics() -> Response:
         if not _is_here() and not token_shown():
             raise Wrong(401, "Authorization", "令牌不对 / wrong token, expected Bearer <web.token>")
-        picture = live.look(waits=True)
+        picture = live.look()
         found = figures(picture, shown.last["summary"], overview.since.size(), now_ms())
         return Response(text(found), content_type=_TYPE)
 
