@@ -19,8 +19,10 @@ from protocols.errors import BadSettings
 from . import web
 from .alerts.alerts import Alerts
 from .alerts.facts import Seen, Work
+from .alerts.heartbeat import Heartbeat
 from .alerts.reading import Reader, disk
-from .alerts.wiring import alerts_of
+from .alerts.settings import heartbeat_of
+from .alerts.wiring import alerts_of, watch_of
 from .checkpoint import Daily
 from .config import BrokerSettings, Settings, WebSettings, tls_context
 from .credentials import secret
@@ -44,6 +46,7 @@ from .provinces import dialect
 from .statistics import Statistics
 from .vault import Vault, new_key, read_keys
 from .web.channels import Client
+from .web.healthz import well
 from .web.keeper import Keeper
 from .windows.past import Past, past_of
 
@@ -200,7 +203,13 @@ def _run(
         enders.append(forwarder.stop)
         threads += [loop(f"forwarder-{worker}", forwarder.work) for worker in range(settings.province.workers)]
     checkpoints = daily.state if daily is not None else lambda: None
-    alerts.begin(Reader(store, directory, now_ms(), checkpoints, lambda at_ms: _work(mendings, at_ms)))
+    unrated = watch_of(settings.alerts, store, directory).look
+    alerts.begin(Reader(store, directory, now_ms(), checkpoints, lambda at_ms: _work(mendings, at_ms), unrated))
+    url = heartbeat_of(settings.alerts, folder, os.environ)
+    if url:
+        heartbeat = Heartbeat(url, lambda: well(Overview(store), lambda: inbox.connected, province is not None, now_ms))
+        enders.append(heartbeat.stop)
+        threads.append(loop("heartbeat", heartbeat.work))
     store.listen(alerts.wake)
     enders.append(alerts.stop)
     threads += [loop(name, work) for name, work in alerts.loops()]
@@ -299,6 +308,9 @@ def _web(
     past: Past,
 ) -> Any:
     token = secret(web_settings.token, web_settings.token_file, folder)
+    metrics_token = ""
+    if web_settings.metrics_token or web_settings.metrics_token_file:
+        metrics_token = secret(web_settings.metrics_token, web_settings.metrics_token_file, folder)
     clients = [
         Client(each.name, secret(each.secret, each.secret_file, folder), tuple(each.channels))
         for each in web_settings.clients
@@ -309,7 +321,7 @@ def _web(
         desk,
         Channels(store, intake),
         directory,
-        Keeper(people, token, now_ms),
+        Keeper(people, token, now_ms, metrics_token),
         clients,
         now_ms,
         case_lacks=province.case_lacks if province is not None else lambda _case: (),

@@ -101,12 +101,18 @@ def create_app(
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.config["MAX_CONTENT_LENGTH"] = BODY_MAX
 
-    shown = Shown(overview, directory, now_ms, checkpoint)
+    shown = Shown(overview, directory, now_ms, checkpoint, desk.count)
 
     def allowed() -> None:
         """Programs change things with the token; whoever is signed in may look."""
         if not gate.token_shown() and (request.method != "GET" or gate.who() is None):
             raise Wrong(401, "Authorization", "令牌不对 / wrong token, expected Bearer <web.token>")
+
+    def reads() -> None:
+        """What may name somebody is for programs, and for those whose work it is."""
+        allowed()
+        if not gate.token_shown():
+            gate.person("operator", "auditor")
 
     @app.errorhandler(Wrong)
     def wrong(error: Wrong) -> tuple[str | dict[str, Any], int]:
@@ -174,6 +180,7 @@ def create_app(
 
     @app.get("/api/v1/ratings")
     def api_ratings() -> dict[str, Any]:
+        reads()
         return {"ratings": overview.last_ratings(_most())}
 
     @app.get("/api/v1/unratable")
@@ -186,6 +193,7 @@ def create_app(
 
     @app.get("/api/v1/quarantine")
     def api_quarantine() -> dict[str, Any]:
+        reads()
         return {"quarantine": overview.quarantined(_most())}
 
     @app.get("/api/v1/reconcile")
@@ -214,10 +222,10 @@ def create_app(
     log.add(app, gate)
     live = board.add(app, shown, overview, directory, now_ms, gate)
     windows.add(app, live, shown, overview, directory, now_ms, gate, past)
-    exports.add(app, live, overview, directory, now_ms, gate)
-    metrics.add(app, live, shown, overview, gate.token_shown, now_ms)
+    exports.add(app, live, overview, directory, desk, now_ms, gate, works)
+    metrics.add(app, live, shown, overview, gate.may_measure, now_ms)
     healthz.add(app, overview, connected, forwards, now_ms)
-    desks.add(app, desk, allowed, _most, now_ms)
+    desks.add(app, desk, reads, _most, now_ms)
     others.add(app, channels, clients, now_ms)
     if alerts is not None:
         alerting.add(app, alerts, gate, now_ms)

@@ -69,6 +69,7 @@ def add(
             most=most,
             choices=DAYS,
             first=day_text(today - most + 1),
+            last=day_text(today),
         )
 
 

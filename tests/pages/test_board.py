@@ -190,6 +190,25 @@ def test_a_window_says_what_it_is_and_what_it_did(hall, browse):
     expect(page.get_by_role("heading", level=1)).to_contain_text("对账")
 
 
+def test_a_chart_of_ratings_counts_in_whole_ones(hall, browse):
+    """Red with half a rating at the axis."""
+    page = browse()
+    page.add_init_script("""
+        window.drawn = [];
+        const fill = CanvasRenderingContext2D.prototype.fillText;
+        CanvasRenderingContext2D.prototype.fillText = function (text, ...at) {
+            window.drawn.push([this.canvas.closest(".chart")?.dataset.kind, text]);
+            return fill.call(this, text, ...at);
+        };""")
+    page.goto(hall.address(5))  # of a window with a rating or two a day at the most
+    page.wait_for_selector(".chart canvas")
+    page.wait_for_timeout(300)
+    labels = [text for kind, text in page.evaluate("drawn") if kind == "bars" and "-" not in text]
+
+    assert 2 <= len(labels)
+    assert [] == [label for label in labels if not label.replace(",", "").isdigit()]
+
+
 @pytest.mark.parametrize(("locale", "scheme"), LOOKS)
 def test_nobody_is_shut_out(hall, browse, complaints, locale, scheme):
     """Nothing for axe to complain about, in either language, light and dark; nothing wider than a small telephone."""
