@@ -16,7 +16,7 @@ from ...setup.bundle import bundle
 from ...setup.desk import Desk
 from ...setup.draft import LATER
 from ...setup.fields import TABLES, Field, fields
-from .guide import restarting
+from .restart import restarting
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _STATES = {
