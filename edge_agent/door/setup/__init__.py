@@ -16,6 +16,7 @@ from protocols.words import said_in
 
 from ...config import is_loopback
 from ...hall_it import WORD_MIN, BadPassword
+from ...setup import apply
 from ...setup.desk import Desk
 from ...setup.guard import LIFE_MS, is_from_us, is_ours
 from ...setup.place import Place
@@ -193,6 +194,7 @@ def _add_words(app: Flask, desk: Desk) -> None:
         return {
             "w": lambda words: words.said(g.get("language", language_)),
             "told": _told,
+            "clock_of": lambda at_ms: apply.clock_of(at_ms, desk.place.now().wall_ms),
             "form_word": desk.sessions.form_word(_form_of()) if "form_cookie" in g else "",
             "signed_in": g.get("signed_in", False),
             "running": desk.place.running is not None,
@@ -240,5 +242,4 @@ def _add_errors(app: Flask) -> None:
 
     @app.errorhandler(OSError)
     def disk(error: OSError) -> Any:
-        words = f"写不了, 请看磁盘和权限 / cannot be written, check disk and permissions: {error.strerror or error}"
-        return render_template("setup/wrong.html", words=words), 507
+        return render_template("setup/wrong.html", words=apply.not_written(error)), 507

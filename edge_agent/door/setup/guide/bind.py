@@ -29,41 +29,47 @@ class Bind:
         profile = self._desk.profile(found.profile)
         if profile is None:
             return redirect(url_for("guide.device"))
-        if not found.window:
-            window = draft.window_id(self._desk.settings)
-            device = found.device or draft.device_id(found.agent, window, self._desk.settings)
-            found = self._walk.keep(found, window=window, device=device)
-        wrong: dict[str, str] = {}
+        if not found.device and found.window:
+            found = self._walk.note(found, device=self._proposed(found, found.window))
+        wrong, status = dict[str, str](), 200
         if request.method == "POST":
             form = request.form
-            address = form.get("address", "").strip()
-            found = self._walk.keep(
+            address, window = form.get("address", "").strip(), form.get("window", "").strip()
+            found = self._walk.note(
                 found,
-                window=form.get("window", "").strip(),
-                device=form.get("device", "").strip(),
+                window=window,
+                device=form.get("device", "").strip() or self._proposed(found, window),
                 address=int(address) if address.isdigit() else None,
                 hall=form.get("hall", "").strip(),
                 number=form.get("number", "").strip(),
             )
-            wrong = self._applied(found)
+            wrong, status = self._applied(found)
             if not wrong:
                 return restarting(self._desk, url_for("guide.try"))
         text = self._desk.wanted(found, self._door_port)
         changes = toml.difference(self._desk.text, text)
-        page = self._walk.page("bind", profile=profile, wrong=wrong, changes=changes, refused=self._desk.refused)
-        return page, 422 if wrong else 200
+        page = self._walk.page(
+            "bind", profile=profile, wrong=wrong, changes=changes, refused=self._desk.refused,
+            ending=draft.ending(found.kind), draft=found,
+        )  # fmt: skip
+        return page, status
+
+    def _proposed(self, found: Draft, window: str) -> str:
+        return draft.device_id(window, found.kind, self._desk.settings)
 
     @property
     def _door_port(self) -> int:
         return int(request.environ["SERVER_PORT"])
 
-    def _applied(self, found: Draft) -> dict[str, str]:
-        """What is wrong with it; nothing if it is written and the restart has begun."""
+    def _applied(self, found: Draft) -> tuple[dict[str, str], int]:
+        """What is wrong with it, and the answer's status; nothing is, if it is written."""
         try:
             self._desk.apply_draft(found, self._door_port)
         except BadSettings as error:
-            return {_name_of(key): words for key, words in apply.by_key(error).items()}
-        return {}
+            return {_name_of(key): words for key, words in apply.by_key(error).items()}, 422
+        except OSError as error:
+            return {"": apply.not_written(error)}, 507
+        return {}, 200
 
 
 def _name_of(key: str) -> str:

@@ -15,7 +15,7 @@ from ....doctor.learn.meanings import LETTERS
 from ....links import Links
 from ....page import OWN
 from ....setup import toml
-from ....setup.draft import Draft
+from ....setup.draft import LATER, Draft
 from ....window import Window
 from .walk import Walk, levels
 
@@ -46,9 +46,8 @@ class Trial:
         window = next((each for each in running.windows if each.id == found.window), None)
         kept = _tried(window, found) if window is not None else []
         if kept and found.applied and found.kept_ms is None:
-            found = self._walk.keep(found, kept_ms=kept[0][0])
+            found = self._walk.note(found, kept_ms=kept[0][0])
         done, _ = running.outbox.receipted()
-        online, why = running.uplink.standing
         took_s = (found.kept_ms - found.began_ms) // 1000 if found.kept_ms is not None else None
         return {
             "window": window,
@@ -57,8 +56,9 @@ class Trial:
             "kept": [(at, key, tip, tip <= done, _meaning(window, key)) for at, key, tip in reversed(kept)],
             "own": window is not None and window.profile.id == OWN,
             "backlog": running.outbox.backlog(),
-            "online": online,
-            "why": why,
+            "reach": running.uplink.reach,
+            "broker": running.settings.uplink,
+            "later": LATER,
             "took": f"{took_s // 60}:{took_s % 60:02}" if took_s is not None else "",
         }
 
@@ -79,6 +79,9 @@ class Trial:
         keys = {str(key): _value(meaning) for key, meaning in meanings.items()}
         keys |= {str(key): json.dumps(level) for key, level in sorted(asked.items())}
         number = max([5, *meanings, *asked])
+        if found.profile == OWN:
+            # Its keys are the levels, wherever it stands: the centre knows them.
+            return {"directory": toml.directory_text(found, None), "levels": [], "keys": [], "chosen": {}}
         return {
             "directory": toml.directory_text(found, keys),
             "levels": levels(),

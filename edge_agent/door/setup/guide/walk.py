@@ -29,12 +29,20 @@ class Walk:
     def draft(self) -> Draft:
         found = self.desk.drafts.read()
         if not found.began_ms:
-            found = self.keep(begun(found, self.now_ms()))
+            found = self.note(begun(found, self.now_ms()))
         settings = self.desk.settings
         return found if settings is None else msgspec.structs.replace(found, agent=settings.agent)
 
     def keep(self, found: Draft, **more: Any) -> Draft:
+        """Put these answers on the disk. OSError if they cannot be written."""
         return self.desk.drafts.keep(msgspec.structs.replace(found, **more))
+
+    def note(self, found: Draft, **more: Any) -> Draft:
+        """The same for what nobody has typed: a disk without room costs no more than this."""
+        try:
+            return self.keep(found, **more)
+        except OSError:
+            return msgspec.structs.replace(found, **more)
 
     def now_ms(self) -> int:
         return self.desk.place.now().wall_ms
