@@ -23,6 +23,7 @@ from edge_agent.outbox import (
     invitations,
 )
 from edge_agent.outbox.invitations import HELD_MAX_MS
+from edge_agent.page import OWN
 from protocols import chain
 from protocols.messages import BATCH_BYTES_MAX, RECORDS_MAX, Receipt, encode
 from protocols.ratings import Moment, Press, Reasons
@@ -413,6 +414,15 @@ def test_a_page_that_says_what_it_asked_needs_no_clock(box):
 
     assert [an_id(2)] == answers(box)
     assert "answered" == box.invitation(an_id(2)).state
+
+
+def test_our_page_says_a_press_again_though_its_clock_stood_still(box):
+    """A tablet slept for an hour before it heard that its press was kept, and says that it is a minute old: the same
+    press, for each start of the page has a number of its own. Red if the age decides."""
+    before, after = (replace(press(1, age_ms=age_ms), shown="") for age_ms in (100, 60_000))
+
+    assert 1 == box.keep(WINDOW, (OWN, 1), [before], at(0))
+    assert 0 == box.keep(WINDOW, (OWN, 1), [after], at(3_600_000))
 
 
 def test_a_late_press_answers_what_the_page_had_shown(box):
