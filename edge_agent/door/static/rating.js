@@ -16,8 +16,6 @@ const TROUBLE_MS = 20000;
 const THANKS_MS = 4000;
 const OVER_MS = 3500;
 const LOST_MS = 3000;
-const LOOK_MS = 3000;  // where there is no room for a stream: a citizen does not notice, and the agent neither
-const LOOKS = 10;  // and then a stream is tried again
 const AGE_MAX_MS = 9999999999;  // the agent takes no larger number; what is so old is nobody's rating anyway
 
 const boot = 1 + Math.floor(Math.random() * 9e9);  // of this start of the page; each press of it has a number
@@ -299,55 +297,7 @@ function end_with(state) {
   setTimeout(draw, OVER_MS + 20);
 }
 
-// ---- how it is shown: for one citizen, and as it was for the next
-
-function reset_ways() {
-  language = first.language;
-  aloud = false;
-  $("aloud").setAttribute("aria-pressed", "false");
-  enlarge(first.large);
-  say_all();
-}
-
-function enlarge(yes) {
-  document.documentElement.classList.toggle("large", yes);
-  $("large").setAttribute("aria-pressed", String(yes));
-}
-
-function voice() {
-  const wanted = language === "zh" ? "zh" : "en";
-  return window.speechSynthesis ? speechSynthesis.getVoices().find((each) => each.lang.toLowerCase().startsWith(wanted)) : undefined;
-}
-
-function speak(text) {
-  if (!aloud || !voice()) return;
-  speechSynthesis.cancel();
-  const said = new SpeechSynthesisUtterance(text);
-  said.voice = voice();
-  said.lang = said.voice.lang;
-  said.rate = 0.9;
-  speechSynthesis.speak(said);
-}
-
-function voices_known() {
-  $("aloud").hidden = !voice();  // silent where there is no voice, and no button that does nothing
-}
-
-// ---- the agent, and the page around this one
-
-async function ask(what, body) {
-  const patience = new AbortController();
-  const end = setTimeout(() => patience.abort(), 5000);
-  try {
-    const said = body ? { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } } : {};
-    const answer = await fetch(here + what, { ...said, cache: "no-store", signal: patience.signal });
-    return { ok: answer.ok, status: answer.status, body: await answer.json() };
-  } catch (_) {
-    return { ok: false, status: 0, body: null };
-  } finally {
-    clearTimeout(end);
-  }
-}
+// ---- what it hears
 
 function set_end(left_ms) {
   ends_at = performance.now() + left_ms;
@@ -391,50 +341,6 @@ function leave_behind() {
   if (sending) behind.add(sending);
   sending = null;
 }
-
-function follow() {
-  const stream = new EventSource(`${here}events`);
-  stream.addEventListener("state", (event) => {
-    heard(JSON.parse(event.data));
-    if (is_done()) stream.close();
-  });
-  stream.addEventListener("error", () => {
-    unheard();
-    if (stream.readyState === EventSource.CLOSED && !is_done()) look(LOOKS);
-  });
-}
-
-// Too many pages are open for a stream of this one, or the agent is just starting: no screen stays blank for that.
-async function look(times) {
-  const said = await ask(`state?last=${shown}`);
-  said.ok ? heard(said.body) : unheard();
-  if (!is_done()) setTimeout(() => (times > 1 ? look(times - 1) : follow()), LOOK_MS);
-}
-
-function heard(state) {
-  joined = true;
-  told(state);
-}
-
-function unheard() {
-  if (joined) lost_since = performance.now();
-  joined = is_done();
-}
-
-const is_done = () => Boolean(given.one && now.ended);  // a page of one invitation has no more to hear
-
-// Never the level: whoever embeds this page learns that it is done, and no more. Only those that the agent names do.
-function tell(event, invitation) {
-  if (window.parent === window) return;
-  for (const origin of given.embed) parent.postMessage({ from: "hall-rating", event, invitation }, origin);
-}
-
-addEventListener("message", (event) => {
-  if (event.source !== parent || !given.embed.includes(event.origin) || !event.data || event.data.to !== "hall-rating") return;
-  if (event.data.do === "language" && event.data.language in WORDS) { language = first.language = event.data.language; say_all(); }
-  if (event.data.do === "large") enlarge(first.large = Boolean(event.data.large));
-  if (event.data.do === "decline") decline();
-});
 
 // ---- begin
 
