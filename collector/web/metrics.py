@@ -35,16 +35,10 @@ def add(
 
     @app.get("/metrics")
     def metrics() -> Response:
-<<<<<<< HEAD
-        if not _is_here() and not token_shown():
-            raise Wrong(401, "Authorization", "令牌不对 / wrong token, expected Bearer <web.token>")
-        picture = live.look()
-=======
         if not may_read():
             words = "令牌不对 / wrong token, expected Bearer <web.metrics_token>, or <web.token>"
             raise Wrong(401, "Authorization", words)
-        picture = live.look(waits=True)
->>>>>>> 932e46e9dbb0cb7a4ef82a0d8210207d3120b0ca
+        picture = live.look()
         found = figures(picture, shown.last["summary"], overview.since.size(), now_ms())
         return Response(text(found), content_type=_TYPE)
 
