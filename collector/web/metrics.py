@@ -38,7 +38,7 @@ def add(
         if not may_read():
             words = "令牌不对 / wrong token, expected Bearer <web.metrics_token>, or <web.token>"
             raise Wrong(401, "Authorization", words)
-        picture = live.look(waits=True)
+        picture = live.look()
         found = figures(picture, shown.last["summary"], overview.since.size(), now_ms())
         return Response(text(found), content_type=_TYPE)
 

@@ -58,7 +58,7 @@ class Shown:
         with self._overview.moment():
             at_ms = self._now_ms()
             agents = self._overview.agents()
-            found = reconcile(self._overview, self._directory)
+            found = reconcile(self._overview, self._directory, agents)
             health = _health(agents)
             unratable = in_words(self._overview.unratable())
             keyless = unconfirmed(found["windows"], unratable, self._overview, self._directory)
