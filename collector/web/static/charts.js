@@ -3,6 +3,7 @@
 (() => {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
+  const PADDING = 16; // of the box, both sides
   const LEVELS = ["--good", "--mark", "--soft", "--busy", "--look"];
   // Of ratings there are whole ones only.
   const WHOLE = Array.from({ length: 8 }, (_, at) => [1, 2, 5].map((step) => step * 10 ** at)).flat();
@@ -60,7 +61,7 @@
     const pad = 0.6 * 86400;
     const plot = new uPlot(
       {
-        width: box.clientWidth,
+        width: box.clientWidth - PADDING,
         height: 240,
         scales: { x: { time: false, range: [data[0][0] - pad, data[0].at(-1) + pad] }, y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
         series: [{ label: table.tHead.rows[0].cells[0].textContent, value: (_, s) => (s == null ? "–" : new Date(s * 1000).toISOString().slice(0, 10)) }, ...series],
@@ -70,6 +71,6 @@
       data,
       box,
     );
-    new ResizeObserver(() => plot.setSize({ width: box.clientWidth, height: 240 })).observe(box);
+    new ResizeObserver(() => plot.setSize({ width: box.clientWidth - PADDING, height: 240 })).observe(box);
   }
 })();
