@@ -34,6 +34,20 @@ ACTIONS = {
     "parked_given_up": "评价不再上报 / rating given up",
     "parked_all_sent_again": "成批重发 / sent again all at once",
     "log_exported": "导出审计日志 / audit log exported",
+    "export": "导出表格 / table taken away",
+    "draw": "公告抽查 / draw announced",
+    "spot_check": "抽查一条 / rating of a draw checked",
+    "mending_check": "核查差评 / bad rating checked",
+    "mending_mend": "整改差评 / bad rating mended",
+    "mending_answer": "回复办事人 / citizen answered",
+    "mending_call_back": "回访办事人 / citizen called back",
+    "mending_close": "审批整改 / mending approved or sent back",
+    "mending_reopen": "重新打开整改 / mending opened again",
+    "mending_spot_check": "抽查差评 / bad rating of a draw checked",
+    "alert_acknowledged": "处理报警 / alert seen to",
+    "alerts_silenced": "静默报警 / alerts silenced",
+    "silence_ended": "结束静默 / silence ended",
+    "alert_tested": "发测试消息 / test message sent",
 }
 """What each action is called; one that is not here stands as it is."""
 

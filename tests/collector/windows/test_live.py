@@ -25,7 +25,7 @@ class Looking:
     def __init__(self, ledger: Ledger):
         self.now_ms = AT_MS
         self.counts = 0
-        shown = Shown(ledger.overview, ledger.directory, lambda: self.now_ms, lambda: None)
+        shown = Shown(ledger.overview, ledger.directory, lambda: self.now_ms, lambda: None, lambda _: 0)
 
         def count():
             self.counts += 1
