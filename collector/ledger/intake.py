@@ -23,7 +23,6 @@ from protocols.messages import (
     Receipt,
     SalvageRecord,
     Taken,
-    WindowHealth,
     decode_record,
     topic,
 )
@@ -32,7 +31,7 @@ from protocols.seal import CannotOpen
 
 from ..directory import Directory
 from ..vault import Locked, Vault
-from . import cases
+from . import cases, told
 from .file import LedgerDamaged
 from .meaning import Meaning
 from .store import Store
@@ -158,7 +157,7 @@ class Intake:
             # Older presses before newer ones: the first press wins, however late its closing came.
             self._meaning.cure(db, closings, now_ms)
         self._meaning.understand(db, agent, epoch_id, presses, closings, now_ms)
-        _count_devices(db, agent, (press for _, press in presses))
+        told.count_devices(db, agent, (press for _, press in presses))
 
     def append(self, agent: str, epoch: str, bodies: list[bytes], now_ms: int) -> None:
         """Write these records behind what there is of an epoch that nobody else writes."""
@@ -226,16 +225,9 @@ class Intake:
                 (agent, msgspec.json.encode(health), now_ms),
             )
             _note_receipted(db, agent, health, now_ms)
-            _raise_counts(
-                db,
-                [
-                    (agent, each.window, *_said(each), health.at_ms, _met(each))
-                    for each in health.windows
-                    if each.device
-                ],
-            )
+            told.counted(db, agent, health)
             if health.tip:
-                _note_tip(db, agent, health.epoch, health.tip, health.at_ms)
+                told.note_tip(db, agent, health.epoch, health.tip, health.at_ms)
 
     def quarantine(self, name: str, reason: str, payload: bytes, now_ms: int) -> None:
         """Keep a message that is not ours, for a person to look at."""
@@ -336,7 +328,7 @@ def _head_at(db: sqlite3.Connection, epoch_id: int | None, seq: int) -> bytes | 
 
 def _note_loss(db: sqlite3.Connection, agent: str, epoch_id: int, salvage: SalvageRecord, now_ms: int) -> None:
     """What an agent's damaged outbox has cost, by number; what had arrived before is not lost."""
-    _note_tip(db, agent, salvage.epoch, salvage.last, salvage.at_ms, salvage.last)
+    told.note_tip(db, agent, salvage.epoch, salvage.last, salvage.at_ms, salvage.last)
     try:
         held = _held(db, agent, salvage.epoch).upto
     except Fork:
@@ -361,41 +353,3 @@ def _note_loss(db: sqlite3.Connection, agent: str, epoch_id: int, salvage: Salva
                 first,
                 last,
             )
-
-
-def _count_devices(db: sqlite3.Connection, agent: str, presses: Iterable[PressRecord]) -> None:
-    counts: dict[tuple[str, str, int], tuple[int, int]] = {}
-    for press in presses:
-        key = (press.window, press.device, press.boot)
-        least, most = counts.get(key, (press.count, press.count))
-        counts[key] = (min(least, press.count), max(most, press.count))
-    _raise_counts(db, [(agent, *key, most, 0, None, max(least - 1, 0)) for key, (least, most) in counts.items()])
-
-
-def _raise_counts(db: sqlite3.Connection, rows: list[tuple[str, str, str, int, int, int, int | None, int]]) -> None:
-    db.executemany(
-        "INSERT INTO device_count(agent, window, device, boot, count, thanked, said_ms, met) VALUES (?,?,?,?,?,?,?,?)"
-        " ON CONFLICT DO UPDATE SET count = max(count, excluded.count), thanked = max(thanked, excluded.thanked),"
-        " said_ms = CASE WHEN excluded.count > count THEN excluded.said_ms ELSE said_ms END",
-        rows,
-    )
-
-
-def _said(window: WindowHealth) -> tuple[str, int, int, int]:
-    return window.device, window.boot, window.count, window.thanked or 0
-
-
-def _met(window: WindowHealth) -> int:
-    """How many of its presses were taken before its agent took any, if this is the first that is heard of it."""
-    return max((window.count if window.thanked is None else window.thanked) - window.waiting, 0)
-
-
-def _note_tip(
-    db: sqlite3.Connection, agent: str, epoch: str, tip: int, at_ms: int, salvaged: int | None = None
-) -> None:
-    """How far an outbox reached, by its agent's own word; once it is salvaged, what it held comes in another epoch."""
-    db.execute(
-        "INSERT INTO told(agent, epoch, tip, at_ms, salvaged) VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET"
-        " tip = max(tip, excluded.tip), at_ms = excluded.at_ms, salvaged = coalesce(excluded.salvaged, salvaged)",
-        (agent, epoch, tip, at_ms, salvaged),
-    )

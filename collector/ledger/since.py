@@ -159,7 +159,8 @@ class Since:
         """Parked ratings by agent and window, and how many of them are bad."""
         found: dict[tuple[str, str], tuple[int, int]] = {}
         for row in self._store.rows(
-            f"SELECT agent, window, bad, count(*) AS n FROM rating WHERE {PARKED} GROUP BY agent, window, bad"
+            f"SELECT agent, window, bad, count(*) AS n FROM rating INDEXED BY rating_open WHERE {PARKED}"
+            " GROUP BY agent, window, bad"
         ):
             all_of, bad = found.get((row["agent"], row["window"]), (0, 0))
             found[row["agent"], row["window"]] = (all_of + row["n"], bad + row["n"] * bool(row["bad"]))

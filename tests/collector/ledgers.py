@@ -92,7 +92,7 @@ def made_older(db: sqlite3.Connection) -> None:
     db.execute("DROP INDEX case_known")
     for name in ("forgotten_ms", "given_ms"):
         db.execute(f"ALTER TABLE service_case DROP COLUMN {name}")
-    for name in ("press_day", "rating_day", "device_said", "device_boot", "rating_bad"):
+    for name in ("press_day", "rating_day", "device_said", "device_boot", "rating_bad", "closing_at", "rating_open"):
         db.execute(f"DROP INDEX {name}")
     for name in ("thanked", "said_ms", "met"):
         db.execute(f"ALTER TABLE device_count DROP COLUMN {name}")

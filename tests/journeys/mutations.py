@@ -694,8 +694,8 @@ def _red(mutation: Mutation) -> bool:
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutation.journeys]
         env = {**os.environ, "PYTHONPATH": str(copy)}
         run = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True)
-    # 1: a test failed. Anything else is trouble with the copy, which proves nothing.
-    if run.returncode not in (0, 1):
+    # 1: a test failed, or there was no pytest at all. Anything else is trouble with the copy, which proves nothing.
+    if run.returncode not in (0, 1) or (run.returncode == 1 and " failed" not in run.stdout):
         raise SystemExit(run.stdout + run.stderr)
     return run.returncode == 1
 

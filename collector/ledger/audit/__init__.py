@@ -14,9 +14,8 @@ from typing import Any
 
 import msgspec
 
-from .. import tally
 from ..file import APPLICATION, LedgerMismatch
-from . import chains, presses, sums, whole
+from . import chains, counted, presses, sums, whole
 from .acts import acts
 from .findings import FINDINGS_MAX, Finding, Gap, Mending
 from .readers import Readers, Task
@@ -62,7 +61,7 @@ def verify(
         processes = cores() if size > _ALONE else 1
     with Readers(path, processes) as readers:
         db = readers.db
-        counted, summed = chains.has(db, "press_count"), sums.there(db)
+        tallied, summed = chains.has(db, "press_count"), sums.there(db)
         kinds: dict[str, list[Task]] = {
             "records": [Task(chains.records, pieces, chains.RANGE) for pieces in chains.pieces(db)],
             "stretches": [Task(chains.stretches, span, chains.RANGE) for span in _stretches(db)],
@@ -70,7 +69,7 @@ def verify(
             "calls": [Task(whole.sent, span, chains.RANGE // 4) for span in chains.spans(db, "attempt", "id")],
             # Each of these in one go, and so among the first.
             "cases": [Task(sums.cases, None, size)] if summed else [],
-            "reused": [Task(tally.reused, None, size // 4)] if counted else [],
+            "reused": [Task(counted.reused, None, size // 4)] if tallied else [],
         }
         results = iter(readers.done([task for tasks in kinds.values() for task in tasks], progress))
         found = {kind: list(islice(results, len(tasks))) for kind, tasks in kinds.items()}
@@ -83,7 +82,7 @@ def verify(
         findings += chains.removed(db)
         ratings, wrong = whole.joined(db, chained, found["presses"], found["calls"])
         findings += wrong
-        if counted:
+        if tallied:
             findings += _miscounted(db, chained, whole.made(db, found["presses"], ratings), found["reused"][0])
         findings += [finding for cases in found["cases"] for finding in cases]
         findings += sums.linked(db)
@@ -95,13 +94,13 @@ def verify(
 
 
 def _miscounted(
-    db: sqlite3.Connection, chained: list[chains.Chained], made: tally.Made, numbers: dict[Any, tuple[Any, ...]]
+    db: sqlite3.Connection, chained: list[chains.Chained], made: counted.Made, numbers: dict[Any, tuple[Any, ...]]
 ) -> list[Finding]:
     """What was counted day by day, held against the rows."""
     records: Counter[int] = Counter()
     for each in chained:
         records[each.piece.epoch.number] += each.records
-    differences = tally.differences(db, made, numbers, records, FINDINGS_MAX)
+    differences = counted.differences(db, made, numbers, records, FINDINGS_MAX)
     return [Finding(agent, "?", 0, what) for agent, what in differences]
 
 

@@ -17,7 +17,7 @@ from msgspec.structs import astuple
 
 from .. import tally
 from ..rows import RATING, SUM_BYTES
-from . import meanings, sums
+from . import counted, meanings, sums
 from .chains import PRESS, Span, bounds
 from .chains import epochs as all_epochs
 from .findings import FINDINGS_MAX, Finding, enough
@@ -112,7 +112,7 @@ class Understood:
     epochs: dict[int, OfEpoch] = field(default_factory=dict)
     accepted: Marks = field(default_factory=Marks)
     """The ratings called accepted."""
-    made: tally.Made = field(default_factory=tally.Made)
+    made: counted.Made = field(default_factory=counted.Made)
 
 
 def presses(db: sqlite3.Connection, span: Span) -> Understood:
@@ -163,7 +163,7 @@ class _Look:
         within, of_rating = bounds("id", *span), bounds("press", *span)
         if self._called_rated != db.execute(f"SELECT count(*) FROM press WHERE fate = 'rated'{within}").fetchone()[0]:
             self._suspects += _unrated(db, within)
-            found.made = tally.made(db, within, of_rating)
+            found.made = counted.made(db, within, of_rating)
         named = (meanings.named(db, self._key_maps, self._names, press) for press in sorted(set(self._suspects)))
         found.findings = enough(finding for findings in named for finding in findings)
         found.epochs = {number: each for number, each in self._epochs.items() if each.rows}
@@ -172,7 +172,7 @@ class _Look:
     def at(self, part: Span) -> None:
         """All presses of this part, and their ratings."""
         within = bounds("id", *part)
-        made, accepted = tally.Made(), list[int]()
+        made, accepted = counted.Made(), list[int]()
         try:
             rated = self._read(bounds("rating.press", *part))
             others: dict[int, list[tuple[Any, ...]]] = {}
@@ -185,7 +185,7 @@ class _Look:
             self._all_suspected(part)
             return
         if suspects:  # they may say anything
-            made = tally.made(self._db, within, bounds("press", *part))
+            made = counted.made(self._db, within, bounds("press", *part))
         ratings = sum(map(len, rated.values()))
         self._called_rated += ratings
         self._suspects += suspects
@@ -226,7 +226,7 @@ class _Look:
         found.accepted.add(
             number for (number,) in db.execute(f"SELECT rating.id {join} WHERE state = 'accepted'{of_press}")
         )
-        found.made.join(tally.made(db, within, bounds("press", *part)))
+        found.made.join(counted.made(db, within, bounds("press", *part)))
 
     def _place(self, number: int, seqs: list[int], bodies: _Bodies) -> OfEpoch:
         """Note where the presses of this part stand, by the numbers of their records as their rows stand."""
@@ -247,7 +247,7 @@ class _Look:
         number: int,
         rated: list[tuple[Any, ...]],
         others: list[tuple[Any, ...]],
-        made: tally.Made,
+        made: counted.Made,
         accepted: list[int],
     ) -> list[int]:
         """Those of an epoch's presses that are not well at first sight; all others are counted."""

@@ -8,8 +8,7 @@ from itertools import islice
 
 from protocols.messages import PressRecord
 
-from .. import tally
-from . import meanings
+from . import counted, meanings
 from .chains import PRESS, Chained, Epoch, Span, bounds
 from .chains import epochs as all_epochs
 from .findings import FINDINGS_MAX, Finding, enough
@@ -40,14 +39,14 @@ def joined(
     return ratings, enough(dict.fromkeys(findings))
 
 
-def made(db: sqlite3.Connection, found: Iterable[Understood], ratings: int) -> tally.Made:
+def made(db: sqlite3.Connection, found: Iterable[Understood], ratings: int) -> counted.Made:
     """What all presses and ratings add up to, day by day."""
-    added, joined = tally.Made(), 0
+    added, joined = counted.Made(), 0
     for each in found:
         added.join(each.made)
         joined += each.ratings
     if joined != ratings:  # some have no press
-        added.ratings = tally.ratings(db)
+        added.ratings = counted.ratings(db)
     return added
 
 
