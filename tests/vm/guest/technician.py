@@ -15,7 +15,7 @@ from http.cookies import SimpleCookie
 from urllib.parse import urlencode
 
 WORD = "correct horse 9"
-PATIENCE_S = 120  # an emulated machine, whose interpreter needs seconds to begin
+PATIENCE_S = 300  # an emulated machine on a busy host, whose interpreter may need minutes to begin
 EVERY_S = 1.0  # as the page itself asks for its parts
 NEW = re.compile(r'<li class="card new">.*?name="kind" value="(\w+)">.*?name="bind" value="([^"]+)"', re.DOTALL)
 
