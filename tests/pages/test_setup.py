@@ -60,12 +60,19 @@ def looked_at(page: Page, complaints, where: str) -> None:
     page.set_viewport_size(wide)
 
 
+_IN_SIGHT = """selector => {
+  if (!document.activeElement.matches(selector)) return null;
+  const {top, bottom} = document.activeElement.getBoundingClientRect();
+  return top >= 0 && bottom <= innerHeight + 1;
+}"""
+
+
 def to(page: Page, selector: str) -> None:
     """Go on with the Tab key alone until this has the focus, where it can be seen whole."""
     for _ in range(40):
-        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
-            box = page.locator(selector).bounding_box()
-            assert box and box["y"] >= 0 and box["y"] + box["height"] <= page.evaluate("innerHeight") + 1, selector
+        in_sight = page.evaluate(_IN_SIGHT, selector)
+        if in_sight is not None:
+            assert in_sight, f"{selector} is out of sight"
             return
         page.keyboard.press("Tab")
     raise AssertionError(f"no Tab leads to {selector}")
