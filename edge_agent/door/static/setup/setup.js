@@ -70,11 +70,13 @@ document.addEventListener("click", async (event) => {
 document.querySelectorAll("[data-after]").forEach((device) => {
   const window_ = document.getElementById(device.dataset.after);
   let proposed = device.value;
-  window_.addEventListener("input", () => {
+  const follow = () => {
     if (device.value !== proposed) return;
     const stem = window_.value.trim().replace(/[^A-Za-z0-9_-]+/g, "-").replace(/^-+|-+$/g, "");
     proposed = device.value = stem ? stem.slice(0, 32 - device.dataset.ending.length) + device.dataset.ending : "";
-  });
+  };
+  window_.addEventListener("input", follow);
+  follow();  // whoever is quick has typed it by now
 });
 
 dated(document);
