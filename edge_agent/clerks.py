@@ -7,9 +7,7 @@ signing in. Neither holds anything of a citizen.
 from __future__ import annotations
 
 import hashlib
-import hmac
 import logging
-import secrets
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +20,7 @@ from protocols.bodies import PRINTABLE
 from protocols.errors import BadSettings
 
 from .hall_it import write_private
+from .hashed import Cost, Hashed, fits, hashed, nobodys
 
 log = logging.getLogger(__name__)
 S = TypeVar("S", bound=msgspec.Struct)
@@ -30,7 +29,9 @@ PIN_MIN = 4  # digits or letters: it opens a page that cannot rate
 _TRIES = 5  # wrong PINs of a clerk before the next one has to wait
 _WAIT_MS = 30_000  # so long, and twice as long after each further one
 _WAIT_MAX_MS = 15 * 60_000
-_COST = 2**12  # 4 MB and a few milliseconds: a window PC is small, and the delay above is what holds a guesser up
+# 4 MB and a few milliseconds: a window PC is small, and the delay above is what holds a guesser up.
+_COST = Cost(memory=2**12, times=1)
+_ENDED_MAX = 1_000  # sign-ins that were ended before their shift was over: days of a hall
 PHOTOS = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 PHOTO_MAX = 512 * 1024  # bytes; a card's photo is a hand wide
 
@@ -65,6 +66,8 @@ class Seat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 class _Seats(msgspec.Struct, frozen=True):
     seats: dict[str, Seat] = {}
+    ended: dict[str, int] = {}
+    """Sign-ins that were ended, as hashes, and until when (s UTC) they would have held."""
 
 
 # Worked out here, before there are threads: msgspec cannot do it in two at once.
@@ -86,7 +89,8 @@ class Clerks:
         self._seats_file = folder / "seats.json"
         self._lock = threading.Lock()
         self._known: tuple[int, dict[str, Clerk]] = (0, {})
-        self._seats = _read(self._seats_file, _Seats).seats if self._seats_file.exists() else {}
+        kept = _read(self._seats_file, _Seats) if self._seats_file.exists() else _Seats()
+        self._seats, self._ended = kept.seats, kept.ended
         self._wrong: dict[str, tuple[int, int]] = {}
         self._listeners: list[Callable[[], None]] = []
 
@@ -143,8 +147,8 @@ class Clerks:
             # Counted before it is known to be wrong: a hundred guesses at once are a hundred, not one.
             self._wrong[whose] = (tries + 1, mono_ms)
         # Also for a number that nobody has: how long an answer takes tells nothing.
-        fits = _fits(pin, clerk.pin if clerk is not None else _NOBODYS)
-        if clerk is None or not clerk.pin or not fits:
+        fitting = fits(pin, _shown(clerk.pin) if clerk is not None and clerk.pin else nobodys(), _COST)
+        if clerk is None or not clerk.pin or not fitting:
             return None
         with self._lock:
             self._wrong.pop(whose, None)
@@ -165,8 +169,26 @@ class Clerks:
         """So it is at this window from now on, also after a restart."""
         with self._lock:
             self._seats = {**self._seats, window: seat}
-            _write(self._seats_file, _Seats(self._seats))
+            self._write_seats()
         self._tell()
+
+    # ---- who has signed out
+
+    def end(self, sign_in: str, until_s: int, now_s: int) -> None:
+        """This sign-in, which would hold until then, lets nobody in any more, wherever it was copied to, also after a
+        restart."""
+        with self._lock:
+            held = sorted((each, name) for name, each in self._ended.items() if each > now_s)[1 - _ENDED_MAX :]
+            self._ended = {name: each for each, name in held} | {_name(sign_in): until_s}
+            self._write_seats()
+        self._tell()
+
+    def has_ended(self, sign_in: str) -> bool:
+        """Whether whoever signed in so has signed out."""
+        return _name(sign_in) in self._ended
+
+    def _write_seats(self) -> None:
+        _write(self._seats_file, _Seats(self._seats, self._ended))
 
     def _tell(self) -> None:
         for listener in self._listeners:
@@ -203,17 +225,14 @@ def _write(file: Path, value: msgspec.Struct) -> None:
 
 
 def _hidden(pin: str) -> str:
-    salt = secrets.token_bytes(16)
-    return f"{salt.hex()}:{_scrypt(pin, salt).hex()}"
+    made = hashed(pin, _COST)
+    return f"{made.salt.hex()}:{made.hash.hex()}"
 
 
-def _fits(pin: str, hidden: str) -> bool:
-    salt, _, wanted = hidden.partition(":")
-    return hmac.compare_digest(_scrypt(pin, bytes.fromhex(salt)).hex(), wanted)
+def _shown(hidden: str) -> Hashed:
+    salt, _, made = hidden.partition(":")
+    return Hashed(bytes.fromhex(salt), bytes.fromhex(made))
 
 
-def _scrypt(pin: str, salt: bytes) -> bytes:
-    return hashlib.scrypt(pin.encode(), salt=salt, n=_COST, r=8, p=1)
-
-
-_NOBODYS = f"{'00' * 16}:{'00' * 64}"
+def _name(sign_in: str) -> str:
+    return hashlib.sha256(sign_in.encode()).hexdigest()[:32]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import os
 import secrets
 from pathlib import Path
 from typing import Any
 
+from .hashed import Cost, Hashed, fits, hashed
+
 FILE = "hall-it.json"
 WORD_MIN = 10
 _WORD_MAX = 200
 # 16 megabytes and a twentieth of a second for each try: a window PC has both, whoever stole the file has to pay it too.
-_N, _R, _P = 2**14, 8, 5
+_COST = Cost(memory=2**14, times=5)
 
 
 class BadPassword(Exception):
@@ -42,18 +42,18 @@ class HallIt:
         if not kept:
             return False
         try:
-            salt, expected = bytes.fromhex(kept["salt"]), bytes.fromhex(kept["scrypt"])
+            expected = Hashed(bytes.fromhex(kept["salt"]), bytes.fromhex(kept["scrypt"]))
         except (KeyError, TypeError, ValueError) as error:
             raise BadPassword(f"{self.file}: 损坏, 请执行 / is damaged, run: edge-agent password") from error
-        return hmac.compare_digest(_hashed(word, salt), expected)
+        return fits(word, expected, _COST)
 
     def set_password(self, word: str) -> None:
         """From now on this is hall IT's password; on the disk when this returns. ValueError says why it cannot be."""
         wrong = mistake(word)
         if wrong:
             raise ValueError(wrong)
-        salt = secrets.token_bytes(16)
-        entry = {"salt": salt.hex(), "scrypt": _hashed(word, salt).hex()}
+        made = hashed(word, _COST)
+        entry = {"salt": made.salt.hex(), "scrypt": made.hash.hex()}
         try:
             write_private(self.file, json.dumps(entry))
         except OSError as error:
@@ -81,10 +81,6 @@ def mistake(word: str) -> str:
     if len(word) > _WORD_MAX:
         return f"最多 {_WORD_MAX} 个字符 / at most {_WORD_MAX} characters"
     return "" if len(set(word)) > 3 else "太简单, 请用不同的字符 / too simple, use different characters"
-
-
-def _hashed(word: str, salt: bytes) -> bytes:
-    return hashlib.scrypt(word.encode(), salt=salt, n=_N, r=_R, p=_P, maxmem=64 * 1024 * 1024)
 
 
 def write_private(file: Path, text: str) -> None:

@@ -229,7 +229,7 @@ class Window:
             return False
         self._kept += fresh
         if fresh:
-            self.lately.append((moment.wall_ms, presses[-1].button, self._outbox.tip()[0]))
+            self.lately.append((moment.wall_ms, presses[-1].button, self._outbox.kept_upto))
         self._known = self._outbox.open_id(self.id)
         return True
 

@@ -119,9 +119,12 @@ class Invitation:
     clerk: str | None = None
     state: InvitationState = "open"
     closed_ms: int | None = None
+    added_s: int = 0
+    """How much longer than promised it goes on, for somebody who is answering it: nothing for a clerk to see."""
 
     @property
     def deadline_ms(self) -> int:
+        """As promised when it was opened."""
         return self.opened.wall_ms + self.seconds * 1000
 
 

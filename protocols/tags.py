@@ -39,6 +39,10 @@ TAGS = {
     for code, text in tags.items()
 }
 """Every tag in force, by its code."""
+ENGLISH: dict[str, str] = msgspec.convert(
+    tomllib.loads(resources.files("protocols").joinpath("tags_en.toml").read_text("utf-8")), dict[str, str]
+)
+"""What each tag in force says, in English for whoever reads no Chinese: our own words, which are never sent."""
 _OLD = {code: level for level, codes in _FILE.old.items() for code in codes}
 
 Standing = Literal["current", "old", "other_level", "unknown"]

@@ -26,6 +26,7 @@ from protocols.bodies import PRINTABLE, BadBody, read
 from protocols.cases import CaseNo, ServiceNumber, case_of
 from protocols.messages import Count, WindowHealth
 from protocols.ratings import Invitation, Moment
+from protocols.said import NUMBER_END, TagCodes, TagsVersion, Text
 
 from ..clerks import Clerks, Seat
 from ..details import CaseDetails
@@ -45,8 +46,8 @@ S = TypeVar("S", bound=msgspec.Struct)
 THREADS = 64
 _CONNECTIONS_MAX = 1000
 _SILENT_S = 30
-_DEADLINES_MAX = 1000  # invitations that somebody may still ask for: a day of a hall
 STREAMS_MAX = THREADS - 4  # each stream holds a thread; the rest stay free for invitations
+STAYING = 24  # of these: for the pages of windows and clerks, so that no link of one invitation takes theirs
 BODY_MAX = 16 * 1024  # an invitation is a few hundred bytes
 _LOOK = str(resources.files("protocols").joinpath("look"))
 """What the pages of both doors wear."""
@@ -82,13 +83,13 @@ class Pressed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     boot: Count
     count: Count
     button: Annotated[int, Meta(ge=0, le=999)]
-    age_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
+    age_ms: Annotated[int, Meta(ge=0, lt=NUMBER_END)] = 0
     invitation: Annotated[str, Meta(max_length=36)] | None = None
     """The one that the page showed; empty for none. Left out, the age alone decides."""
-    tags: Annotated[list[Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{1,8}\Z")]], Meta(max_length=16)] = []
+    tags: TagCodes = []
     """Codes of the rating tags that the citizen chose."""
-    tags_version: Annotated[int, Meta(ge=0, le=9999)] = 0
-    text: Annotated[str, Meta(max_length=150, pattern=PRINTABLE)] = ""
+    tags_version: TagsVersion = 0
+    text: Text = ""
     """In the citizen's own words."""
 
 
@@ -130,7 +131,7 @@ def create_app(
     of windows whose device is a page, and says what became of them; `details` those of cases; `people` is what the
     pages for citizens and clerks need, without which there are none."""
     app = _app(token)
-    streams, links = Streams(STREAMS_MAX), Links(token)
+    streams, links = Streams(STREAMS_MAX, STAYING), Links(token)
     screens = people.screens if people is not None else {}
     outbox.listen(lambda _window: streams.changed())
     if people is not None:
@@ -139,18 +140,9 @@ def create_app(
         Pages(outbox, screens, links, streams, clerks, touched, now, people.embed).add(app)
         ClerkPages(outbox, windows, screens, token, streams, clerks, touched, now, people.health).add(app)
 
-    deadlines: dict[str, int] = {}
-
     def shown(invitation: Invitation) -> dict[str, Any]:
-        # As it was when it was opened: who writes about a bad service keeps it open, and nobody is to see that.
-        deadline_ms = deadlines.setdefault(invitation.id, invitation.deadline_ms)
-        if len(deadlines) > _DEADLINES_MAX:
-            deadlines.pop(next(iter(deadlines)))
         there = invitation.window in screens
-        return _shown(invitation, outbox) | {
-            "deadline_ms": deadline_ms,
-            "page": links.invitation(invitation.id) if there else None,
-        }
+        return _shown(invitation, outbox) | {"page": links.invitation(invitation.id) if there else None}
 
     @app.errorhandler(OutboxFull)
     def full(_error: OutboxFull) -> tuple[dict[str, Any], int, dict[str, str]]:
@@ -411,6 +403,7 @@ def _shown(invitation: Invitation, outbox: Outbox) -> dict[str, Any]:
         "case_no": invitation.case_no,
         "service_number": invitation.service_number,
         "opened_ms": invitation.opened.wall_ms,
+        # As it was opened: who writes about a bad service keeps it open, and nobody is to see that.
         "deadline_ms": invitation.deadline_ms,
         "closed_ms": invitation.closed_ms,
         "storage": FULL if outbox.full else "ok",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hmac
 import re
+import secrets
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -61,6 +62,9 @@ class _At(NamedTuple):
 
     clerk: Clerk
     window: str
+    sign_in: str
+    """What they bear, and until when it holds."""
+    until_s: int
     form: str
     """What a form of theirs has to bear: nobody else's page can know it."""
 
@@ -97,6 +101,7 @@ class ClerkPages:
             ("sign-in", "POST", self._sign_in),
             ("sign-out", "POST", self._sign_out),
             ("events", "GET", self._events),
+            ("state", "GET", self._looked),
             ("ask", "POST", self._ask),
             ("withdraw", "POST", self._withdraw),
             ("pause", "POST", self._pause),
@@ -135,7 +140,12 @@ class ClerkPages:
         response: Any = redirect("/clerk/", 303)
         until_s = moment.wall_ms // 1000 + _SHIFT_S
         response.set_cookie(
-            _COOKIE, self._signed(found, window, until_s), max_age=_SHIFT_S, httponly=True, samesite="Strict"
+            _COOKIE,
+            # Of this sign-in alone: it ends without another one of the same second.
+            self._signed(found, window, until_s, secrets.token_hex(8)),
+            max_age=_SHIFT_S,
+            httponly=True,
+            samesite="Strict",
         )
         return response  # type: ignore[no-any-return]
 
@@ -143,6 +153,8 @@ class ClerkPages:
         at = self._may()
         if self._clerks.seat(at.window).clerk == at.clerk.number:
             self._clerks.sit(at.window, Seat())
+        # Also for whoever has a copy of the cookie, and for what of it is open elsewhere.
+        self._clerks.end(at.sign_in, at.until_s, self._now().wall_ms // 1000)
         response: Any = redirect("/clerk/", 303)
         response.delete_cookie(_COOKIE)
         return response  # type: ignore[no-any-return]
@@ -151,7 +163,17 @@ class ClerkPages:
 
     def _events(self) -> Response:
         at = self._here()
-        return self._streams.follow(lambda: self._state(at), lambda _state: False, SOON)
+
+        def look() -> State | None:
+            there = self._of(at.sign_in)  # whoever has signed out, or has another PIN, sees no more
+            return self._state(there) if there is not None else None
+
+        return self._streams.follow(look, lambda _state: False, SOON, f"clerk {at.window}", stays=True)
+
+    def _looked(self) -> dict[str, Any]:
+        """The same once, for a page that found no room for a stream."""
+        state, beside = self._state(self._here())
+        return state | beside
 
     def _photo(self, number: str) -> Response:
         self._here()
@@ -170,8 +192,8 @@ class ClerkPages:
             "sees": self._sees(at.window, waiting[0] if waiting is not None else None, seat),
             "invitation": None
             if waiting is None
-            else {"id": waiting[0].id, "seconds": waiting[0].seconds if self._tells(at.window) else None},
-            "trouble": self._trouble(at.window),
+            else {"id": waiting[0].id, "seconds": self._seconds(at.window, waiting[0])},
+            "trouble": self._trouble(at.window, moment),
             "latest": [
                 {
                     "id": each.id,
@@ -185,6 +207,9 @@ class ClerkPages:
         if waiting is None or not self._tells(at.window):
             return state, {"left_ms": None}
         return state, {"left_ms": waiting[1]}
+
+    def _seconds(self, window: str, waiting: Invitation) -> int | None:
+        return waiting.seconds + waiting.added_s if self._tells(window) else None
 
     def _sees(
         self, window: str, open_now: Invitation | None, seat: Seat
@@ -201,13 +226,13 @@ class ClerkPages:
         screen = self._screens.get(window)
         return screen is None or screen.reasons == "all"
 
-    def _trouble(self, window: str) -> dict[str, str]:
+    def _trouble(self, window: str, moment: Moment) -> dict[str, str]:
         """Why nobody could rate here just now, in both languages; empty if somebody could."""
         words = ""
         health = self._health(window)
         if self._outbox.full:
             words = "本机存储已满, 评价收不下, 请联系信息人员 / storage is full: call hall IT"
-        elif window in self._screens and not self._touched.is_open(window):
+        elif window in self._screens and not self._touched.is_open(window, moment.mono_ms):
             words = "评价屏没有打开, 请检查平板 / the rating screen is not open: look at the tablet"
         elif health is not None and health.state not in _WELL:
             words = f"评价器故障: {said_in(health.detail, 'zh')} / device fault: {said_in(health.detail, 'en')}"
@@ -270,20 +295,25 @@ class ClerkPages:
             raise Wrong(403, "", "请在本系统的页面操作 / only our own page may do this")
 
     def _who(self) -> _At | None:
-        """Who the cookie says this is: it holds until its shift is over, or their PIN is another one."""
-        cookie = request.cookies.get(_COOKIE, "")
-        number, _, rest = cookie.partition("|")
-        window, _, until = rest.partition("|")
-        until_s, _, _mac = until.partition("|")
-        clerk = self._clerks.get(number) if number else None
-        if clerk is None or clerk.number != number or window not in self._windows or not _UNTIL.fullmatch(until_s):
-            return None
-        if not hmac.compare_digest(self._signed(clerk, window, int(until_s)).encode(), cookie.encode()):
-            return None
-        if self._now().wall_ms // 1000 >= int(until_s):
-            return None
-        return _At(clerk, window, hmac.digest(self._key, f"form\0{cookie}".encode(), "sha256").hex())
+        return self._of(request.cookies.get(_COOKIE, ""))
 
-    def _signed(self, clerk: Clerk, window: str, until_s: int) -> str:
-        said = f"{clerk.number}|{window}|{until_s}"
+    def _of(self, cookie: str) -> _At | None:
+        """Who the cookie says this is: it holds until they sign out, their shift is over, or their PIN is another."""
+        number, _, rest = cookie.partition("|")
+        window, _, rest = rest.partition("|")
+        until, _, rest = rest.partition("|")
+        once, _, _mac = rest.partition("|")
+        clerk = self._clerks.get(number) if number else None
+        if clerk is None or clerk.number != number or window not in self._windows or not _UNTIL.fullmatch(until):
+            return None
+        until_s = int(until)
+        if not hmac.compare_digest(self._signed(clerk, window, until_s, once).encode(), cookie.encode()):
+            return None
+        if self._now().wall_ms // 1000 >= until_s or self._clerks.has_ended(cookie):
+            return None
+        form = hmac.digest(self._key, f"form\0{cookie}".encode(), "sha256").hex()
+        return _At(clerk, window, cookie, until_s, form)
+
+    def _signed(self, clerk: Clerk, window: str, until_s: int, once: str) -> str:
+        said = f"{clerk.number}|{window}|{until_s}|{once}"
         return f"{said}|{hmac.digest(self._key, f'{said}|{clerk.pin}'.encode(), 'sha256').hex()}"

@@ -17,9 +17,10 @@ from flask import Flask, Response, render_template, request, send_from_directory
 from msgspec import Meta
 
 from protocols import profiles
-from protocols.bodies import PRINTABLE, read
+from protocols.bodies import read
 from protocols.ratings import Invitation, InvitationState, Level, Moment
-from protocols.tags import TAGS, VERSION
+from protocols.said import NUMBER_END, TEXT_MAX, TagCodes, TagsVersion, Text
+from protocols.tags import ENGLISH, TAGS, VERSION
 
 from ..clerks import PHOTOS, Clerk, Clerks
 from ..links import Links
@@ -49,8 +50,9 @@ class Screen:
     """Whether it may be rated without an invitation."""
 
 
-_Number = Annotated[int, Meta(ge=0, lt=10**10)]
+_Number = Annotated[int, Meta(ge=0, lt=NUMBER_END)]
 """As a device's numbers on a line: larger ones are refused there."""
+_ASKS_MS = 10_000  # a page without a stream asks every few seconds: silent for so long, it is closed
 
 
 class Rated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,10 +63,10 @@ class Rated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: LevelName
     invitation: Annotated[str, Meta(max_length=36)]
     """The one that it showed; empty for none."""
-    age_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
-    tags: Annotated[list[Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{1,8}\Z")]], Meta(max_length=16)] = []
-    tags_version: Annotated[int, Meta(ge=0, le=9999)] = 0
-    text: Annotated[str, Meta(max_length=150, pattern=PRINTABLE)] = ""
+    age_ms: _Number = 0
+    tags: TagCodes = []
+    tags_version: TagsVersion = 0
+    text: Text = ""
 
 
 class Shown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,6 +85,7 @@ class Touched:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: dict[str, int] = {}
+        self._asked_ms: dict[str, int] = {}
         self._touched: dict[str, str] = {}
 
     def opened(self, window: str, by: int) -> None:
@@ -90,9 +93,16 @@ class Touched:
         with self._lock:
             self._open[window] = max(0, self._open.get(window, 0) + by)
 
-    def is_open(self, window: str) -> bool:
+    def asked(self, window: str, mono_ms: int) -> bool:
+        """A page of this window that has no stream has asked how it is; whether one was open there before."""
+        was = self.is_open(window, mono_ms)
+        self._asked_ms[window] = mono_ms
+        return was
+
+    def is_open(self, window: str, mono_ms: int) -> bool:
         """Whether somebody could rate there."""
-        return self._open.get(window, 0) > 0
+        asked_ms = self._asked_ms.get(window)
+        return self._open.get(window, 0) > 0 or (asked_ms is not None and mono_ms - asked_ms < _ASKS_MS)
 
     def touch(self, window: str, invitation: str) -> None:
         """Somebody is answering this invitation."""
@@ -132,6 +142,7 @@ class Pages:
         for path, method, answer in (
             ("", "GET", self._page),
             ("events", "GET", self._events),
+            ("state", "GET", self._looked),
             ("press", "POST", self._press),
             ("decline", "POST", self._decline),
             ("stay", "POST", self._stay),
@@ -148,10 +159,11 @@ class Pages:
             "walk_in": screen.walk_in and one is None,
             "one": one.id if one is not None else "",
             "embed": self._embed,
-            "text_max": 150,
+            "text_max": TEXT_MAX,
             "tags_version": VERSION,
             "tags": {
-                level.value: [[tag.code, tag.text] for tag in TAGS.values() if tag.level is level] for level in Level
+                level.value: [[tag.code, tag.text, ENGLISH[tag.code]] for tag in TAGS.values() if tag.level is level]
+                for level in Level
             },
         }
         # In a script element that is no script: "<" could end it early.
@@ -178,12 +190,22 @@ class Pages:
             # One invitation's page has nothing more to be told once that is over.
             return one is not None and state["invitation"] is None
 
-        response = self._streams.follow(look, is_last, SOON)
+        # One window asks one citizen at a time, so its passing pages are counted together.
+        response = self._streams.follow(look, is_last, SOON, f"{kind} {screen.window}", stays=one is None)
         if response.status_code == 200:
             self._touched.opened(screen.window, 1)
             response.call_on_close(lambda: self._left(screen.window))
             self._streams.changed()
         return response
+
+    def _looked(self, kind: str, name: str, key: str) -> dict[str, Any]:
+        """The same once, for a page that found no room for a stream: it shows all of it, a little later."""
+        screen, one = self._found(kind, name, key)
+        if not self._touched.asked(screen.window, self._now().mono_ms):
+            self._streams.changed()
+        before = request.args.get("last", "")[:36]
+        state, beside = self._state(screen, one.id if one is not None else None, [one.id if one else before])
+        return state | beside
 
     def _left(self, window: str) -> None:
         self._touched.opened(window, -1)
@@ -197,6 +219,8 @@ class Pages:
         if waiting is not None:
             last[0] = waiting[0].id
         shown = self._outbox.invitation(last[0]) if last[0] else None
+        if shown is not None and shown.window != screen.window:
+            shown = None
         seat = self._clerks.seat(screen.window)
         clerk = self._clerks.card(screen.window)
         if waiting is not None and waiting[0].clerk:
@@ -305,7 +329,8 @@ def photo(clerks: Clerks, number: str) -> Response:
 
 
 def _asked(invitation: Invitation) -> dict[str, Any]:
-    return {"id": invitation.id, "case": _tail(invitation.case_no), "seconds": invitation.seconds}
+    seconds = invitation.seconds + invitation.added_s
+    return {"id": invitation.id, "case": _tail(invitation.case_no), "seconds": seconds}
 
 
 def _tail(case_no: str | None) -> str:

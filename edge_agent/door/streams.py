@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,21 +12,27 @@ from flask import Response
 
 from ..outbox import OutboxClosed
 
+EACH_MAX = 4  # of one link: a tablet that was loaded again leaves a stream behind until that is noticed
 AGAIN_S = 5  # after so long it is worth another try where there was no room
 _KEEP_ALIVE_S = 15.0  # a comment now and then, so that a browser that left is noticed
 _UNSAID_MAX = 50  # looks without a word
 SOON = "retry: 1000\n\n"
 """How a page's stream begins: where its agent starts again it is back in a second."""
 
+_ALL, _PASSING = "*", "passing"
 State = tuple[dict[str, Any], dict[str, Any]]
 """What is the case, and what only goes with it: a change of the second alone is told nobody."""
 
 
 class Streams:
-    """All that are open. Each holds a thread of the server, so there are no more than `most`."""
+    """All that are open. Each holds a thread of the server, so there are no more than `most`; of these `kept` are for
+    pages that stay open all day, whatever else is being followed."""
 
-    def __init__(self, most: int):
-        self._free = threading.Semaphore(most)
+    def __init__(self, most: int, kept: int = 0):
+        self._most, self._kept = most, kept
+        self._places = threading.Lock()
+        self._open: Counter[str] = Counter()
+        """By whose they are, and all of them under ALL and PASSING."""
         self._changed = threading.Condition()
         self._changes = 0
 
@@ -36,18 +43,40 @@ class Streams:
             self._changed.notify_all()
 
     def follow(
-        self, look: Callable[[], State | None], is_last: Callable[[dict[str, Any]], bool], first: str = ""
+        self,
+        look: Callable[[], State | None],
+        is_last: Callable[[dict[str, Any]], bool],
+        first: str = "",
+        whose: str = "",
+        stays: bool = False,
     ) -> Response:
-        """A stream of what `look` sees, until that is None or `is_last`; 503 where there are too many. It begins with
-        `first`."""
-        if not self._free.acquire(blocking=False):
+        """A stream of what `look` sees, until that is None or `is_last`. It begins with `first`.
+
+        503 where there are too many, also of one link (`whose`; none: whoever has the token): a page then asks now and
+        again. `stays`: of a page that stays open.
+        """
+        places = [_ALL, *([whose] if whose else []), *([] if stays else [_PASSING])]
+        if not self._enters(places, whose):
             response = Response(status=503)
             response.headers["Retry-After"] = str(AGAIN_S)
             return response
         response = Response(self._told(look, is_last, first), mimetype="text/event-stream")
         response.headers["Cache-Control"] = "no-store"
-        response.call_on_close(self._free.release)
+        response.call_on_close(lambda: self._leaves(places))
         return response
+
+    def _enters(self, places: list[str], whose: str) -> bool:
+        bounds = {_ALL: self._most, _PASSING: self._most - self._kept, whose: EACH_MAX}
+        with self._places:
+            if any(self._open[place] >= bounds[place] for place in places):
+                return False
+            self._open.update(places)
+            return True
+
+    def _leaves(self, places: list[str]) -> None:
+        with self._places:
+            self._open.subtract(places)
+            self._open += Counter()  # whoever has none is forgotten
 
     def _next(self, looked: int) -> tuple[int, bool]:
         """Wait until there is a change after number `looked`, for so long; the number of the last, and whether."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from protocols.messages import SEQ_MAX, ClosingRecord, PressRecord, encode_record
 from protocols.ratings import Invitation, Moment, Outcome, Press, PressId
 
+from ..page import OWN
 from . import file as outbox_file
 from . import look
 from .invitations import GRACE_MS, Kept
@@ -94,6 +95,8 @@ class Outbox(Outgoing):
         [epoch] = db.execute("SELECT epoch FROM epoch").fetchone()
         super().__init__(Writer(db, path, epoch))
         self._writer.on_room = lambda: self._tell("")
+        self.kept_upto = 0
+        """The number of the last record that was kept here since it was opened; 0 for none."""
         self._looked_ms = 0
         """When it was last tried whether there is room again."""
         self._invitations, self._seen = self._writer.invitations, self._writer.seen
@@ -237,6 +240,7 @@ class Outbox(Outgoing):
                 self._append(records, moment.wall_ms)
         fresh = sum(1 for record in records if isinstance(record, PressRecord))
         if records:
+            self.kept_upto = first + len(records) - 1
             _note(window, [record for record in records if isinstance(record, PressRecord)])
             self._tell(window)
         return fresh
@@ -245,7 +249,8 @@ class Outbox(Outgoing):
         self, seq: int, window: str, profile: tuple[str, int], press: Press, moment: Moment
     ) -> list[PressRecord | ClosingRecord]:
         """What record `seq` and the one after it are to say of this press, if it is new."""
-        if self._seen.has(press, moment):
+        # Our own page draws the number of each start, and the clock of a tablet stands still while that sleeps.
+        if self._seen.has(press, moment, by_number=profile[0] == OWN):
             return []
         self._seen.note(seq, press, moment)
         invitation, doubted = self._invitations.of(window, press, moment)

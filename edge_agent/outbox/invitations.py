@@ -21,7 +21,12 @@ from . import rows
 
 GRACE_MS = 1000  # a device starts its seconds when INVITE reaches it, and its words can wait STALE_MS in our buffers
 INVITE_S_MAX = 600  # nobody answers for longer; whoever opens one may not ask for more either
+_ADDED = 1000  # more than INVITE_S_MAX
 NOBODY_S = 0  # the time of an invitation that nobody was asked by
+HELD_MAX_MS = 3_600_000
+"""For so long after it was made a page's press still answers what it showed, though that has ended: a page says a press
+again until it is answered, and an hour is a PC that installs updates, or a cable until hall IT has come. What is said
+to be older may as well be somebody's who has had the link since yesterday, and nobody can tell."""
 SHOWN_LATE_MS = 500  # a page's press across a hall's network; what it showed says whose it is
 _LOOKED_AT = 10_000  # a window's services of a month: a device may hold a press for as long as it has power
 _KEPT_MS = 30 * 86_400_000  # how long an ended invitation can still be asked for
@@ -49,6 +54,8 @@ class Kept(NamedTuple):
     window: str
     state: InvitationState
     seconds: int
+    """As promised, and _ADDED times what was added for somebody who was answering it: one column, so that an outbox
+    reads the same in every program of its form."""
     opened_ms: int
     mono_ms: int
     host_boot: str
@@ -70,17 +77,23 @@ class Kept(NamedTuple):
             id=self.id,
             window=self.window,
             opened=Moment(self.opened_ms, self.mono_ms, self.host_boot, synced),
-            seconds=self.seconds,
+            seconds=self.seconds % _ADDED,
             case_no=self.case_no,
             service_number=self.service_number,
             clerk=self.clerk,
             state=self.state,
             closed_ms=self.closed_ms,
+            added_s=self.seconds // _ADDED,
         )
+
+    @property
+    def lasts_s(self) -> int:
+        """How long it goes on in all."""
+        return self.seconds % _ADDED + self.seconds // _ADDED
 
     def remaining_ms(self, moment: Moment) -> int:
         """What is left of its time; below 0 it is over."""
-        return self.seconds * 1000 - self.since_opened_ms(moment)
+        return self.lasts_s * 1000 - self.since_opened_ms(moment)
 
     def since_opened_ms(self, moment: Moment) -> int:
         return _since_ms(self.opened_ms, self.mono_ms, self.host_boot, moment)
@@ -141,7 +154,9 @@ class Invitations:
         if press.age_ms > kept.since_opened_ms(moment):
             return None, kept  # older than what it answers: nobody knows when it was made
         # Its age does not know how long it was on its way.
-        return (kept, None) if kept.was_open(press.age_ms + SHOWN_LATE_MS, moment) else (None, None)
+        if not kept.was_open(press.age_ms + SHOWN_LATE_MS, moment):
+            return None, None
+        return (kept, None) if press.age_ms <= HELD_MAX_MS else (None, kept)
 
     def _was_asked_before(self, begun: Kept, press: Press, moment: Moment) -> bool:
         """Whether an invitation before this one may still have had the device ask when the press may have been made."""
@@ -265,8 +280,9 @@ class Invitations:
         if kept.remaining_ms(moment) <= -GRACE_MS:
             return  # its time is over, whoever says so first
         until_s = min(INVITE_S_MAX, -(-kept.since_opened_ms(moment) // 1000) + seconds)
-        if until_s > kept.seconds:
-            self._change(kept._replace(seconds=until_s))
+        if until_s > kept.lasts_s:
+            promised_s = kept.seconds % _ADDED
+            self._change(kept._replace(seconds=promised_s + _ADDED * (until_s - promised_s)))
 
     def end(self, kept: Kept, outcome: Outcome, moment: Moment) -> ClosingRecord:
         """It ends with this outcome."""
@@ -283,7 +299,7 @@ class Invitations:
             service_number=kept.service_number,
             clerk=kept.clerk,
             opened_ms=kept.opened_ms,
-            deadline_ms=kept.opened_ms + kept.seconds * 1000,
+            deadline_ms=kept.opened_ms + kept.lasts_s * 1000,
             closed_ms=moment.wall_ms,
             mono_ms=moment.mono_ms,
             host_boot=moment.host_boot,

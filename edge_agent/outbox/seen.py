@@ -37,13 +37,14 @@ class Seen:
         self._db = db
         self._name = name
 
-    def has(self, press: Press, moment: Moment) -> bool:
-        """Whether this is a press again that was kept, and not another one of a device that lost its counters."""
+    def has(self, press: Press, moment: Moment, by_number: bool = False) -> bool:
+        """Whether this is a press again that was kept, and not another one of a device that lost its counters.
+        `by_number`: its device never gives a number twice, whatever its clock says."""
         asked = (press.id.device, press.id.boot, press.id.count)
         found = self._db.execute(f"{rows.SELECT['seen']} WHERE device = ? AND boot = ? AND count = ?", asked)
         # With what was asked for in its place: neither a row nor what led to it may have been changed.
         found_as_asked = (rows.checked("seen", (row[0], *asked, *row[4:])) for row in found)
-        return any(_same_press(SeenPress._make(row), press, moment) for row in found_as_asked)
+        return any(by_number or _same_press(SeenPress._make(row), press, moment) for row in found_as_asked)
 
     def note(self, seq: int, press: Press, moment: Moment) -> None:
         """This press is kept as record `seq`."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Annotated, Protocol
+from typing import Protocol
 
 import msgspec
-from msgspec import Meta
 
 from protocols import bodies
 from protocols import frames as house
 from protocols.ratings import Reasons
+from protocols.said import NUMBER_END, TagCodes, TagsVersion, Text
 
 from . import hid
 from .events import Beat, Noise, Pressed
@@ -29,9 +29,6 @@ _SENT_MAX = 16  # frames of ours that may still come back; an echo is there with
 _ECHO_MS = 500  # a line server in between adds its own delay
 _BURST_MAX = 256  # bytes without a pause; whoever says more than that is not pressing a key
 _SCREEN_MAX = 4096  # bytes; a press of our own page is under 100, its longest text 1,800 where each letter is \uXXXX
-_TAGS_MAX = 16  # no level has more than eight
-_TEXT_MAX = 150  # characters, as on the provinces' own pages
-_NUMBER_END = 10**10  # as on our own line: larger is no number of anything here
 _STUCK_MS = 30_000  # a key that is held so long is a book lying on it
 
 
@@ -345,9 +342,9 @@ class _Screen(msgspec.Struct):
     button: int
     age_ms: int = 0
     invitation: str | None = None
-    tags: Annotated[list[Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{1,8}\Z")]], Meta(max_length=_TAGS_MAX)] = []
-    tags_version: Annotated[int, Meta(ge=0, le=9999)] = 0
-    text: Annotated[str, Meta(max_length=_TEXT_MAX, pattern=bodies.PRINTABLE)] = ""
+    tags: TagCodes = []
+    tags_version: TagsVersion = 0
+    text: Text = ""
 
 
 # msgspec works a type out when it first meets it, and the process dies if two threads do that at once: so it is
@@ -366,7 +363,7 @@ class ScreenReader:
         except bodies.BadBody:
             return [Heard(Noise(data[:NOISE_MAX], "no press of a page"))]
         numbers = (said.boot, said.count, said.button, said.age_ms)
-        if not (house.DEVICE.fullmatch(said.device) and min(numbers) >= 0 and max(numbers) < _NUMBER_END):
+        if not (house.DEVICE.fullmatch(said.device) and min(numbers) >= 0 and max(numbers) < NUMBER_END):
             return [Heard(Noise(data[:NOISE_MAX], "no press of a page"))]
         reasons = Reasons(tuple(said.tags), said.tags_version, said.text)
         pressed = Pressed(said.device, said.button, said.age_ms, data, said.boot, said.count, said.invitation, reasons)

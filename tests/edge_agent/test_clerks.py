@@ -158,3 +158,26 @@ def test_hall_it_is_told_where_the_pages_are(tmp_path: Path) -> None:
 
     assert f"http://10.1.2.3:8610{Links('t').window('4')}" in told and "http://10.1.2.3:8610/clerk/" in told
     assert "/rate/w/3/" not in told
+
+
+def test_a_sign_in_that_was_ended_is_remembered_as_long_as_it_would_have_held(clerks: Clerks, tmp_path: Path) -> None:
+    """Also after a restart, and not as it was: whoever reads the file cannot sign in with it. Red if nothing is
+    forgotten, or nothing written."""
+    clerks.end("one", until_s=100, now_s=10)
+    clerks.end("two", until_s=200, now_s=20)
+    again = Clerks(tmp_path)
+    both = again.has_ended("one"), again.has_ended("two")
+    again.end("three", until_s=300, now_s=100)
+
+    assert (True, True) == both
+    assert [False, True, True, False] == [again.has_ended(each) for each in ("one", "two", "three", "four")]
+    assert '"two"' not in (tmp_path / "seats.json").read_text("utf-8")
+
+
+def test_the_memory_of_sign_ins_is_bounded(clerks: Clerks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would end last is kept, and the newest whatever it is. Red without the bound."""
+    monkeypatch.setattr("edge_agent.clerks._ENDED_MAX", 3)
+    for number in range(5):
+        clerks.end(str(number), until_s=100 + number, now_s=10)
+
+    assert [False, False, True, True, True] == [clerks.has_ended(str(number)) for number in range(5)]

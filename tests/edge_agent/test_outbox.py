@@ -22,6 +22,8 @@ from edge_agent.outbox import (
     WindowBusy,
     invitations,
 )
+from edge_agent.outbox.invitations import HELD_MAX_MS
+from edge_agent.page import OWN
 from protocols import chain
 from protocols.messages import BATCH_BYTES_MAX, RECORDS_MAX, Receipt, encode
 from protocols.ratings import Moment, Press, Reasons
@@ -414,6 +416,15 @@ def test_a_page_that_says_what_it_asked_needs_no_clock(box):
     assert "answered" == box.invitation(an_id(2)).state
 
 
+def test_our_page_says_a_press_again_though_its_clock_stood_still(box):
+    """A tablet slept for an hour before it heard that its press was kept, and says that it is a minute old: the same
+    press, for each start of the page has a number of its own. Red if the age decides."""
+    before, after = (replace(press(1, age_ms=age_ms), shown="") for age_ms in (100, 60_000))
+
+    assert 1 == box.keep(WINDOW, (OWN, 1), [before], at(0))
+    assert 0 == box.keep(WINDOW, (OWN, 1), [after], at(3_600_000))
+
+
 def test_a_late_press_answers_what_the_page_had_shown(box):
     """Kept by the page while nobody listened; the next citizen is already asked."""
     box.open_invitation(invitation(1, at(0)), replace=True)
@@ -432,6 +443,19 @@ def test_a_page_whose_clock_says_that_it_was_pressed_before_it_asked_is_doubted(
     [record] = presses(box)
 
     assert (None, an_id(1)) == (record.invitation, record.doubt)
+
+
+@pytest.mark.parametrize("age_ms", [HELD_MAX_MS, HELD_MAX_MS + 1])
+def test_what_a_page_has_held_for_an_hour_is_a_rating_and_then_a_doubt(box, age_ms):
+    """It says that it was pressed while it was asked, and the tablet was away since. Longer than a PC takes to come
+    back nobody can tell that from whoever has the link since yesterday: kept, and rated for nobody. Red without the
+    bound."""
+    box.open_invitation(invitation(1, at(0)))
+    box.close_invitation(an_id(1), "expired", at(31_000))
+    keep(box, at(5_000 + age_ms), shown(1, 1, age_ms=age_ms))
+    [record] = presses(box)
+
+    assert ((an_id(1), "") if age_ms == HELD_MAX_MS else (None, an_id(1))) == (record.invitation, record.doubt)
 
 
 @pytest.mark.parametrize("number", [None, 9], ids=["asked nothing", "asked what nobody opened"])
@@ -517,6 +541,18 @@ def test_an_invitation_that_is_being_answered_stays_open(box, opened):
     assert T0_MS + 85_000 == closings(again)[0].deadline_ms
 
 
+def test_how_long_somebody_writes_moves_no_deadline_that_is_told(box, opened):
+    """Also after a restart: what was promised stays beside what was added. Red if `seconds` alone is kept."""
+    box.open_invitation(invitation(1, at(0), seconds=30))
+    box.stay(an_id(1), 60, at(25_000))
+    box.stay(an_id(1), 60, at(40_000))
+    box.close()
+    again = opened(box.path).invitation(an_id(1))
+
+    assert (30, 70) == (again.seconds, again.added_s)
+    assert T0_MS + 30_000 == again.deadline_ms
+
+
 def test_an_invitation_stays_open_no_longer_than_it_may(box):
     """Ten minutes in all, however often somebody touches the page; never shorter than it was opened for; and one that
     has ended, or is nobody's, is left alone."""
@@ -527,7 +563,7 @@ def test_an_invitation_stays_open_no_longer_than_it_may(box):
     box.close_invitation(an_id(1), "declined", at(591_000))
     ended = box.stay(an_id(1), 60, at(592_000))
 
-    assert (300, 600, 600) == (shorter.seconds, longest.seconds, ended.seconds)
+    assert [300, 600, 600] == [each.seconds + each.added_s for each in (shorter, longest, ended)]
     assert "declined" == ended.state
     assert box.stay(an_id(9), 60, at(0)) is None
 
@@ -536,7 +572,7 @@ def test_an_invitation_whose_time_is_over_is_not_taken_up_again(box):
     """A page that comes back after an outage must not hold a window that others wait for."""
     box.open_invitation(invitation(1, at(0), seconds=30))
 
-    assert 30 == box.stay(an_id(1), 60, at(30_000 + GRACE_MS)).seconds
+    assert 0 == box.stay(an_id(1), 60, at(30_000 + GRACE_MS)).added_s
     assert box.expire(WINDOW, "expired", at(30_000 + GRACE_MS))
 
 

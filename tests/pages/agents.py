@@ -5,13 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from edge_agent.clerks import Clerk, Clerks
 from edge_agent.links import Links
+from edge_agent.outbox.salvage import reading
 from tests.edge_agent.program import agent, said
 
 TOKEN = "a-token-of-the-hall"
@@ -29,27 +30,47 @@ port_file = "door.port"
 token = "{token}"
 embed = {embed}
 {more}
-[[windows]]
-id = "3"
-device = "PAGE-3"
-profile = "page"
-{window}
 """
+WINDOW = """
+[[windows]]
+id = "{id}"
+device = "PAGE-{id}"
+profile = "page"
+{more}
+"""
+_FRESH = {"": 40, 'reasons = "bad"': 2, "walk_in = true": 4}
+"""How many windows a shared agent has, by what their settings say: each test of a module takes one that nobody used."""
 
 
 class Running:
-    """A running agent with its door, and what a business system does there."""
+    """A running agent with its door, and what a business system does there at one window."""
 
-    def __init__(self, folder: Path, port: int, pid: int):
+    def __init__(self, folder: Path, port: int, pid: int, window: str = "3"):
         self._pid = pid
         self.folder = folder
         self.port = port
+        self.window = window
         self.url = f"http://127.0.0.1:{port}"
+
+    def at(self, window: str) -> Running:
+        """The same agent at another window."""
+        return Running(self.folder, self.port, self._pid, window)
 
     @property
     def standing(self) -> str:
-        """The address of the page that stays at window 3."""
-        return self.url + Links(TOKEN).window("3")
+        """The address of the page that stays at its window."""
+        return self.url + Links(TOKEN).window(self.window)
+
+    def kept(self, kind: str = "press") -> list[dict[str, Any]]:
+        """Every record of this kind that is on the disk and not receipted, of its window."""
+        with reading(self.folder / "outbox.db") as found:
+            records = found.records()
+            bodies = [json.loads(body) for _, body in records.after(records.done)]
+        return [body for body in bodies if (body["kind"], body["window"]) == (kind, self.window)]
+
+    def sit(self, number: str) -> None:
+        """This clerk sits at its window."""
+        self.ask("PUT", f"/v1/windows/{self.window}/seat", {"clerk": number})
 
     def rss_mb(self) -> float:
         """Resident memory of the agent, in MB (10⁶ bytes)."""
@@ -64,8 +85,8 @@ class Running:
                 return answer
 
     def invite(self, **more: Any) -> dict[str, Any]:
-        """Open an invitation at window 3."""
-        return self.ask("POST", "/v1/invitations", {"window": "3", **more})
+        """Open an invitation at its window."""
+        return self.ask("POST", "/v1/invitations", {"window": self.window, **more})
 
     def state(self, invitation: str) -> str:
         """How that invitation stands."""
@@ -81,14 +102,47 @@ def clerks(folder: Path) -> Clerks:
     return known
 
 
+class Hall:
+    """One agent for many tests, each of which has a window to itself."""
+
+    def __init__(self, agent: Running):
+        self._agent = agent
+        self._fresh = {more: iter([id for id, has in _windows() if has == more]) for more in _FRESH}
+
+    def window(self, more: str = "") -> Running:
+        """A window where nobody was asked and nothing was pressed yet."""
+        return self._agent.at(next(self._fresh[more]))
+
+
+def _windows() -> list[tuple[str, str]]:
+    said = [more for more, number in _FRESH.items() for _ in range(number)]
+    return [(str(number), more) for number, more in enumerate(said, 3)]
+
+
+@contextmanager
+def hall(folder: Path) -> Iterator[Hall]:
+    """An agent with windows of every kind, and the two clerks."""
+    clerks(folder)
+    with running(folder, windows=_windows()) as agent:
+        yield Hall(agent)
+
+
 @contextmanager
 def running(
-    folder: Path, window: str = "", more: str = "", embed: tuple[str, ...] = (), port: int = 0, broker: int = 1
+    folder: Path,
+    window: str = "",
+    more: str = "",
+    embed: tuple[str, ...] = (),
+    port: int = 0,
+    broker: int = 1,
+    windows: Sequence[tuple[str, str]] = (),
 ) -> Iterator[Running]:
-    """The agent in this folder, which may have run there before."""
+    """The agent in this folder, which may have run there before. `windows`: their ids, and what else is said of each;
+    window 3 alone if left out, of which `window` is said."""
     file = folder / "agent.toml"
-    text = SETTINGS.format(port=port, token=TOKEN, embed=json.dumps(embed), window=window, more=more, broker=broker)
-    file.write_text(text, "utf-8")
+    text = SETTINGS.format(port=port, token=TOKEN, embed=json.dumps(embed), more=more, broker=broker)
+    said_of = "".join(WINDOW.format(id=id, more=each) for id, each in windows or [("3", window)])
+    file.write_text(text + said_of, "utf-8")
     (folder / "door.port").unlink(missing_ok=True)
     with agent(file) as process:
         deadline_s = time.monotonic() + PATIENCE_S

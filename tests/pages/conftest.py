@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from . import browser as browsers
+from .agents import Hall, hall
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +17,13 @@ def chromium() -> Iterator[Browser]:
         pytest.skip("没有浏览器 / no browser on this machine: make browser")
     with browsers.chromium() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hall]:
+    """One agent for all of a module: each test takes a window of it that nobody has used."""
+    with hall(tmp_path_factory.mktemp("hall")) as one:
+        yield one
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,28 +16,20 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from edge_agent.clerks import Seat
-from edge_agent.outbox.salvage import reading
+from edge_agent.door.streams import EACH_MAX
 
-from .agents import Running, clerks, running
+from .agents import Hall, Running, running
 
 LEVELS = ("very_satisfied", "satisfied", "basically_satisfied", "dissatisfied", "very_dissatisfied")
 PHONE = {"width": 360, "height": 740}
 
 
 @pytest.fixture
-def agent(tmp_path: Path) -> Iterator[Running]:
-    clerks(tmp_path).sit("3", Seat("018"))
-    with running(tmp_path) as one:
-        yield one
-
-
-def kept(folder: Path, kind: str = "press") -> list[dict[str, Any]]:
-    """Every record of this kind that the agent has on its disk."""
-    with reading(folder / "outbox.db") as found:
-        records = found.records()
-        bodies = [json.loads(body) for _, body in records.after(records.done)]
-    return [body for body in bodies if body["kind"] == kind]
+def agent(windows: Hall) -> Running:
+    """A window that nobody has used, with a clerk."""
+    fresh = windows.window()
+    fresh.sit("018")
+    return fresh
 
 
 def shows(page: Page, section: str, wait_ms: int = 10_000) -> None:
@@ -49,25 +43,26 @@ def invited(agent: Running, page: Page, **more: Any) -> str:
     return opened
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_one_citizen_one_record(agent: Running, browse: Callable[..., Page], level: str) -> None:
-    """Idle, asked, chosen with a tag and a sentence, thanked: one press on the disk that says just that."""
+def test_one_citizen_one_record(agent: Running, browse: Callable[..., Page]) -> None:
+    """Idle, and then five citizens, a level each: asked, chosen with a tag and a sentence, thanked. One press of each
+    on the disk that says just that, and idle again."""
     page = browse()
     page.goto(agent.standing)
     shows(page, "idle")
-    invitation = invited(agent, page, case_no="BJ20260001234")
-    page.click(f".face.{level}")
-    shows(page, "why")
-    code = page.evaluate("level => given.tags[level][1][0]", level)
-    page.click("#tags button >> nth=1")
-    page.fill("#text", "第一行\n第二行")
-    page.click("#submit")
-    shows(page, "thanks")
-    [press] = kept(agent.folder)
+    for button, level in zip((5, 4, 3, 2, 1), LEVELS, strict=True):
+        invitation = invited(agent, page, case_no="BJ20260001234")
+        page.click(f".face.{level}")
+        shows(page, "why")
+        code = page.evaluate("level => given.tags[level][1][0]", level)
+        page.click("#tags button >> nth=1")
+        page.fill("#text", "第一行\n第二行")
+        page.click("#submit")
+        shows(page, "thanks")
+        press = agent.kept()[-1]
 
-    assert "answered" == agent.state(invitation)
-    assert (5 - LEVELS.index(level), [code], 2) == (press["button"], press["tags"], press["tags_version"])
-    assert ("第一行 第二行", invitation, "page") == (press["text"], press["invitation"], press["profile"])
+        assert ("answered", 6 - button) == (agent.state(invitation), len(agent.kept()))
+        assert (button, [code], 2) == (press["button"], press["tags"], press["tags_version"])
+        assert ("第一行 第二行", invitation, "page") == (press["text"], press["invitation"], press["profile"])
     shows(page, "idle")
 
 
@@ -80,7 +75,7 @@ def test_a_bad_rating_asks_why_and_a_good_one_does_not(agent: Running, browse: C
     page.locator("#submit").dispatch_event("click")
     expect(page.locator("#said")).to_have_text("请先选一项或写一句话")
     shows(page, "why")
-    assert [] == kept(agent.folder)
+    assert [] == agent.kept()
     page.fill("#text", "态度差")
     page.click("#submit")
     shows(page, "thanks")
@@ -90,23 +85,23 @@ def test_a_bad_rating_asks_why_and_a_good_one_does_not(agent: Running, browse: C
     page.click("#submit")
     shows(page, "thanks")
 
-    assert [(1, "态度差"), (4, "")] == [(each["button"], each.get("text", "")) for each in kept(agent.folder)]
+    assert [(1, "态度差"), (4, "")] == [(each["button"], each.get("text", "")) for each in agent.kept()]
 
 
-def test_a_good_rating_is_one_touch_where_the_hall_wants_it_so(tmp_path: Path, browse: Callable[..., Page]) -> None:
+def test_a_good_rating_is_one_touch_where_the_hall_wants_it_so(windows: Hall, browse: Callable[..., Page]) -> None:
     """With reasons = "bad" a good face is kept at the first touch; a bad one asks all the same."""
-    with running(tmp_path, window='reasons = "bad"') as agent:
-        page = browse()
-        page.goto(agent.standing)
-        invited(agent, page)
-        page.click(".face.basically_satisfied")
-        shows(page, "thanks")
-        agent.invite()
-        shows(page, "ask")
-        page.click(".face.dissatisfied")
-        shows(page, "why")
+    agent = windows.window('reasons = "bad"')
+    page = browse()
+    page.goto(agent.standing)
+    invited(agent, page)
+    page.click(".face.basically_satisfied")
+    shows(page, "thanks")
+    agent.invite()
+    shows(page, "ask")
+    page.click(".face.dissatisfied")
+    shows(page, "why")
 
-        assert [3] == [each["button"] for each in kept(agent.folder)]
+    assert [3] == [each["button"] for each in agent.kept()]
 
 
 def test_a_second_touch_says_no_more_than_the_first(agent: Running, browse: Callable[..., Page]) -> None:
@@ -122,7 +117,7 @@ def test_a_second_touch_says_no_more_than_the_first(agent: Running, browse: Call
     )
     shows(page, "thanks")
 
-    assert [4] == [each["button"] for each in kept(agent.folder)]
+    assert [4] == [each["button"] for each in agent.kept()]
 
 
 def test_nobody_is_thanked_before_the_press_is_on_the_disk(agent: Running, browse: Callable[..., Page]) -> None:
@@ -140,7 +135,7 @@ def test_nobody_is_thanked_before_the_press_is_on_the_disk(agent: Running, brows
     waiting[0].continue_()
     shows(page, "thanks")
 
-    assert 1 == len(kept(agent.folder))
+    assert 1 == len(agent.kept())
 
 
 def test_an_answer_that_was_lost_does_not_double_the_press(agent: Running, browse: Callable[..., Page]) -> None:
@@ -164,7 +159,7 @@ def test_an_answer_that_was_lost_does_not_double_the_press(agent: Running, brows
     page.click("#submit")
     shows(page, "thanks")
 
-    assert (2, 1) == (len(lost), len(kept(agent.folder)))
+    assert (2, 1) == (len(lost), len(agent.kept()))
 
 
 def test_what_is_refused_is_said_and_offered_again(agent: Running, browse: Callable[..., Page]) -> None:
@@ -182,7 +177,7 @@ def test_what_is_refused_is_said_and_offered_again(agent: Running, browse: Calla
     page.click("#again")
     shows(page, "thanks")
 
-    assert [2] == [each["button"] for each in kept(agent.folder)]
+    assert [2] == [each["button"] for each in agent.kept()]
 
 
 def test_a_press_outlives_a_restart_of_the_agent(tmp_path: Path, browse: Callable[..., Page]) -> None:
@@ -199,7 +194,7 @@ def test_a_press_outlives_a_restart_of_the_agent(tmp_path: Path, browse: Callabl
     with running(tmp_path, port=agent.port) as agent:
         shows(page, "thanks", 20_000)
 
-        assert [(1, invitation)] == [(each["button"], each["invitation"]) for each in kept(tmp_path)]
+        assert [(1, invitation)] == [(each["button"], each["invitation"]) for each in agent.kept()]
         assert "answered" == agent.state(invitation)
 
 
@@ -217,10 +212,10 @@ def test_whoever_walks_away_has_pressed_all_the_same(agent: Running, browse: Cal
     for _ in range(60):  # no faster than its questions are answered
         page.clock.run_for(1000)
         page.wait_for_timeout(20)
-        if kept(agent.folder):
+        if agent.kept():
             break
 
-    assert [2] == [each["button"] for each in kept(agent.folder)]
+    assert [2] == [each["button"] for each in agent.kept()]
 
 
 def test_the_next_citizen_does_not_answer_for_the_one_before(agent: Running, browse: Callable[..., Page]) -> None:
@@ -237,7 +232,7 @@ def test_the_next_citizen_does_not_answer_for_the_one_before(agent: Running, bro
     page.click("#submit")
     shows(page, "thanks")
 
-    assert {(1, before), (5, after)} == {(each["button"], each.get("invitation")) for each in kept(agent.folder)}
+    assert {(1, before), (5, after)} == {(each["button"], each.get("invitation")) for each in agent.kept()}
 
 
 def test_whoever_had_chosen_is_thanked_though_the_clerk_took_it_back(
@@ -253,9 +248,7 @@ def test_whoever_had_chosen_is_thanked_though_the_clerk_took_it_back(
     agent.ask("DELETE", f"/v1/invitations/{invitation}")
     shows(page, "thanks")
 
-    assert [(2, invitation)] == [(each["button"], each.get("invitation")) for each in kept(agent.folder)], kept(
-        agent.folder
-    )
+    assert [(2, invitation)] == [(each["button"], each.get("invitation")) for each in agent.kept()]
 
 
 def test_somebody_who_writes_is_not_cut_off(agent: Running, browse: Callable[..., Page]) -> None:
@@ -270,7 +263,7 @@ def test_somebody_who_writes_is_not_cut_off(agent: Running, browse: Callable[...
     page.click("#tags button >> nth=3")
     page.click("#submit")
     shows(page, "thanks")
-    assert [invitation] == [each["invitation"] for each in kept(agent.folder)]
+    assert [invitation] == [each["invitation"] for each in agent.kept()]
 
 
 def test_not_now_is_no_rating(agent: Running, browse: Callable[..., Page]) -> None:
@@ -283,8 +276,8 @@ def test_not_now_is_no_rating(agent: Running, browse: Callable[..., Page]) -> No
     expect(page.locator("#over-words")).to_contain_text("祝您生活愉快")
     shows(page, "idle")
 
-    assert ("declined", []) == (agent.state(invitation), kept(agent.folder))
-    assert ["declined"] == [each["outcome"] for each in kept(agent.folder, "closing")]
+    assert ("declined", []) == (agent.state(invitation), agent.kept())
+    assert ["declined"] == [each["outcome"] for each in agent.kept("closing")]
 
 
 def test_time_over_is_said_and_the_page_is_ready_for_the_next(agent: Running, browse: Callable[..., Page]) -> None:
@@ -294,7 +287,7 @@ def test_time_over_is_said_and_the_page_is_ready_for_the_next(agent: Running, br
     invitation = invited(agent, page, seconds=1)
     shows(page, "idle")
 
-    assert [] == kept(agent.folder)
+    assert [] == agent.kept()
     deadline_s = time.monotonic() + 10
     while agent.state(invitation) == "open" and time.monotonic() < deadline_s:
         time.sleep(0.1)
@@ -322,7 +315,7 @@ def test_the_link_of_an_invitation_rates_it_alone(agent: Running, browse: Callab
 
     assert "invitation" == stolen["error"]["field"]
     assert "没有这个评价页" in forged["error"]["message"]
-    assert 1 == len(kept(agent.folder))
+    assert 1 == len(agent.kept())
 
 
 class _Kiosk(BaseHTTPRequestHandler):
@@ -405,7 +398,7 @@ def test_it_works_with_keys_alone(agent: Running, browse: Callable[..., Page]) -
     page.locator("#submit").press("Enter")
     shows(page, "thanks")
 
-    assert [(4, ["406"])] == [(each["button"], each["tags"]) for each in kept(agent.folder)]
+    assert [(4, ["406"])] == [(each["button"], each["tags"]) for each in agent.kept()]
 
 
 def test_the_next_citizen_finds_it_as_it_was(agent: Running, browse: Callable[..., Page]) -> None:
@@ -454,18 +447,54 @@ def test_it_is_read_aloud_where_there_is_a_voice_and_silent_where_there_is_none(
     assert any("您选择了: 满意" in each for each in spoken)
 
 
-def test_a_window_without_invitations_may_always_be_rated(tmp_path: Path, browse: Callable[..., Page]) -> None:
+def test_a_window_without_invitations_may_always_be_rated(windows: Hall, browse: Callable[..., Page]) -> None:
     """With walk_in the faces are there all the time, two citizens are two presses, and nobody was invited."""
-    with running(tmp_path, window="walk_in = true") as agent:
-        page = browse()
-        page.goto(agent.standing)
-        for face in ("satisfied", "very_satisfied"):
-            shows(page, "ask")
-            page.click(f".face.{face}")
-            page.click("#submit")
-            shows(page, "thanks")
+    agent = windows.window("walk_in = true")
+    page = browse()
+    page.goto(agent.standing)
+    for face in ("satisfied", "very_satisfied"):
+        shows(page, "ask")
+        page.click(f".face.{face}")
+        page.click("#submit")
+        shows(page, "thanks")
 
-        assert [(4, None), (5, None)] == [(each["button"], each.get("invitation")) for each in kept(tmp_path)]
+    assert [(4, None), (5, None)] == [(each["button"], each.get("invitation")) for each in agent.kept()]
+
+
+def test_an_uncertain_rating_holds_up_the_next_one(windows: Hall, browse: Callable[..., Page]) -> None:
+    """Without invitations nothing tells a citizen's second try from the next citizen: while nobody knows of the first
+    no face is offered, it is said again by itself, and the citizen is thanked. The agent had it all along: one press.
+    Red if the faces come back before."""
+    agent = windows.window("walk_in = true")
+    page = browse()
+    page.clock.install()
+    page.goto(agent.standing)
+    page.clock.run_for(1000)
+    shows(page, "ask")
+    page.route("**/press", lambda route: (route.fetch(), route.abort()))  # the agent hears it, its answers are lost
+    page.click(".face.satisfied")
+    page.click("#submit")
+    for _ in range(200):  # until it is on the screen that nobody knows, and then that nobody is asked to help
+        page.clock.run_for(500)
+        page.wait_for_timeout(10)
+        assert not page.locator("#ask").is_visible()
+        if page.evaluate("behind.size"):
+            break
+    page.clock.run_for(1000)
+    shows(page, "trouble")
+    expect(page.locator("#trouble-words")).to_contain_text("正在自动重试")
+    assert not page.locator("#again").is_visible() and not page.locator("#leave").is_visible()
+    page.unroute("**/press")
+    for _ in range(60):
+        page.clock.run_for(500)
+        page.wait_for_timeout(20)
+        if page.locator("#thanks").is_visible():
+            break
+    shows(page, "thanks")
+
+    assert [4] == [each["button"] for each in agent.kept()]
+    page.clock.run_for(6000)
+    shows(page, "ask")
 
 
 def test_a_page_that_lost_its_agent_says_so(tmp_path: Path, browse: Callable[..., Page]) -> None:
@@ -483,28 +512,111 @@ def test_a_page_that_lost_its_agent_says_so(tmp_path: Path, browse: Callable[...
 @pytest.mark.parametrize("lang", ["zh", "en"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nobody_is_kept_out(
-    tmp_path: Path, browse: Callable[..., Page], complaints: Callable[[Page], list[str]], lang: str, scheme: str
+    agent: Running, browse: Callable[..., Page], complaints: Callable[[Page], list[str]], lang: str, scheme: str
 ) -> None:
     """axe-core finds nothing at any moment of the page, large or not, and a phone need not scroll sideways."""
-    known = clerks(tmp_path)
-    known.sit("3", Seat("018"))
-    with running(tmp_path) as agent:
-        page = browse(color_scheme=scheme, viewport=PHONE)
-        page.goto(f"{agent.standing}?lang={lang}")
-        for large in (False, True):
-            shows(page, "idle")
-            if large:
-                page.click("#large")
-            assert [] == complaints(page)
-            invited(agent, page)
-            if large:
-                page.click("#large")
-            assert [] == complaints(page)
-            page.click(".face.very_dissatisfied")
-            shows(page, "why")
-            page.click("#tags button >> nth=1")
-            assert [] == complaints(page)
-            assert page.evaluate("document.body.scrollWidth <= innerWidth")
-            page.click("#submit")
-            shows(page, "thanks")
-            assert [] == complaints(page)
+    page = browse(color_scheme=scheme, viewport=PHONE)
+    page.goto(f"{agent.standing}?lang={lang}")
+    for large in (False, True):
+        shows(page, "idle")
+        if large:
+            page.click("#large")
+        assert [] == complaints(page)
+        invited(agent, page)
+        if large:
+            page.click("#large")
+        assert [] == complaints(page)
+        page.click(".face.very_dissatisfied")
+        shows(page, "why")
+        page.click("#tags button >> nth=1")
+        assert [] == complaints(page)
+        assert page.evaluate("document.body.scrollWidth <= innerWidth")
+        page.click("#submit")
+        shows(page, "thanks")
+        assert [] == complaints(page)
+
+
+def test_one_page_too_many_can_be_rated_on_all_the_same(agent: Running, browse: Callable[..., Page]) -> None:
+    """All streams of this link are taken: the newest page asks now and again, shows the question, thanks, and sees the
+    end of it. Red if it waits for a stream."""
+    with ExitStack() as open_ones:
+        for _ in range(EACH_MAX):
+            stream = open_ones.enter_context(closing(HTTPConnection("127.0.0.1", agent.port, timeout=10)))
+            stream.request("GET", f"{agent.standing.removeprefix(agent.url)}events")
+            assert 200 == stream.getresponse().status
+        page = browse()
+        with page.expect_response(lambda answer: answer.url.endswith("/events")) as refused:
+            page.goto(agent.standing)
+        shows(page, "idle")
+        invitation = invited(agent, page)
+        expect(page.locator("#lost")).to_be_hidden()
+        page.click(".face.very_satisfied")
+        page.click("#submit")
+        shows(page, "thanks")
+        agent.invite()
+        shows(page, "ask")
+        agent.ask("DELETE", f"/v1/invitations/{agent.invite(replace=True)['id']}")
+        shows(page, "over")
+
+    assert (503, [(5, invitation)]) == (
+        refused.value.status,
+        [(each["button"], each["invitation"]) for each in agent.kept()],
+    )
+
+
+def test_the_tags_are_in_the_readers_language_and_sent_as_the_nations_codes(
+    agent: Running, browse: Callable[..., Page]
+) -> None:
+    """English words of ours on the screen, and in what is read to whoever does not see it, which changes with the
+    language; on the disk the code of the national list. Red if the live line stays in Chinese."""
+    page = browse()
+    page.goto(agent.standing)
+    invited(agent, page)
+    page.click(".face.very_dissatisfied")
+    assert "服务态度差效率低" == page.inner_text("#tags button >> nth=7")
+    page.click("#other")
+    assert "Rude and slow" == page.inner_text("#tags button >> nth=7")
+    assert "You chose: Very dissatisfied" == page.inner_text("#said")
+    page.click("#tags button >> nth=7")
+    page.click("#submit")
+    shows(page, "thanks")
+
+    assert [["115"]] == [each["tags"] for each in agent.kept()]
+
+
+SIZES = [(1024, 768), (1280, 800), (768, 1024), (1080, 1920), (1920, 1080)]
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_the_buttons_that_matter_are_seen_without_scrolling(
+    agent: Running, browse: Callable[..., Page], lang: str
+) -> None:
+    """On tablets and kiosks, in normal type and in large: all five faces, and Send beside the reasons. Red at 1024 by
+    768 without a footer that stays."""
+    page = browse()
+    page.goto(f"{agent.standing}?lang={lang}")
+    invited(agent, page, seconds=600)
+    hidden = []
+    for large in (False, True):
+        if large:
+            page.click("#large")
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            hidden += [(width, height, large, *each) for each in page.evaluate(UNSEEN, ".face, .face .name, #decline")]
+        page.click(".face.very_dissatisfied")
+        shows(page, "why")
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            hidden += [(width, height, large, *each) for each in page.evaluate(UNSEEN, "#submit, #back, #soon")]
+        page.click("#back")
+
+    assert [] == hidden
+
+
+UNSEEN = """what => [...document.querySelectorAll(what)].filter((each) => {
+    const box = each.getBoundingClientRect();
+    const over = each.parentElement.getBoundingClientRect();
+    return box.top < 0 || box.bottom > innerHeight + 0.5 || box.left < over.left - 0.5 || box.right > over.right + 0.5
+        || each.scrollWidth > each.clientWidth + 1;
+}).map((each) => [each.id || each.className, Math.round(each.getBoundingClientRect().bottom)])"""
+"""Which of these are not on the screen, or wider than what they stand in."""

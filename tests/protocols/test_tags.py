@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from protocols.ratings import Level
-from protocols.tags import TAGS, VERSION, is_code
+from protocols.tags import ENGLISH, TAGS, VERSION, is_code
 
 DIGIT = {"5": "非常满意", "4": "满意", "3": "基本满意", "2": "不满意", "1": "非常不满意"}
 
@@ -26,3 +26,10 @@ def test_every_tag_is_known_by_its_code_and_says_something():
     assert all(code == tag.code and is_code(code) and tag.text for code, tag in TAGS.items())
     assert len({tag.text for tag in TAGS.values()}) > 35
     assert not is_code("态度不好")
+
+
+def test_every_tag_has_our_english_and_no_other_has():
+    """Whoever reads no Chinese chooses among the same forty. Red if a line is missing or left over."""
+    assert TAGS.keys() == ENGLISH.keys()
+    assert len(set(ENGLISH.values())) == len(ENGLISH)
+    assert all(text.isascii() and text[:1].isupper() and len(text) < 60 for text in ENGLISH.values())

@@ -5,6 +5,8 @@ const words = JSON.parse($("words").textContent);
 const form = $("work").dataset.form;
 const me = $("work").dataset.me;
 const is_page = Boolean($("work").dataset.page);
+const LOOK_MS = 3000;
+const LOOKS = 10;  // and then a stream is tried again
 let now = null;
 let ends_at = 0;
 
@@ -62,17 +64,29 @@ function draw_latest() {
 
 function follow() {
   const stream = new EventSource("/clerk/events");
-  stream.addEventListener("state", (event) => {
-    now = JSON.parse(event.data);
-    if (now.invitation) ends_at = performance.now() + now.left_ms;
-    $("stale").hidden = true;
-    draw_latest();
-    draw();
-  });
+  stream.addEventListener("state", (event) => told(JSON.parse(event.data)));
   stream.addEventListener("error", () => {
     $("stale").hidden = false;
-    if (stream.readyState === EventSource.CLOSED) setTimeout(follow, 2000);
+    if (stream.readyState === EventSource.CLOSED) look(LOOKS);
   });
+}
+
+// Too many pages are open for a stream of this one, the agent is just starting, or this sign-in has ended.
+async function look(times) {
+  try {
+    const answer = await fetch("/clerk/state", { cache: "no-store" });
+    if (answer.status === 401) return location.reload();
+    if (answer.ok) told(await answer.json());
+  } catch (_) { /* it is away: what is shown stays, and says that it is old */ }
+  setTimeout(() => (times > 1 ? look(times - 1) : follow()), LOOK_MS);
+}
+
+function told(state) {
+  now = state;
+  if (now.invitation) ends_at = performance.now() + now.left_ms;
+  $("stale").hidden = true;
+  draw_latest();
+  draw();
 }
 
 $("ask-form").addEventListener("submit", async (event) => {

@@ -11,10 +11,12 @@ const STAY_EVERY_MS = 5000;
 const SLOW_MS = 300;  // sooner nobody needs to be told that it is being saved
 const WORRY_MS = 3000;
 const GIVE_UP_MS = 15000;
+const LATER_MS = 10000;
 const TROUBLE_MS = 20000;
 const THANKS_MS = 4000;
 const OVER_MS = 3500;
 const LOST_MS = 3000;
+const AGE_MAX_MS = 9999999999;  // the agent takes no larger number; what is so old is nobody's rating anyway
 
 const boot = 1 + Math.floor(Math.random() * 9e9);  // of this start of the page; each press of it has a number
 let count = 0;
@@ -26,6 +28,7 @@ let total_ms = 1;
 let shown = "";  // the invitation whose question is on the screen; "" for none
 let choice = null;  // { level, tags, text, touched, from }
 let sending = null;  // the press on its way: { body, pressed, made, tries, state, why, certain }
+const behind = new Set();  // presses of citizens who have gone, said again until it is certain what became of them
 let over = null;  // { words, until }
 let thanked_until = 0;
 let answered = "";  // the invitation that this page has answered or declined: it is not asked again
@@ -38,7 +41,10 @@ let before = "";
 const words = () => WORDS[language];
 const face_name = (level) => document.querySelector(`.face[data-level="${level}"] .name`).dataset[language];
 const open_invitation = () => (now.invitation && now.invitation.id !== answered && performance.now() < ends_at ? now.invitation : null);
-const may_rate = () => Boolean(open_invitation()) || (given.walk_in && !now.paused);
+// Of a press that no invitation tells from the next one: whoever touches a face now may be the same citizen again, who
+// would count twice. Nobody is asked before it is certain; nobody else could be kept any sooner.
+const unsure = () => given.walk_in && [...behind].some((press) => !press.body.invitation);
+const may_rate = () => Boolean(open_invitation()) || (given.walk_in && !now.paused && !unsure());
 
 // ---- what is on the screen
 
@@ -52,6 +58,7 @@ function mode() {
   if (over && at < over.until) return "over";
   if (may_rate()) return "ask";
   if (given.one) return "over";
+  if (unsure()) return "trouble";
   return now.paused ? "paused" : "idle";
 }
 
@@ -76,9 +83,11 @@ function draw() {
   }
   if (is === "sending") $("sending-words").hidden = at - sending.made < WORRY_MS;
   if (is === "trouble") {
-    $("trouble-words").textContent = words().why_not[sending.why] || words().why_not[sending.certain ? "other" : "unsure"];
-    document.querySelector("#trouble h1").textContent = sending.certain ? words().not_kept : words().not_sure;
-    $("leave").hidden = !sending.certain;  // nobody is told that it was not kept where nobody knows
+    const certain = Boolean(sending && sending.certain);
+    $("trouble-words").textContent = sending ? words().why_not[sending.why] || words().why_not[certain ? "other" : "unsure"] : words().why_not.before;
+    document.querySelector("#trouble h1").textContent = certain ? words().not_kept : words().not_sure;
+    $("leave").hidden = !certain;  // nobody is told that it was not kept where nobody knows
+    $("again").hidden = !sending;  // it is being tried all the time
   }
   if (is === "over") $("over-words").textContent = words().over[over ? over.words : given.one && now.ended ? now.ended.state : "gone"];
   if (is !== before) {
@@ -87,9 +96,14 @@ function draw() {
     if (is === "idle" || is === "paused") reset_ways();
     if (document.activeElement === document.body || !document.activeElement.offsetParent) head.focus({ preventScroll: true });
     scrollTo(0, 0);
-    $("said").textContent = head.textContent;
+    announce();
     if (is !== "idle") speak(head.textContent);
   }
+}
+
+// To whoever hears this page and does not see it: in the language that it is in now.
+function announce() {
+  $("said").textContent = document.querySelector(`#${before} h1`).textContent;
 }
 
 function say_all() {
@@ -131,10 +145,10 @@ function draw_why() {
   $("chosen").textContent = words().chosen(face_name(choice.level));
   $("why-words").textContent = bad ? words().bad : words().good;
   document.querySelector("#text-label > span").textContent = bad ? words().text_bad : words().text;
-  $("tags").replaceChildren(...given.tags[choice.level].map(([code, text]) => {
+  $("tags").replaceChildren(...given.tags[choice.level].map(([code, zh, en]) => {
+    const text = language === "zh" ? zh : en;
     const tag = document.createElement("button");
     tag.type = "button";
-    tag.lang = "zh-CN";  // the national list is in Chinese only
     tag.textContent = text;
     tag.setAttribute("aria-pressed", String(choice.tags.has(code)));
     tag.addEventListener("click", () => {
@@ -155,6 +169,7 @@ function choose(level) {
   if (sending || choice || !may_rate()) return;  // a second tap says no more than the first
   choice = { level, tags: new Set(), text: "", touched: performance.now(), from: shown };
   if (!BAD.includes(level) && given.reasons === "bad") return submit();
+  $("why-words").classList.remove("wrong");
   draw_why();
   touched();
   draw();
@@ -197,22 +212,29 @@ async function send(press) {
   draw();
   const begun = performance.now();
   for (;;) {
-    press.tries += 1;
-    const said = await ask("press", { ...press.body, age_ms: Math.round(performance.now() - press.pressed) });
+    const said = await say(press);
     if (said.ok) return kept(press);
-    const code = said.body && said.body.error ? said.body.error.code || "" : "";
-    press.certain = is_no(said);
-    if (press.certain || performance.now() - begun > GIVE_UP_MS) {
-      press.state = "refused";
-      press.why = code;
+    if (is_no(said) || performance.now() - begun > GIVE_UP_MS) {
+      if (sending === press) return refused(press, said);
       tell("not_kept", press.body.invitation);
-      if (sending !== press) return press.certain ? undefined : send_quietly(press);
-      draw();
-      setTimeout(() => { if (sending === press && press.state === "refused") leave(press); }, TROUBLE_MS);
-      return undefined;
+      return is_no(said) ? behind.delete(press) : send_quietly(press);
     }
     await new Promise((wake) => setTimeout(wake, Math.min(2000, 200 * press.tries)));
   }
+}
+
+function say(press) {
+  press.tries += 1;
+  return ask("press", { ...press.body, age_ms: Math.min(Math.round(performance.now() - press.pressed), AGE_MAX_MS) });
+}
+
+function refused(press, said) {
+  press.state = "refused";
+  press.certain = is_no(said);
+  press.why = said.body && said.body.error ? said.body.error.code || "" : "";
+  tell("not_kept", press.body.invitation);
+  draw();
+  setTimeout(() => { if (sending === press && press.state === "refused") leave(press); }, TROUBLE_MS);
 }
 
 // An answer that says that it is not kept, and not that nobody knows.
@@ -226,21 +248,31 @@ function leave(press) {
   if (!press.certain) send_quietly(press);
 }
 
-// Of a citizen who has gone, while the next one is being asked: never on the screen, never given up while this page is open.
+// Of a citizen who has gone, while the next one is being asked: never given up while this page is open.
 async function send_quietly(press) {
+  behind.add(press);
+  draw();
   for (;;) {
-    press.tries += 1;
-    const said = await ask("press", { ...press.body, age_ms: Math.round(performance.now() - press.pressed) });
-    if (said.ok || is_no(said)) return;
-    await new Promise((wake) => setTimeout(wake, Math.min(10000, 500 * press.tries)));
+    const said = await say(press);
+    const waited_for = !sending && !choice && mode() === "trouble";  // the screen still shows this very thing
+    if (said.ok || is_no(said)) behind.delete(press);
+    if (said.ok && waited_for) thank();
+    if (is_no(said) && waited_for) { sending = press; refused(press, said); }
+    if (said.ok || is_no(said)) return draw();
+    await new Promise((wake) => setTimeout(wake, Math.min(LATER_MS, 500 * press.tries)));
   }
 }
 
 function kept(press) {
   tell("kept", press.body.invitation);
   if (press.body.invitation) answered = press.body.invitation;
+  behind.delete(press);
   if (sending !== press) return;
   sending = null;
+  thank();
+}
+
+function thank() {
   thanked_until = given.one ? Infinity : performance.now() + THANKS_MS;
   draw();
   setTimeout(draw, THANKS_MS + 20);
@@ -265,54 +297,7 @@ function end_with(state) {
   setTimeout(draw, OVER_MS + 20);
 }
 
-// ---- how it is shown: for one citizen, and as it was for the next
-
-function reset_ways() {
-  language = first.language;
-  aloud = false;
-  $("aloud").setAttribute("aria-pressed", "false");
-  enlarge(first.large);
-  say_all();
-}
-
-function enlarge(yes) {
-  document.documentElement.classList.toggle("large", yes);
-  $("large").setAttribute("aria-pressed", String(yes));
-}
-
-function voice() {
-  const wanted = language === "zh" ? "zh" : "en";
-  return window.speechSynthesis ? speechSynthesis.getVoices().find((each) => each.lang.toLowerCase().startsWith(wanted)) : undefined;
-}
-
-function speak(text) {
-  if (!aloud || !voice()) return;
-  speechSynthesis.cancel();
-  const said = new SpeechSynthesisUtterance(text);
-  said.voice = voice();
-  said.lang = said.voice.lang;
-  said.rate = 0.9;
-  speechSynthesis.speak(said);
-}
-
-function voices_known() {
-  $("aloud").hidden = !voice();  // silent where there is no voice, and no button that does nothing
-}
-
-// ---- the agent, and the page around this one
-
-async function ask(what, body) {
-  const patience = new AbortController();
-  const end = setTimeout(() => patience.abort(), 5000);
-  try {
-    const answer = await fetch(here + what, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" }, cache: "no-store", signal: patience.signal });
-    return { ok: answer.ok, status: answer.status, body: await answer.json() };
-  } catch (_) {
-    return { ok: false, status: 0, body: null };
-  } finally {
-    clearTimeout(end);
-  }
-}
+// ---- what it hears
 
 function set_end(left_ms) {
   ends_at = performance.now() + left_ms;
@@ -333,6 +318,7 @@ function told(state) {
       const press = sending;
       sending = null;  // its own loop goes on, unless that had given up
       if (press.state === "refused") leave(press);
+      else behind.add(press);
     }
     if (is) {
       stayed_at = -Infinity;
@@ -352,35 +338,9 @@ function told(state) {
 // Whoever chose has gone, or the question has: what was chosen was pressed, and nobody's press is dropped.
 function leave_behind() {
   submit();
+  if (sending) behind.add(sending);
   sending = null;
 }
-
-function follow() {
-  const stream = new EventSource(`${here}events`);
-  stream.addEventListener("state", (event) => {
-    joined = true;
-    told(JSON.parse(event.data));
-    if (given.one && !now.invitation) stream.close();
-  });
-  stream.addEventListener("error", () => {
-    if (joined) lost_since = performance.now();
-    joined = Boolean(given.one && now.ended);
-    if (stream.readyState === EventSource.CLOSED && !joined) setTimeout(follow, 2000);  // refused: too many, or starting
-  });
-}
-
-// Never the level: whoever embeds this page learns that it is done, and no more. Only those that the agent names do.
-function tell(event, invitation) {
-  if (window.parent === window) return;
-  for (const origin of given.embed) parent.postMessage({ from: "hall-rating", event, invitation }, origin);
-}
-
-addEventListener("message", (event) => {
-  if (event.source !== parent || !given.embed.includes(event.origin) || !event.data || event.data.to !== "hall-rating") return;
-  if (event.data.do === "language" && event.data.language in WORDS) { language = first.language = event.data.language; say_all(); }
-  if (event.data.do === "large") enlarge(first.large = Boolean(event.data.large));
-  if (event.data.do === "decline") decline();
-});
 
 // ---- begin
 
@@ -420,7 +380,7 @@ $("aloud").addEventListener("click", () => {
   if (aloud) speak(document.querySelector(`#${mode()} h1`).textContent);
   else if (window.speechSynthesis) speechSynthesis.cancel();
 });
-$("other").addEventListener("click", () => { language = language === "zh" ? "en" : "zh"; say_all(); voices_known(); });
+$("other").addEventListener("click", () => { language = language === "zh" ? "en" : "zh"; say_all(); voices_known(); announce(); });
 document.addEventListener("contextmenu", (event) => { if (event.target !== $("text")) event.preventDefault(); });  // a long touch on a kiosk
 
 setInterval(() => {

@@ -13,6 +13,7 @@ from tests.pages.screenshots import Camera
 
 TABLET = {"width": 1280, "height": 800}
 KIOSK = {"width": 1080, "height": 1920}
+SMALL = {"width": 1024, "height": 768}
 PHONE = {"width": 360, "height": 740}
 
 
@@ -24,18 +25,23 @@ def take(camera: Camera, folder: Path) -> None:
     known.sit("3", Seat("018"))
     with running(folder) as agent:
         camera.take("rate-idle", agent.standing, _at("idle"), size=TABLET)
-        for name, size in (("tablet", TABLET), ("kiosk", KIOSK), ("phone", PHONE)):
+        for name, size in (("tablet", TABLET), ("small", SMALL), ("kiosk", KIOSK), ("phone", PHONE)):
             agent.invite(case_no="BJ20260001234", seconds=600, replace=True)
-            looks = None if name != "phone" else ("zh", "en", "large")
+            looks = None if name not in ("small", "phone") else ("zh", "en", "large")
             camera.take(f"rate-ask-{name}", agent.standing, _enlarged("ask"), size=size, **_looks(looks))
-            camera.take(f"rate-bad-{name}", agent.standing, _why("dissatisfied"), size=size, **_looks(looks))
-        camera.take("rate-good", agent.standing, _why("very_satisfied"), size=TABLET)
+            # As much as is on the screen at once: what is to be pressed has to be there.
+            camera.take(
+                f"rate-bad-{name}", agent.standing, _why("dissatisfied"), size=size, whole=False, **_looks(looks)
+            )
+        camera.take("rate-good", agent.standing, _why("very_satisfied"), size=TABLET, whole=False)
         for look in ("zh", "en", "large", "dark"):
             agent.invite(case_no="BJ20260001234", seconds=600, replace=True)
             camera.take("rate-thanks", agent.standing, _thanks, size=TABLET, looks=(look,))
         agent.invite(seconds=600, replace=True)
         camera.take("rate-not-kept", agent.standing, _not_kept, size=TABLET)
         _end(agent)
+    with running(folder, window="walk_in = true") as agent:
+        camera.take("rate-not-sure", agent.standing, _not_sure, size=TABLET)
     known.sit("3", Seat("018", paused=True))
     with running(folder) as agent:
         camera.take("rate-paused", agent.standing, _at("paused"), size=TABLET)
@@ -95,4 +101,14 @@ def _not_kept(page: Page) -> None:
     page.route("**/press", lambda route: route.fulfill(status=507, json={"error": {"code": "storage_full"}}))
     page.click(".face.very_satisfied")
     page.click("#submit")
+    page.wait_for_selector("#trouble:visible")
+
+
+def _not_sure(page: Page) -> None:
+    """Of a rating without an invitation nobody knows: the next one waits for it."""
+    _enlarged("ask")(page)
+    page.route("**/press", lambda route: route.abort())
+    page.evaluate(
+        "send_quietly({ body: { boot, count: 1, level: 'satisfied', invitation: '' }, pressed: 0, tries: 0 })"
+    )
     page.wait_for_selector("#trouble:visible")
