@@ -91,10 +91,15 @@ def _why(error: Exception, host: str, port: int) -> Answer:
         words = "这个端口不用 TLS? 请换端口或去掉 TLS / does this port talk TLS? Take another port, or leave TLS out"
         return Answer(False, f"{words} ({error.reason or error})", "tls")
     if isinstance(error, socket.gaierror | UnicodeError):
-        return Answer(False, f"找不到主机名 {host!r} / no host is called {host!r}", "host")
+        zh, en = (
+            f"找不到主机名 {host!r}: 请核对拼写, 或填 IP 地址",
+            f"no host is called {host!r}: check the name, or give an address",
+        )
+        return Answer(False, f"{zh} / {en}", "host")
     if isinstance(error, ConnectionRefusedError):
-        words = f"主机在, 但端口 {port} 没有消息服务器 / the host is there, and no broker at port {port}"
-        return Answer(False, words, "port")
+        zh = f"{host} 在, 但端口 {port} 没有消息服务器: 请核对端口 (通常 1883, 加密 8883)"
+        en = f"{host} is there, and no broker at port {port}: check the port (usually 1883, with TLS 8883)"
+        return Answer(False, f"{zh} / {en}", "port")
     if isinstance(error, ConnectionError):
         words = (
             "有程序应答后断开; TLS 选对了吗 (8883 通常用, 1883 不用)? / something answered and hung up; is TLS right"

@@ -34,6 +34,7 @@ class Reading:
     last: Words = NOTHING
     devices: list[str] = field(default_factory=list)
     keys: list[int] = field(default_factory=list)
+    _counted: tuple[str, int | None, int | None] | None = None
 
     @property
     def reads(self) -> bool:
@@ -55,7 +56,10 @@ class Reading:
         for event, _ in heard:
             said = _short(told(event))
             if isinstance(event, Pressed):
-                self.presses += 1
+                # A device that nobody thanks yet says one press again and again.
+                which = (event.device, event.boot, event.count)
+                self.presses += event.count is None or which != self._counted
+                self._counted = which
                 _note(self.keys, event.key)
                 _note(self.devices, event.device)
             elif isinstance(event, Beat):

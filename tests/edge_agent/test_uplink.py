@@ -112,17 +112,18 @@ def an_uplink(broker: Mosquitto | NoBroker, box: Outbox, **options: object) -> U
 # ---- how far it knows that it comes
 
 
-def test_a_broker_that_answers_is_not_called_a_collector(broker, box):
+def test_a_broker_that_answers_is_not_called_a_collector(broker, box, opened, tmp_path):
     """Each step is told only once its own answer has come: nobody, a broker that refuses, one that lets in, a receipt.
     Red if a broker alone is taken for the whole way."""
 
     def steps(uplink: Uplink) -> tuple[bool, bool, bool]:
         return uplink.reach.broker, uplink.reach.let_in, uplink.reach.receipt_ms is not None
 
-    with running(NoBroker(a_free_port()), box) as nobody:
+    other = opened(tmp_path / "other.db", agent=AGENT)
+    with running(NoBroker(a_free_port()), other) as nobody:
         assert until(lambda: "cannot be reached" in nobody.reach.why)
         assert (False, False, False) == steps(nobody)
-    with running(broker, box, password="wrong") as refused:
+    with running(broker, other, password="wrong") as refused:
         assert until(lambda: "refuses agent" in refused.reach.why)
         assert (True, False, False) == steps(refused)
     with running(broker, box) as uplink:

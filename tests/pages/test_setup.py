@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import sqlite3
@@ -9,13 +10,18 @@ import time
 import tomllib
 import zipfile
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from edge_agent import machine
 from edge_agent.outbox import rows
+from firmware_sim.panel import frame
 from protocols.messages import PressRecord, decode_record
 from tests.edge_agent.hall import until
+from tests.edge_agent.machines import Machine
+from tests.edge_agent.setup.visitor import served
 
 from .setup_rig import WORD, Rig, rig, set_up, sign_in, through
 
@@ -54,33 +60,66 @@ def looked_at(page: Page, complaints, where: str) -> None:
     page.set_viewport_size(wide)
 
 
+_IN_SIGHT = """selector => {
+  if (!document.activeElement.matches(selector)) return null;
+  const {top, bottom} = document.activeElement.getBoundingClientRect();
+  return top >= 0 && bottom <= innerHeight + 1;
+}"""
+
+
+def to(page: Page, selector: str) -> None:
+    """Go on with the Tab key alone until this has the focus, where it can be seen whole."""
+    for _ in range(40):
+        in_sight = page.evaluate(_IN_SIGHT, selector)
+        if in_sight is not None:
+            assert in_sight, f"{selector} is out of sight"
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"no Tab leads to {selector}")
+
+
+def entered(page: Page, selector: str) -> None:
+    to(page, selector)
+    page.keyboard.press("Enter")
+
+
 def test_a_technician_brings_a_new_agent_to_its_first_kept_press(browse, complaints, tmp_path, capsys):
-    """From an empty folder, without documentation; each screen with nothing for axe. Prints how long it took."""
-    page: Page = browse()
+    """From an empty folder, without documentation, by keyboard alone and at twice the size; each screen with nothing
+    for axe. Prints how long it took. Red if anything of the guide asks for a mouse."""
+    page: Page = browse(viewport={"width": 683, "height": 384}, device_scale_factor=2)
     with rig(tmp_path / "hall") as hall:
         begun_s = time.monotonic()
         page.goto(hall.url)
         looked_at(page, complaints, "password")
-        sign_in(page, hall.url)
+        for name in ("word", "again"):
+            to(page, f"#f-{name}")
+            page.keyboard.type(WORD)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/guide/name")
+        to(page, "#f-agent")
         looked_at(page, complaints, "name")
-        page.fill("#f-agent", "hall-pc-7")
-        page.get_by_label("以后再填").check()
-        page.click("button[value=next]")
+        page.keyboard.press("Control+A")
+        page.keyboard.type("hall-pc-7")
+        to(page, "[name=broker]:checked")
+        page.keyboard.press("ArrowDown")
+        entered(page, "button[value=next]")
+        page.wait_for_url("**/guide/device")
         looked_at(page, complaints, "device")
         page.reload()
-        page.click("details summary")
-        page.fill("#f-bind", str(hall.port))
-        page.locator("details button").click()
+        entered(page, "summary")
+        to(page, "#f-bind")
+        page.keyboard.type(str(hall.port))
+        page.keyboard.press("Enter")
         page.wait_for_selector(".wait")
         hall.press(3)
         page.wait_for_selector("#reads-house", timeout=60_000)
         looked_at(page, complaints, "bytes")
-        page.click("#reads-house")
-        expect(page.locator("#f-device")).to_have_value("D0001")
-        page.fill("#f-window", "A03")
+        entered(page, "#reads-house")
+        expect(page.locator("#f-window")).to_be_focused()
+        page.keyboard.type("A03")
         expect(page.locator("#f-device")).to_have_value("D0001")
         looked_at(page, complaints, "bind")
-        page.click("button.first")
+        page.keyboard.press("Enter")
         page.wait_for_url("**/guide/try", timeout=90_000)
         page.wait_for_selector(".well.done", timeout=60_000)
         took_s = time.monotonic() - begun_s
@@ -98,6 +137,38 @@ def test_a_technician_brings_a_new_agent_to_its_first_kept_press(browse, complai
         assert hall.agent.poll() is None, "a supervisor saw it end"
     with capsys.disabled():
         print(f"\n第一屏到存盘 / first screen to the kept press: {took_s:.0f} s with checks; RSS {rss_mb:.0f} MB")
+
+
+def test_an_adapter_that_is_plugged_in_while_the_list_is_open_shows_by_itself(browse, tmp_path, monkeypatch):
+    """First and marked as new; whoever is on a button stays on it though the list has changed; its bytes are read. Red
+    if the list is made once, and if a button moves under the finger."""
+    there, here = Machine(tmp_path / "machine"), machine.serial_ports
+    monkeypatch.setattr(machine, "serial_ports", lambda: here(there.roots))
+    ours, theirs = os.openpty()
+    page: Page = browse()
+    folder = tmp_path / "hall"
+    folder.mkdir()
+    with served(folder) as at:
+        sign_in(page, f"http://127.0.0.1:{at.port}/setup/")
+        page.get_by_label("以后再填").check()
+        page.click("button[value=next]")
+        expect(page.locator(".none")).to_be_visible()
+        there.adapter("ttyUSB0", "1-1.3", node=Path(os.ttyname(theirs)))
+        expect(page.locator(".places .new")).to_contain_text("1-1.3", timeout=10_000)
+        first = page.locator("[id='use-usb:1-1.3']")
+        first.focus()
+        there.adapter("ttyUSB1", "1-1.2")
+        expect(page.locator(".places li")).to_have_count(2, timeout=10_000)
+        expect(first).to_be_focused()
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".wait")
+        os.write(ours, frame("PRESS", "D0217", 1, 1, 3, 0))
+        reads = page.locator("#reads-house")
+
+        expect(reads).to_be_visible(timeout=20_000)
+        page.context.close()  # a server waits for whoever is connected
+    os.close(ours)
+    os.close(theirs)
 
 
 @pytest.mark.parametrize(("language", "colours"), [("en-GB", "dark"), ("zh-CN", "light")])
@@ -189,6 +260,8 @@ def test_a_page_on_a_screen_is_set_up_and_can_be_opened_at_once(browse, complain
         assert 'device = "A03-page"' in lines
         assert "keys" not in lines
         assert ("青山区政务服务大厅", "A03-page") == again
+        hall.agent.kill()
+        expect(page.locator("#stale")).to_be_visible(timeout=20_000)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from edge_agent.setup.found import Sockets
 from edge_agent.setup.judge import Judge, of_tap
 from edge_agent.tap import Tap
 from protocols import profiles
-from protocols.frames import Beat, encode
+from protocols.frames import Beat, Pressed, encode
 
 BUILT_IN = PortFacts("/dev/ttyS0", description="ttyS0")
 ONE = PortFacts("/dev/ttyUSB0", 0x1A86, 0x7523, location="1-1.2", manufacturer="QinHeng", product="USB Serial")
@@ -52,6 +52,15 @@ def test_a_profile_that_reads_all_bytes_is_offered_and_one_that_reads_some_is_no
     assert ["house"] == [reading.profile.id for reading in heard]
     assert ["D0217"] == heard[0].devices
     assert not judge.readings()
+
+
+def test_one_press_that_is_said_again_is_one_press():
+    """Nobody thanks a device that is only listened to, so it goes on. Red if each saying is counted."""
+    judge = Judge(9600)
+    for now_ms, (count, age_ms) in enumerate([(1, 0), (1, 400), (1, 800), (2, 0), (2, 400)]):
+        judge.feed(False, encode(Pressed("D0217", 1, count, 3, age_ms)), now_ms * 400)
+
+    assert [2] == [reading.presses for reading in judge.readings() if reading.profile.id == "house"]
 
 
 def test_each_serial_profile_is_recognised_by_its_own_vectors():

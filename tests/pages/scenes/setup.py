@@ -30,6 +30,12 @@ def _guide(camera: Camera, first: Rig) -> None:
 
         return come
 
+    def wrong_old(page: Page) -> None:
+        for name in ("old", "word", "again"):
+            page.fill(f"#f-{name}", "not the old one")
+        page.click("button.first")
+        page.wait_for_selector("[aria-invalid]")
+
     def answered(page: Page) -> None:
         page.fill("#f-host", "127.0.0.1")
         page.fill("#f-port", "9")
@@ -57,12 +63,14 @@ def _guide(camera: Camera, first: Rig) -> None:
     camera.take("setup-5-bind", first.url, signed("/setup/guide/bind", _all_open))
     with _signed_in(camera, first) as page:
         page.goto(f"{first.url}guide/bind")
+        page.fill("#f-window", "A03")
         page.click("button.first")
         page.wait_for_url("**/guide/try", timeout=30_000)
         page.wait_for_selector(".well.done", timeout=20_000)
     camera.take("setup-6-try", first.url, signed("/setup/guide/try"))
     for name, path in (("home", ""), ("doctor", "doctor"), ("log", "log"), ("text", "settings/text")):
         camera.take(f"setup-7-{name}", first.url, signed(f"/setup/{path}", lambda page: page.wait_for_timeout(1200)))
+    camera.take("setup-7-password", first.url, signed("/setup/password", wrong_old), looks=("zh", "en", "dark"))
     camera.take("setup-7-settings", first.url, signed("/setup/settings"), looks=("zh", "en", "dark"))
     camera.take("setup-7-home-narrow", first.url, signed("/setup/"), looks=("zh",), size=_NARROW)
 

@@ -51,6 +51,7 @@ class Bind:
         page = self._walk.page(
             "bind", profile=profile, wrong=wrong, changes=changes, refused=self._desk.refused,
             ending=draft.ending(found.kind), draft=found,
+            follows=found.device in ("", self._proposed(found, found.window)),
         )  # fmt: skip
         return page, status
 

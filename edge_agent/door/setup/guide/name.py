@@ -40,7 +40,8 @@ class ThisAgent:
             return walk.page("name", answer=None, wrong=wrong), 422
         if request.form.get("do") == "test":
             answer = self._tried(found)
-            return walk.page("name", answer=answer, wrong={})
+            there = {} if answer.well else {answer.field: "见上面的说明 / see what is said above"}
+            return walk.page("name", answer=answer, wrong=there)
         return redirect(url_for("guide.device"), 303)
 
     def _named(self, found: Draft) -> tuple[Draft, dict[str, str]]:

@@ -1,7 +1,7 @@
 // Parts of a page kept fresh, copying, and waiting for the agent to come back. Everything else is plain HTML.
 "use strict";
 
-const EVERY_MS = 1000, FAST_MS = 400, LATE_MS = 20000, ELSEWHERE_MS = 5000;
+const EVERY_MS = 1000, FAST_MS = 400, LATE_MS = 20000, ELSEWHERE_MS = 5000, STALE_MS = 5000;
 
 function dated(root) {
   for (const time of root.querySelectorAll("time[data-ms]")) {
@@ -21,12 +21,16 @@ function put(part, html) {
   if (held) document.getElementById(held)?.focus();
 }
 
+let heard_at = Date.now();
+
 async function fresh(part) {
   try {
     const answer = await fetch(part.dataset.poll, {headers: {"X-Part": "1"}});
     if (answer.status === 401) return location.reload();
     if (answer.ok && !answer.redirected) put(part, await answer.text());
-  } catch { /* the agent is starting again: what is shown stays until it is back */ }
+    heard_at = Date.now();
+  } catch { /* the agent is starting again: what is shown stays until it is back, and is called old before long */ }
+  document.getElementById("stale").hidden = Date.now() - heard_at < STALE_MS;
   setTimeout(fresh, "fast" in part.dataset ? FAST_MS : EVERY_MS, part);
 }
 
@@ -50,10 +54,15 @@ async function back(waiting) {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
-  const text = document.getElementById(button.dataset.copy).innerText;
-  await navigator.clipboard.writeText(text);
-  const said = button.textContent;
-  button.textContent = button.dataset.done;
+  const what = document.getElementById(button.dataset.copy), said = button.textContent;
+  try {
+    await navigator.clipboard.writeText(what.innerText);
+    button.textContent = button.dataset.done;
+  } catch {
+    // A page of another machine may not: it is marked, to be copied by hand.
+    getSelection().selectAllChildren(what);
+    button.textContent = "Ctrl + C";
+  }
   setTimeout(() => { button.textContent = said; }, 2000);
 });
 
@@ -61,11 +70,13 @@ document.addEventListener("click", async (event) => {
 document.querySelectorAll("[data-after]").forEach((device) => {
   const window_ = document.getElementById(device.dataset.after);
   let proposed = device.value;
-  window_.addEventListener("input", () => {
+  const follow = () => {
     if (device.value !== proposed) return;
     const stem = window_.value.trim().replace(/[^A-Za-z0-9_-]+/g, "-").replace(/^-+|-+$/g, "");
     proposed = device.value = stem ? stem.slice(0, 32 - device.dataset.ending.length) + device.dataset.ending : "";
-  });
+  };
+  window_.addEventListener("input", follow);
+  follow();  // whoever is quick has typed it by now
 });
 
 dated(document);
