@@ -22,16 +22,26 @@ KEEP    ?=
 PYTEST_ARGS ?=
 WORKERS ?= 2
 
-.PHONY: demo test bench forward torture power rot fuzz mutations vm-test vm-power lint format setup mosquitto browser axe screenshots qemu clean
+.PHONY: demo trial test bench forward torture power rot fuzz mutations vm-test vm-power lint format setup mosquitto browser axe prometheus screenshots qemu clean
 
 # 一次繁忙的上午, 全部为独立进程 / a busy morning, every part a process of its own
 demo: $(READY)
 	@$(BIN)/firmware-sim demo --seconds $(SECONDS) --seed $(SEED) --broker $(BROKER) \
 		$(if $(filter-out 0,$(FAULTS)),--faults) $(if $(JSON),--json $(JSON)) $(if $(KEEP),--keep $(KEEP))
 
+# 在这台机器上试用: 消息服务器和省平台是模拟的, 汇聚器和代理是真的; Ctrl-C 结束 / a trial on this machine: broker and province are
+# simulated, collector and agent are real; Ctrl-C ends it: deploy/trial/README.md
+trial: $(READY)
+	@mkdir -p trial && cp -n deploy/trial/*.toml deploy/trial/*.json trial/ && cd trial && { \
+		../$(BIN)/firmware-sim broker --port 18830 --users-file users.json & \
+		../$(BIN)/firmware-sim province --dialect json --port 18800 --key-file province.json --journal province.jsonl & \
+		../$(BIN)/collector run --config collector.trial.toml & \
+		../$(BIN)/edge-agent run --config agent.trial.toml & \
+		trap 'kill $$(jobs -p)' INT TERM; wait; }
+
 # 两个进程并行; 计时的测试随后单独运行 (退出码 5: 没有选中任何测试) / two processes side by side, and those that hold
 # a clock by themselves behind them (5: none was chosen)
-test: $(READY) mosquitto browser axe
+test: $(READY) mosquitto browser axe prometheus
 	@$(BIN)/pytest -m "not vm and not alone" -n $(WORKERS) --dist worksteal $(PYTEST_ARGS) || [ $$? = 5 ]
 	@$(BIN)/pytest -m "alone and not vm" $(PYTEST_ARGS) || [ $$? = 5 ]
 
@@ -123,6 +133,15 @@ screenshots: $(READY) browser
 # 真实的 mosquitto 供测试使用 / the tests use a real mosquitto
 mosquitto:
 	@command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || { $(call apt,mosquitto); } $(call skipped,mosquitto)
+
+# 真实的 Prometheus 供测试使用; 只解开, 不安装, 免得它作为服务启动 / a real Prometheus for the tests: unpacked and not
+# installed, so that no service of it starts
+PROMETHEUS := $(VENV)/prometheus/usr/bin/prometheus
+prometheus: | $(READY)
+	@command -v prometheus >/dev/null || [ -x $(PROMETHEUS) ] || { mkdir -p $(VENV)/prometheus && cd $(VENV)/prometheus && \
+		{ apt-get download -qq prometheus 2>/dev/null || { $(call apt,--download-only prometheus) && \
+		apt-get download -qq prometheus; }; } && dpkg -x prometheus_*.deb . && rm prometheus_*.deb; } \
+		$(call skipped,prometheus)
 
 # 软件模拟的虚拟机与内核包 / a machine in software, and the lists that its kernel is fetched by
 qemu:

@@ -19,8 +19,10 @@ from protocols.errors import BadSettings
 from . import web
 from .alerts.alerts import Alerts
 from .alerts.facts import Seen, Work
+from .alerts.heartbeat import Heartbeat
 from .alerts.reading import Reader, disk
-from .alerts.wiring import alerts_of
+from .alerts.settings import heartbeat_of
+from .alerts.wiring import alerts_of, watch_of
 from .checkpoint import Daily
 from .config import BrokerSettings, Settings, WebSettings, tls_context
 from .credentials import secret
@@ -34,6 +36,7 @@ from .ledger.details import Details, Keep, hides
 from .ledger.file import READ_ONLY, LedgerDamaged, is_damage, lacks, suspect
 from .ledger.intake import Intake
 from .ledger.overview import Overview
+from .ledger.since import Since
 from .ledger.store import Store
 from .mending.draws import Draws
 from .mending.mendings import Mendings
@@ -43,7 +46,9 @@ from .provinces import dialect
 from .statistics import Statistics
 from .vault import Vault, new_key, read_keys
 from .web.channels import Client
+from .web.healthz import well
 from .web.keeper import Keeper
+from .windows.past import Past, past_of
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +56,7 @@ _LOOK_S = 0.05  # 20 MB a second at most: a disk has better things to do, and 10
 _LOOK_AGAIN_S = 6 * 3600.0  # what turned round meanwhile has been read by few
 _FORGET_AGAIN_S = 3600.0  # the rule counts in days
 _ROOM_AGAIN_S = 1.0  # somebody has to make room first
+_NOTE_S = 60.0  # noise and backlog are looked at by the day
 _END_S = 1.5  # a service manager, and a person, want to see it end
 
 
@@ -173,11 +179,15 @@ def _run(
         threads.append(loop("checkpoint", daily.work))
     inbox = Inbox(_broker(settings.broker, folder), intake, directory.agents, now_ms)
     mendings = Mendings(store, vault, settings.mending.rules())
+    past = Past(past_of(store.path))
+    threads.append(loop("past", lambda: _note_past(Since(store), past, stop)))
     if settings.web is not None:
         desk = Desk(store, vault, intake)
         people = _people(settings.web, store.path)
         works = web.Works(mendings, Draws(store), Statistics(store, vault, mendings, directory))
-        app = _web(settings.web, store, intake, directory, folder, province, daily, desk, people, alerts, inbox, works)
+        app = _web(
+            settings.web, store, intake, directory, folder, province, daily, desk, people, alerts, inbox, works, past
+        )
         if shut is not None:
             shut.front.app = app
             server, serving = shut.server, shut.thread.join
@@ -193,7 +203,13 @@ def _run(
         enders.append(forwarder.stop)
         threads += [loop(f"forwarder-{worker}", forwarder.work) for worker in range(settings.province.workers)]
     checkpoints = daily.state if daily is not None else lambda: None
-    alerts.begin(Reader(store, directory, now_ms(), checkpoints, lambda at_ms: _work(mendings, at_ms)))
+    unrated = watch_of(settings.alerts, store, directory).look
+    alerts.begin(Reader(store, directory, now_ms(), checkpoints, lambda at_ms: _work(mendings, at_ms), unrated))
+    url = heartbeat_of(settings.alerts, folder, os.environ)
+    if url:
+        heartbeat = Heartbeat(url, lambda: well(Overview(store), lambda: inbox.connected, province is not None, now_ms))
+        enders.append(heartbeat.stop)
+        threads.append(loop("heartbeat", heartbeat.work))
     store.listen(alerts.wake)
     enders.append(alerts.stop)
     threads += [loop(name, work) for name, work in alerts.loops()]
@@ -223,6 +239,20 @@ def _work(mendings: Mendings, at_ms: int) -> Work:
     soon = [each.mending.deadline_ms for each in reminders if each.kind == "due_soon"]
     late = [each.mending.deadline_ms for each in reminders if each.kind == "overdue"]
     return Work(len(soon), min(soon, default=0), len(late), min(late, default=0))
+
+
+def _note_past(since: Since, past: Past, stop: threading.Event) -> None:
+    """What agents say of noise and backlog, kept by the hour: they say only how it stands."""
+    marks: dict[str, tuple[Any, ...]] = {}
+    while True:
+        heard = [*since.heard(marks)]
+        since.rest()
+        past.note(heard)
+        past.forget(now_ms())
+        marks.update({each.agent: each.mark for each in heard})
+        if stop.wait(_NOTE_S):
+            past.close()
+            return
 
 
 def _look(store: Store, stop: threading.Event) -> None:
@@ -275,8 +305,12 @@ def _web(
     alerts: Alerts,
     inbox: Inbox,
     works: web.Works,
+    past: Past,
 ) -> Any:
     token = secret(web_settings.token, web_settings.token_file, folder)
+    metrics_token = ""
+    if web_settings.metrics_token or web_settings.metrics_token_file:
+        metrics_token = secret(web_settings.metrics_token, web_settings.metrics_token_file, folder)
     clients = [
         Client(each.name, secret(each.secret, each.secret_file, folder), tuple(each.channels))
         for each in web_settings.clients
@@ -287,7 +321,7 @@ def _web(
         desk,
         Channels(store, intake),
         directory,
-        Keeper(people, token, now_ms),
+        Keeper(people, token, now_ms, metrics_token),
         clients,
         now_ms,
         case_lacks=province.case_lacks if province is not None else lambda _case: (),
@@ -296,6 +330,7 @@ def _web(
         connected=lambda: inbox.connected,
         forwards=province is not None,
         works=works,
+        past=past,
     )
 
 

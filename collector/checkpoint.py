@@ -1,17 +1,6 @@
 """Signed checkpoints as text that a person can read and `openssl` can check. The only user of cryptography here.
 
-Signed are all bytes of the text before the line of the signature, as they stand: UTF-8, a line feed after each line,
-
-    好差评账本检查点 hall-rating checkpoint 1
-    账本 ledger: <32 hex>
-    段 stretch: <number>
-    链首 head: <64 hex>
-    时间 at: 2026-11-24T00:00:03.217Z
-    毫秒 at_ms: 1795478403217
-    …
-    公钥 key: <64 hex: SHA-256 of the public key in DER>
-    signature: <base64 of the 64 bytes of Ed25519>
-
+Signed are all bytes of the text before the line of the signature, as they stand: ledger/checkpoint_text.py says which.
 docs/evidence.md has the commands of `openssl`.
 """
 
@@ -21,7 +10,6 @@ import base64
 import binascii
 import logging
 import os
-import re
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -41,24 +29,21 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from protocols.ratings import Level
+from protocols import chain
 
-from .ledger.checkpoints import STATES, Checkpoint, taken
+from .ledger.checkpoint_text import BadCheckpoint, readable, text, untext
+from .ledger.checkpoints import Checkpoint, End, taken
 from .ledger.store import Store
+from .people import people_of
+from .people.log import end
 
 log = logging.getLogger(__name__)
 
 SUFFIX = ".checkpoint"
-_TITLE = "好差评账本检查点 hall-rating checkpoint"
-_VERSION = 1
 _SIGNATURE = b"signature: "
 _FILE_MAX = 8 * 1024 * 1024  # ten years of daily checkpoints in one file are 3 MB
 _DAY_MS = 86_400_000
 _LOOK_S = 20.0  # so soon after midnight, or after what hindered it is out of the way, there is a checkpoint
-
-
-class BadCheckpoint(Exception):
-    """This is no checkpoint that can be checked; the text says what was expected and what to do."""
 
 
 class Forged(Exception):
@@ -67,81 +52,6 @@ class Forged(Exception):
 
 class BadKey(Exception):
     """This file is no key that can be used; the text says why and what to do."""
-
-
-# ---- the text
-
-
-def text(checkpoint: Checkpoint, key: str) -> bytes:
-    """The bytes that are signed, by the key of this name."""
-    levels = " ".join(f"{level.value}={count}" for level, count in zip(Level, checkpoint.levels, strict=True))
-    states = " ".join(f"{state}={count}" for state, count in zip(STATES, checkpoint.states, strict=True))
-    lines = (
-        f"{_TITLE} {_VERSION}",
-        f"账本 ledger: {checkpoint.ledger}",
-        f"段 stretch: {checkpoint.stretch}",
-        f"链首 head: {checkpoint.head}",
-        f"时间 at: {readable(checkpoint.at_ms)}",
-        f"毫秒 at_ms: {checkpoint.at_ms}",
-        f"存档 epochs: {checkpoint.epochs}",
-        f"记录 records: {checkpoint.records}",
-        f"缺口 gaps: {checkpoint.gaps}",
-        f"按键 presses: {checkpoint.presses}",
-        f"评价 ratings: {checkpoint.ratings}",
-        f"满意度 levels: {levels}",
-        f"去向 states: {states}",
-        f"公钥 key: {key}",
-    )
-    return "".join(f"{line}\n" for line in lines).encode()
-
-
-_NUMBER = r"(0|[1-9][0-9]{0,18})"
-_TEXT = re.compile(
-    rf"{_TITLE} {_VERSION}\n账本 ledger: ([0-9a-f]{{32}})\n段 stretch: {_NUMBER}\n链首 head: ([0-9a-f]{{64}})\n"
-    rf"时间 at: ([0-9TZ:.-]+)\n毫秒 at_ms: {_NUMBER}\n存档 epochs: {_NUMBER}\n记录 records: {_NUMBER}\n"
-    rf"缺口 gaps: {_NUMBER}\n按键 presses: {_NUMBER}\n评价 ratings: {_NUMBER}\n"
-    rf"满意度 levels: {' '.join(f'{level.value}={_NUMBER}' for level in Level)}\n"
-    rf"去向 states: {' '.join(f'{state}={_NUMBER}' for state in STATES)}\n公钥 key: ([0-9a-f]{{64}})\n",
-    re.ASCII,
-)
-
-
-def _untext(signed: bytes) -> tuple[Checkpoint, str]:
-    """The checkpoint of these bytes and the name of its key; BadCheckpoint if they are none."""
-    try:
-        said = signed.decode()
-    except UnicodeDecodeError:
-        raise BadCheckpoint("不是 UTF-8 文本 / is no UTF-8 text") from None
-    title, _, version = said.partition("\n")[0].rpartition(" ")
-    if title != _TITLE:
-        raise BadCheckpoint(f"第一行应为 / the first line must be {_TITLE!r} {_VERSION}")
-    if version != str(_VERSION):
-        raise BadCheckpoint(
-            f"格式版本 {version[:20]!r} 由更新的程序写成, 请用该程序核对"
-            " / this format version is of a newer program, check it with that"
-        )
-    found = _TEXT.fullmatch(said)
-    if found is None:
-        raise BadCheckpoint(
-            "缺行、多行或值不对, 请取原件 / a line is missing, too much or wrong; get the original file"
-        )
-    ledger, stretch, head, _at, *rest, key = found.groups()
-    at_ms, epochs, records, gaps, presses, ratings, *counts = map(int, rest)
-    levels, states = tuple(counts[: len(Level)]), tuple(counts[len(Level) :])
-    checkpoint = Checkpoint(ledger, int(stretch), head, at_ms, epochs, records, gaps, presses, ratings, levels, states)
-    try:
-        same = text(checkpoint, key) == signed
-    except (ValueError, OverflowError):
-        same = False  # a time that no calendar has
-    if not same:
-        raise BadCheckpoint("时间与毫秒不一致 / the time and its milliseconds differ")
-    return checkpoint, key
-
-
-def readable(at_ms: int) -> str:
-    """`2026-11-24T00:00:03.217Z`."""
-    at = datetime.fromtimestamp(at_ms // 1000, UTC)
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03}Z"
 
 
 # ---- the keys
@@ -301,7 +211,7 @@ def read(raw: bytes, public: Ed25519PublicKey) -> list[Checkpoint]:
 
 
 def _checked(body: bytes, encoded: bytes, public: Ed25519PublicKey) -> Checkpoint:
-    checkpoint, key = _untext(body)
+    checkpoint, key = untext(body)
     if key != key_name(public):
         raise BadCheckpoint(
             f"由另一把钥匙签名 / signed by another key: {key};"
@@ -318,6 +228,17 @@ def _checked(body: bytes, encoded: bytes, public: Ed25519PublicKey) -> Checkpoin
             f"{readable(checkpoint.at_ms)}: 签名不符, 检查点被改过 / the signature is wrong, the checkpoint was changed"
         ) from None
     return checkpoint
+
+
+def log_end(ledger: Path) -> End:
+    """Where the audit log beside this ledger ends."""
+    return log_at(ledger, None) or End(0, chain.PEOPLE.hex())
+
+
+def log_at(ledger: Path, line: int | None) -> End | None:
+    """Where it was at this line, or is now; None if there is none, or it does not go so far."""
+    found = end(people_of(ledger), line)
+    return None if found is None else End(*found)
 
 
 # ---- every day
@@ -358,7 +279,7 @@ class Daily:
         todays = self._folder / f"{name}{SUFFIX}"
         try:
             if not todays.exists():
-                checkpoint = taken(self._store, now_ms)
+                checkpoint = taken(self._store, log_end(self._store.path), now_ms)
                 write(self._folder, name, read_key(self._key_file).signed(checkpoint))
                 log.info("检查点 / checkpoint: %s, 第 %s 段 / stretch", todays, checkpoint.stretch)
                 self._note(at_ms=now_ms, stretch=checkpoint.stretch)
@@ -372,7 +293,7 @@ class Daily:
         except BadKey as error:
             self._trouble(str(error))
         except sqlite3.Error as error:
-            self._trouble(f"账本读不了 / the ledger cannot be read: {error}")
+            self._trouble(f"账本或人员文件读不了 / the ledger, or the people's file, cannot be read: {error}")
 
     def _note(self, **said: Any) -> None:
         with self._lock:

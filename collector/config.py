@@ -73,6 +73,9 @@ class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8620
     token: str = ""
     token_file: str = ""
+    metrics_token: str = ""
+    metrics_token_file: str = ""
+    """What `/metrics` takes, and nothing else does; `token` is taken there too."""
     port_file: str = ""
     clients: list[ClientSettings] = []
     trusted_proxy: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f.:]*\Z")] = ""
@@ -160,6 +163,9 @@ def _contradictions(read: Settings, folder: Path) -> list[str]:
         mistakes.append(f"mending.since: {read.mending.since!r}: 没有这一天 / there is no such day")
     if read.web is not None:
         mistakes += secret_mistakes("web.token", read.web.token, read.web.token_file, folder)
+        if read.web.metrics_token or read.web.metrics_token_file:
+            given = read.web.metrics_token, read.web.metrics_token_file
+            mistakes += secret_mistakes("web.metrics_token", *given, folder)
         mistakes += _client_mistakes(read.web.clients, folder)
     if read.province is not None:
         mistakes += provinces.mistakes(read.province, folder)

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sqlite3
+import subprocess
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -83,9 +84,22 @@ def setup(path: Path, setup_port: int, no_browser: bool) -> None:
     if settings.door is None or not settings.door.has_setup:
         give_up(f"{path.name}: door.setup: 没有开放设置页 / the setup page is not open; {_NO_DOOR}")
     address = f"http://{settings.door.host}:{settings.door.port}/setup/"
-    click.echo(f"{address}  (代理运行时 / while the agent runs: edge-agent run)")
+    click.echo(f"代理运行时在本机浏览器打开 / open this in a browser here, while the agent runs: {address}")
     if not no_browser:
+        _open(address)
+
+
+def _open(address: str) -> None:
+    """In this person's browser; where there is none nothing is said of it, as the address stands there to be opened."""
+    if sys.platform in ("win32", "darwin"):
         click.launch(address)
+    elif os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        quiet = subprocess.DEVNULL
+        try:
+            # Left to itself: it may stay for as long as the browser that it starts.
+            subprocess.Popen(["xdg-open", address], stdin=quiet, stdout=quiet, stderr=quiet)  # noqa: S603, S607 - ours
+        except OSError:
+            return  # a desktop without xdg-open
 
 
 _NO_DOOR = "请加 [door] 一节, 见样例 / add a [door] table as in the example"
@@ -103,7 +117,7 @@ def _guided(path: Path, port: int, browser: bool = False) -> None:
         words = "还没有配置, 请在本机浏览器打开 / no settings yet, open this in a browser on this machine"
         logging.getLogger("edge_agent").warning("%s: %s", words, address)
         if browser:
-            click.launch(address)
+            _open(address)
 
     try:
         wanted = set_up(path, port, lately, told)

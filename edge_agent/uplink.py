@@ -70,6 +70,20 @@ class Broker:
     tls: ssl.SSLContext | None = None
 
 
+@dataclass(frozen=True)
+class Reach:
+    """How far what we say comes, as far as we know: each step is known by another's answer, never by its silence."""
+
+    broker: bool
+    """A broker answers."""
+    let_in: bool
+    """It takes our batches, and lets receipts through to us."""
+    receipt_ms: int | None
+    """When the collector's last receipt came; None while none has come since the start."""
+    why: str
+    """What is in the way, in words; empty where nothing is known to be."""
+
+
 class Uplink:
     """The agent's one connection to the outside. `run` is its loop; `wake` may be called from any thread."""
 
@@ -97,7 +111,8 @@ class Uplink:
         self._waker.setblocking(False)
         self._since = now()
         self._client = self._made()
-        self._ready = False
+        self._ready = self._reached = self._forbidden = False
+        self._receipt_ms: int | None = None
         self._collector_away = False
         self._sent_ms: int | None = None
         self._on_its_way: Batch | None = None
@@ -145,11 +160,15 @@ class Uplink:
         return "; ".join(filter(None, [self._alarm, *aside, of_details]))
 
     @property
-    def standing(self) -> tuple[bool, str]:
-        """Whether a receipt can come now, and what is in the way, in words; any thread may ask."""
+    def reach(self) -> Reach:
+        """How far we come now; any thread may ask."""
         if not self._ready:
-            return False, self._said or "正在连接消息服务器 / the broker is being called"
-        return not self._collector_away, "汇聚器不在线 / the collector is away" if self._collector_away else ""
+            why = self._said or "正在连接消息服务器 / the broker is being called"
+        elif self._forbidden:
+            why = "消息服务器不许订阅回执, 请检查其权限规则 / the broker forbids receipts, check its topic rules"
+        else:
+            why = "汇聚器不在线 / the collector is away" if self._collector_away else ""
+        return Reach(self._reached, self._ready and not self._forbidden, self._receipt_ms, why)
 
     # ---- one turn of the loop
 
@@ -256,6 +275,7 @@ class Uplink:
             except BadMessage as bad:
                 _note_bad(topic(self._agent, "receipt"), bad)
                 continue
+            self._receipt_ms = self._now().wall_ms
             answered = self._send_behind(receipt)
             self._receipted(receipt, answered)
 
@@ -307,6 +327,7 @@ class Uplink:
         try:
             self._client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
         except (OSError, ValueError) as error:
+            self._reached = False
             self._say(f"连不上消息服务器 / broker cannot be reached: {error}{self._hint(error)}")
             return False
         return True
@@ -369,6 +390,7 @@ class Uplink:
         return encode(AgentStatus(online, __version__, self._outbox.epoch, moment.wall_ms))
 
     def _on_connect(self, client: mqtt.Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        self._reached = True
         if reason.is_failure:
             self._refused = True
             self._say(
@@ -386,7 +408,8 @@ class Uplink:
         client.publish(topic(self._agent, "status"), self._status(True, self._now()), qos=1, retain=True)
 
     def _on_subscribe(self, _client: Any, _userdata: Any, _mid: int, reasons: Any, _properties: Any) -> None:
-        if reasons and reasons[0].is_failure:
+        self._forbidden = bool(reasons) and reasons[0].is_failure
+        if self._forbidden:
             log.error(
                 "消息服务器不许订阅回执, 请检查其权限规则 / broker forbids %s, check its topic rules",
                 topic(self._agent, "receipt"),
@@ -397,6 +420,7 @@ class Uplink:
 
     def _on_disconnect(self, _client: Any, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         ready, self._ready = self._ready, False
+        self._reached = self._refused  # a refusal was an answer; a broken line is none
         if not reason.is_failure or self._refused:
             return
         if ready and self._now().mono_ms - self._connected_ms >= _STEADY_MS:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+import collector.config
 import collector.directory
 import edge_agent.config
+from collector.provinces import dialect
 from protocols import profiles
+from protocols.cases import case_of
 from tests.brokers import make_certificates
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
@@ -96,3 +100,25 @@ def test_the_rules_say_how_to_be_rid_of_brltty():
     """It holds the port before anything of ours sees it."""
     assert "apt purge brltty" in RULES
     assert "/dev/null" in RULES
+
+
+def test_the_trial_on_one_machine_fits_together(tmp_path):
+    """As it lies there: settings that load, on loopback only, and passwords that broker and province know. Red if a
+    newcomer's two commands end in a message."""
+    for file in (DEPLOY / "trial").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    centre = collector.config.load(tmp_path / "collector.trial.toml")
+    agent = edge_agent.config.load(tmp_path / "agent.trial.toml")
+    directory = collector.directory.read((tmp_path / "directory.toml").read_bytes(), "directory.toml")
+    users = json.loads((tmp_path / "users.json").read_text("utf-8"))
+    province = json.loads((tmp_path / "province.json").read_text("utf-8"))
+
+    assert users == {centre.broker.user: centre.broker.password, agent.agent: agent.uplink.password}
+    assert province["api_token"] == centre.province.api_token
+    assert {"127.0.0.1"} == {centre.broker.host, agent.uplink.host, centre.web.host, agent.door.host}
+    assert "http://127.0.0.1:18800/" == centre.province.ratings_url[:23]
+    assert {(agent.agent, window.id): window.device for window in agent.windows} == {
+        at: place.device for at, place in directory.places.items()
+    }
+    case = case_of(json.loads((tmp_path / "case.json").read_text("utf-8")), "")
+    assert () == dialect(centre.province, tmp_path).case_lacks(case)

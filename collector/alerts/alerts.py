@@ -15,10 +15,12 @@ import tenacity
 
 from protocols.words import Language
 
-from .book import Book, NotKept
+from .book import Book
 from .core import Found, Rule, decide
 from .facts import Seen, found_in
+from .file import NotKept
 from .hours import Hours
+from .kinds import BAD_RATING
 from .messages import marked_late, next_message, test_message
 from .reading import Reader
 
@@ -151,7 +153,10 @@ class Alerts:
         """Once: what is wrong now, and who has to hear of it."""
         if self._reader is None:
             return
-        looked = self._reader.look(self._upto, self._now_ms())
+        at_ms = self._now_ms()
+        alerts, _ = self.book.standing(at_ms)
+        bad = [each.cause for each in alerts if each.found.kind == BAD_RATING and each.closed_ms is None]
+        looked = self._reader.look(self._upto, at_ms, bad)
         if self._decide(looked.seen, {_CURSOR: str(looked.upto), _LEDGER: self._reader.ledger}):
             self._upto = looked.upto
 
@@ -173,7 +178,7 @@ class Alerts:
         if only:
             alerts = [each for each in alerts if each.found.kind in only]
         found = found_in(seen, {each.cause for each in alerts if each.closed_ms is None})
-        decision = decide(self._news(found), alerts, self._rules, silences, now_ms, self._office)
+        decision = decide(self._news(found), alerts, self._rules, silences, now_ms, self._office, seen.mended)
         try:
             self.book.keep(decision, marks)
             if now_ms - self._forgot_ms >= _FORGET_MS:
@@ -188,7 +193,7 @@ class Alerts:
 
     def _news(self, found: list[Found]) -> list[Found]:
         """Without the bad ratings that were told before: their ledger may have been restored."""
-        return [each for each in found if each.kind != "bad_rating" or not self.book.knows(each.cause)]
+        return [each for each in found if each.kind != BAD_RATING or not self.book.knows(each.cause)]
 
     # ---- sending
 

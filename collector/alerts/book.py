@@ -1,75 +1,25 @@
 """Alerts in a file of their own beside the ledger: what is open since when, and who was told what.
 
-Nothing of it is remembered anywhere else: whoever starts again goes on where the file stands. When the disk is full the
-book goes on in memory, and into the file again as soon as there is room.
+Nothing of it is remembered anywhere else: whoever starts again goes on where the file stands.
 """
 
 from __future__ import annotations
 
 import logging
-import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from .core import Alert, Decision, Silence
+from .file import BookDamaged, File, NotABook
 from .messages import MINUTE_MS, Due, Message
 from .rows import DUE, alert_of, matters, put, silence_of
 
 log = logging.getLogger(__name__)
 
-APPLICATION = 0x68637061  # "hcpa": tells this file from any other
-VERSION = 1
 KEEP_MS = 180 * 24 * 3_600_000
 _UNTOLD_MS = 7 * 24 * 3_600_000  # a resolved one that could not be told within a week is told on the page only
-_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
-_SCHEMA = f"""
-CREATE TABLE alert(
-    id INTEGER PRIMARY KEY, cause TEXT NOT NULL, kind TEXT NOT NULL, hall TEXT NOT NULL, window TEXT NOT NULL,
-    weight TEXT, words TEXT NOT NULL, part_of TEXT NOT NULL, since_ms INTEGER NOT NULL, opened_ms INTEGER NOT NULL,
-    opens INTEGER NOT NULL, gone_ms INTEGER, closed_ms INTEGER, acked_by TEXT NOT NULL DEFAULT '', acked_ms INTEGER,
-    told TEXT NOT NULL DEFAULT '{{}}');
--- Never two of one cause.
-CREATE UNIQUE INDEX alert_open ON alert(cause) WHERE closed_ms IS NULL;
-CREATE INDEX alert_cause ON alert(cause);
-CREATE INDEX alert_closed ON alert(closed_ms);
-CREATE TABLE note(
-    id INTEGER PRIMARY KEY, alert INTEGER NOT NULL, receiver TEXT NOT NULL, what TEXT NOT NULL, at_ms INTEGER NOT NULL,
-    weight TEXT NOT NULL, kind TEXT NOT NULL, hall TEXT NOT NULL, words TEXT NOT NULL, since_ms INTEGER NOT NULL,
-    opens INTEGER NOT NULL, ended_ms INTEGER, message INTEGER);
-CREATE INDEX note_due ON note(receiver) WHERE message IS NULL;
-CREATE INDEX note_alert ON note(alert);
-CREATE TABLE message(
-    id INTEGER PRIMARY KEY, receiver TEXT NOT NULL, made_ms INTEGER NOT NULL, title TEXT NOT NULL, body TEXT NOT NULL,
-    tries INTEGER NOT NULL DEFAULT 0, tried_ms INTEGER, sent_ms INTEGER, words TEXT NOT NULL DEFAULT '');
-CREATE INDEX message_waits ON message(receiver) WHERE sent_ms IS NULL;
-CREATE INDEX message_sent ON message(receiver, sent_ms);
-CREATE TABLE silence(
-    id INTEGER PRIMARY KEY, kinds TEXT NOT NULL, halls TEXT NOT NULL, windows TEXT NOT NULL, from_ms INTEGER NOT NULL,
-    until_ms INTEGER NOT NULL, weekly TEXT NOT NULL, reason TEXT NOT NULL, who TEXT NOT NULL, made_ms INTEGER NOT NULL,
-    ended_ms INTEGER, ended_by TEXT NOT NULL DEFAULT '');
-CREATE TABLE mark(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-PRAGMA application_id = {APPLICATION};
-PRAGMA user_version = {VERSION};
-"""
-
-
-class NotABook(Exception):
-    """This file is not one of alerts that this program can use."""
-
-
-class BookDamaged(Exception):
-    """The disk gives something else than was written."""
-
-
-class NotKept(Exception):
-    """It was not written; the same may be tried again."""
 
 
 def book_of(ledger: Path) -> Path:
@@ -81,34 +31,27 @@ class Book:
     """The file at `path`. Any thread may use it. NotABook if it is something else, BookDamaged if it is broken."""
 
     def __init__(self, path: Path):
-        self.path = path
-        self._lock = threading.RLock()
-        self.in_memory = False
+        self._file = File(path)
+
+    @property
+    def in_memory(self) -> bool:
         """Whether the disk does not take it at present."""
-        try:
-            with _damage_named(path):
-                self._db = _opened(str(path))
-        except sqlite3.OperationalError as error:
-            if not _is(error, _ROOM):
-                raise
-            self._db = _opened(":memory:")
-            self._lost_room(error)
+        return self._file.in_memory
 
     def close(self) -> None:
         """Let go of the file."""
-        with self._lock:
-            self._db.close()
+        self._file.close()
 
     # ---- deciding
 
     def standing(self, now_ms: int) -> tuple[list[Alert], list[Silence]]:
         """The alerts that a decision needs, and the silences that hold or will."""
-        with self._reading():
-            rows = self._db.execute(
+        with self._file.reading() as db:
+            rows = db.execute(
                 "SELECT * FROM alert WHERE closed_ms IS NULL OR closed_ms > ? ORDER BY id", (now_ms - _UNTOLD_MS,)
             ).fetchall()
             alerts = [alert_of(row) for row in rows]
-            silences = self._db.execute(
+            silences = db.execute(
                 "SELECT * FROM silence WHERE ended_ms IS NULL AND until_ms > ? ORDER BY id", (now_ms,)
             ).fetchall()
         return [each for each in alerts if matters(each, now_ms)], [silence_of(row) for row in silences]
@@ -118,13 +61,13 @@ class Book:
         marks = {name: value for name, value in (marks or {}).items() if self.mark(name) != value}
         if not decision.alerts and not decision.notes and not marks:
             return
-        with self._writing() as db:
+        with self._file.writing() as db:
             ids = {each.cause: put(db, each) for each in decision.alerts}
             for note in decision.notes:
                 found, alert = note.alert.found, note.alert
                 db.execute(
                     "INSERT INTO note(alert, receiver, what, at_ms, weight, kind, hall, words, since_ms, opens,"
-                    " ended_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+                    " ended_ms, page) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
                     (
                         alert.id or ids[alert.cause],
                         note.receiver,
@@ -137,50 +80,51 @@ class Book:
                         found.since_ms,
                         alert.opens,
                         alert.gone_ms,
+                        found.page,
                     ),
                 )
             db.executemany("INSERT OR REPLACE INTO mark(name, value) VALUES (?,?)", marks.items())
 
     def knows(self, cause: str) -> bool:
         """Whether there ever was an alert of this cause."""
-        with self._reading():
-            return self._db.execute("SELECT 1 FROM alert WHERE cause = ? LIMIT 1", (cause,)).fetchone() is not None
+        with self._file.reading() as db:
+            return db.execute("SELECT 1 FROM alert WHERE cause = ? LIMIT 1", (cause,)).fetchone() is not None
 
     def mark(self, name: str) -> str | None:
         """How far was looked, by name."""
-        with self._reading():
-            row = self._db.execute("SELECT value FROM mark WHERE name = ?", (name,)).fetchone()
+        with self._file.reading() as db:
+            row = db.execute("SELECT value FROM mark WHERE name = ?", (name,)).fetchone()
         return row["value"] if row else None
 
     # ---- telling
 
     def waiting(self, receiver: str) -> tuple[int, Message, int] | None:
         """The oldest message that was not sent: its number, itself, and when it was made."""
-        with self._reading():
-            row = self._db.execute(
+        with self._file.reading() as db:
+            row = db.execute(
                 "SELECT * FROM message WHERE receiver = ? AND sent_ms IS NULL ORDER BY id LIMIT 1", (receiver,)
             ).fetchone()
         return (row["id"], Message((), row["title"], row["body"]), row["made_ms"]) if row else None
 
     def dues(self, receiver: str) -> list[Due]:
         """The notes that are not part of a message yet."""
-        with self._reading():
-            rows = self._db.execute(
+        with self._file.reading() as db:
+            rows = db.execute(
                 "SELECT * FROM note WHERE receiver = ? AND message IS NULL ORDER BY id LIMIT 5000", (receiver,)
             ).fetchall()
         return [Due(**{name: row[name] for name in DUE}) for row in rows]
 
     def lately(self, receiver: str, now_ms: int) -> list[int]:
         """When messages were sent in the last minute."""
-        with self._reading():
-            rows = self._db.execute(
+        with self._file.reading() as db:
+            rows = db.execute(
                 "SELECT sent_ms FROM message WHERE receiver = ? AND sent_ms > ?", (receiver, now_ms - MINUTE_MS)
             ).fetchall()
         return [row["sent_ms"] for row in rows]
 
     def made(self, receiver: str, message: Message, now_ms: int) -> None:
         """This message tells its notes; it is sent next."""
-        with self._writing() as db:
+        with self._file.writing() as db:
             number = db.execute(
                 "INSERT INTO message(receiver, made_ms, title, body) VALUES (?,?,?,?)",
                 (receiver, now_ms, message.title, message.body),
@@ -189,7 +133,7 @@ class Book:
 
     def tried(self, message: int, words: str, now_ms: int) -> None:
         """It was tried: sent if `words` are empty, else why not."""
-        with self._writing() as db:
+        with self._file.writing() as db:
             db.execute(
                 "UPDATE message SET tries = tries + 1, tried_ms = ?, words = ?, sent_ms = ? WHERE id = ?",
                 (now_ms, words, now_ms if not words else None, message),
@@ -199,7 +143,7 @@ class Book:
 
     def acknowledge(self, alert: int, who: str, now_ms: int) -> bool:
         """Somebody sees to it: nobody is reminded any more. False if it is not open, or somebody does already."""
-        with self._writing() as db:
+        with self._file.writing() as db:
             done = db.execute(
                 "UPDATE alert SET acked_by = ?, acked_ms = ? WHERE id = ? AND closed_ms IS NULL AND acked_ms IS NULL",
                 (who, now_ms, alert),
@@ -218,7 +162,7 @@ class Book:
             wanted.who,
             wanted.made_ms,
         )
-        with self._writing() as db:
+        with self._file.writing() as db:
             number = db.execute(
                 "INSERT INTO silence(kinds, halls, windows, from_ms, until_ms, weekly, reason, who, made_ms)"
                 " VALUES (?,?,?,?,?,?,?,?,?)",
@@ -228,7 +172,7 @@ class Book:
 
     def end_silence(self, silence: int, who: str, now_ms: int) -> bool:
         """What it kept quiet is told again. False if it was over."""
-        with self._writing() as db:
+        with self._file.writing() as db:
             done = db.execute(
                 "UPDATE silence SET ended_ms = ?, ended_by = ? WHERE id = ? AND ended_ms IS NULL AND until_ms > ?",
                 (now_ms, who, silence, now_ms),
@@ -237,16 +181,16 @@ class Book:
 
     def history(self, most: int) -> list[Alert]:
         """What was closed last."""
-        with self._reading():
-            rows = self._db.execute(
+        with self._file.reading() as db:
+            rows = db.execute(
                 "SELECT * FROM alert WHERE closed_ms IS NOT NULL ORDER BY closed_ms DESC, id DESC LIMIT ?", (most,)
             ).fetchall()
         return [alert_of(row) for row in rows]
 
     def undelivered(self) -> dict[int, set[str]]:
         """By alert: the receivers that have not got yet what they were to hear of it."""
-        with self._reading():
-            rows = self._db.execute(
+        with self._file.reading() as db:
+            rows = db.execute(
                 "SELECT DISTINCT note.alert, note.receiver FROM note LEFT JOIN message ON message.id = note.message"
                 " WHERE message.sent_ms IS NULL AND (note.message IS NULL OR message.id IS NOT NULL)"
             ).fetchall()
@@ -258,16 +202,14 @@ class Book:
     def how_told(self, receiver: str) -> dict[str, Any]:
         """`sent_ms` of the last message that was taken; `failed_ms` and `words` of the last try that was not, if it
         came after that; `waiting`: messages and notes that wait."""
-        with self._reading():
-            sent = self._db.execute(
-                "SELECT max(sent_ms) AS at_ms FROM message WHERE receiver = ?", (receiver,)
-            ).fetchone()
-            failed = self._db.execute(
+        with self._file.reading() as db:
+            sent = db.execute("SELECT max(sent_ms) AS at_ms FROM message WHERE receiver = ?", (receiver,)).fetchone()
+            failed = db.execute(
                 "SELECT tried_ms, words, tries FROM message WHERE receiver = ? AND sent_ms IS NULL AND tries > 0"
                 " ORDER BY id LIMIT 1",
                 (receiver,),
             ).fetchone()
-            waiting = self._db.execute(
+            waiting = db.execute(
                 "SELECT (SELECT count(*) FROM message WHERE receiver = :r AND sent_ms IS NULL)"
                 " + (SELECT count(*) FROM note WHERE receiver = :r AND message IS NULL) AS n",
                 {"r": receiver},
@@ -282,67 +224,12 @@ class Book:
 
     def forget(self, now_ms: int) -> None:
         """Drop what is half a year old."""
-        with self._writing() as db:
+        with self._file.writing() as db:
             before_ms = now_ms - KEEP_MS
             db.execute("DELETE FROM alert WHERE closed_ms < ?", (before_ms,))
             db.execute("DELETE FROM note WHERE at_ms < ?", (before_ms,))
             db.execute("DELETE FROM message WHERE made_ms < ?", (before_ms,))
             db.execute("DELETE FROM silence WHERE until_ms < ?", (before_ms,))
-
-    # ---- the file
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        with self._lock, _damage_named(self.path):
-            yield
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction; in memory where the disk has no room for it. NotKept if it has to be tried again."""
-        with self._lock, _damage_named(self.path):
-            if self.in_memory:
-                self._back_on_disk()
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException as error:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                if not isinstance(error, sqlite3.OperationalError):
-                    raise
-                if _is(error, _ROOM) and not self.in_memory:
-                    self._into_memory(error)
-                elif not _is(error, _BUSY):
-                    raise
-                raise NotKept(str(error)) from error
-
-    def _into_memory(self, error: sqlite3.OperationalError) -> None:
-        memory = _connected(":memory:")
-        self._db.backup(memory)
-        self._db.close()
-        self._db = memory
-        self._lost_room(error)
-
-    def _lost_room(self, error: sqlite3.OperationalError) -> None:
-        self.in_memory = True
-        log.error("报警记录写不进磁盘, 暂存内存 / alerts cannot be written and are kept in memory: %s", error)
-
-    def _back_on_disk(self) -> None:
-        file = None
-        try:
-            file = _connected(str(self.path))
-            self._db.backup(file)
-            file.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if file is not None:
-                file.close()
-            if not _is(error, _ROOM + _BUSY):
-                raise
-            return
-        self._db.close()
-        self._db = file
-        self.in_memory = False
 
 
 def open_book(path: Path, now_ms: int) -> Book:
@@ -359,44 +246,3 @@ def open_book(path: Path, now_ms: int) -> Book:
         words = "报警记录损坏, 已移存, 另建新的 / alerts were damaged and set aside, a new file is begun"
         log.error("%s: %s: %s", words, aside, error)
         return Book(path)
-
-
-@contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    # By a name of its own: it is not the ledger that is damaged.
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        if _is(error, _DAMAGE):
-            raise BookDamaged(f"{path}: {error}") from error
-        raise
-
-
-def _is(error: sqlite3.Error, codes: tuple[int, ...]) -> bool:
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in codes
-
-
-def _connected(name: str) -> sqlite3.Connection:
-    db = sqlite3.connect(name, isolation_level=None, check_same_thread=False, timeout=5)
-    db.row_factory = sqlite3.Row
-    # FULL: what was told must not be told again after a power cut.
-    db.execute("PRAGMA synchronous = FULL")
-    return db
-
-
-def _opened(name: str) -> sqlite3.Connection:
-    db = _connected(name)
-    try:
-        if db.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        elif db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
-            raise NotABook(f"{name}: 不是报警记录 / is no file of alerts")
-        elif db.execute("PRAGMA user_version").fetchone()[0] > VERSION:
-            raise NotABook(f"{name}: 由更新的程序写成 / written by a newer program")
-        elif (said := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-            raise BookDamaged(f"{name}: {said}")
-    except BaseException:
-        db.close()
-        raise
-    return db

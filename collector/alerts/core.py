@@ -7,7 +7,7 @@ when it is right again, and nobody else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -38,6 +38,8 @@ class Found:
     part_of: str = ""
     weight: Weight | None = None
     """Its kind's, if none."""
+    page: str = ""
+    """The page that shows it, and where it is seen to; its kind's, if empty."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ class Alert:
     @property
     def weight(self) -> Weight:
         return self.found.weight or KINDS[self.found.kind].weight
+
+    @property
+    def page(self) -> str:
+        """Where somebody sees to it."""
+        return self.found.page or KINDS[self.found.kind].page
 
     @property
     def event(self) -> bool:
@@ -172,8 +179,10 @@ def decide(
     silences: Sequence[Silence],
     now_ms: int,
     office: Hours = ALWAYS,
+    seen_to: Collection[str] = (),
 ) -> Decision:
-    """What there is to open, to tell, to remind of and to resolve.
+    """What there is to open, to tell, to remind of and to resolve. `seen_to`: causes of events that are over, for what
+    they ask for is done.
 
     `before`: all that is open, and what was closed within FLAP_MS or is not told to be right yet. Of several rules for
     one receiver the first that covers an alert is the one that counts.
@@ -196,7 +205,7 @@ def decide(
                 notes.append(Note(receiver, what, now_ms, alert, rule.weight or alert.weight))
             waits = waits or receiver not in told
         kept = replace(alert, told=told) if told != alert.told else alert
-        after.append(_over(kept, waits, now_ms) if kept.event else kept)
+        after.append(_over(kept, waits, kept.cause in seen_to, now_ms) if kept.event else kept)
     was = {each.id: each for each in before}
     heaviest = list(WEIGHTS)
     return Decision(
@@ -252,10 +261,10 @@ def _gone(alert: Alert, now_ms: int) -> Alert:
     return replace(alert, gone_ms=gone_ms, closed_ms=now_ms if calm else None)
 
 
-def _over(alert: Alert, waits: bool, now_ms: int) -> Alert:
+def _over(alert: Alert, waits: bool, seen_to: bool, now_ms: int) -> Alert:
     """An event is over when somebody has seen to it, or it was shown and told for long enough."""
     age_ms = now_ms - alert.opened_ms
-    over = alert.acked_ms is not None or age_ms >= (EVENT_MAX_MS if waits else EVENT_MS)
+    over = seen_to or alert.acked_ms is not None or age_ms >= (EVENT_MAX_MS if waits else EVENT_MS)
     return replace(alert, closed_ms=now_ms) if over and alert.closed_ms is None else alert
 
 

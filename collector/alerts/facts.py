@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import quote
 
 from protocols.ratings import Level
 
@@ -20,6 +21,8 @@ SILENT_MS = 180_000  # an agent says how it is every half a minute: six of them 
 BACKLOG_MS = 30 * 60_000
 CLOCK_MS = 60_000  # a minute: halls compare times of a press by the minute
 UNANSWERED_MS = 10 * 60_000
+BAD_CAUSE = "bad_rating/"
+"""How the cause of a bad rating begins; its press follows."""
 _TOGETHER = 3  # so many agents of a hall, and more than half of them, are one trouble: the hall's power or network
 _TOGETHER_STILL = 2  # until no more than so many are left
 _EVERYWHERE = "everywhere"
@@ -74,6 +77,22 @@ class BadRating:
     level: Level
     pressed_ms: int
     came_ms: int
+    rating: int = 0
+    """Its number in this ledger."""
+
+
+@dataclass(frozen=True)
+class Unrated:
+    """A window at which so many cases were closed one after the other that nobody rated, the first at `since_ms`."""
+
+    agent: str
+    window: str
+    hall: str
+    number: str
+    cases: int
+    hours: int
+    """Of opening, within which they were."""
+    since_ms: int
 
 
 @dataclass(frozen=True)
@@ -113,6 +132,9 @@ class Seen:
     unexplained: int = 0
     gaps: int = 0
     work: Work = Work()
+    unrated: tuple[Unrated, ...] = ()
+    mended: frozenset[str] = frozenset()
+    """Causes of bad ratings whose mending is closed."""
 
 
 def found_in(seen: Seen, open_causes: Collection[str] = ()) -> list[Found]:
@@ -123,6 +145,7 @@ def found_in(seen: Seen, open_causes: Collection[str] = ()) -> list[Found]:
         *_province(seen),
         *_centre(seen),
         *_work(seen.work, seen.at_ms),
+        *map(_unrated, seen.unrated),
     ]
 
 
@@ -135,7 +158,9 @@ def _bad(rating: BadRating) -> Found:
     where = place(rating.hall, rating.window)
     at = time_text(rating.pressed_ms)
     words = f"{where} {rating.level.zh}, {at} / {where} {rating.level.value.replace('_', ' ')}, {at}"
-    return Found(BAD_RATING, f"bad_rating/{rating.press}", rating.came_ms, words, rating.hall, rating.window)
+    page = f"/mending/{rating.rating}" if rating.rating else ""
+    cause = f"{BAD_CAUSE}{rating.press}"
+    return Found(BAD_RATING, cause, rating.came_ms, words, rating.hall, rating.window, page=page)
 
 
 # ---- agents and their windows
@@ -201,7 +226,8 @@ def _of_agent(agent: AgentSeen, now_ms: int) -> Iterator[Found]:
             # A full disk is the PC's, and all its windows': one cause.
             cause = f"outbox/{agent.agent}" if kind == "outbox_full" else f"window/{agent.agent}/{window.window}"
             words = f"{where} {zh} / {where}: {en or zh}"
-            yield Found(kind, cause, min(window.since_ms, now_ms), words, agent.hall, window.number)
+            page = f"/windows/{quote(agent.agent)}/{quote(window.window)}"
+            yield Found(kind, cause, min(window.since_ms, now_ms), words, agent.hall, window.number, page=page)
     name = f"{agent.hall} {agent.agent}"
     if agent.alarm:
         zh, _, en = agent.alarm.partition(" / ")
@@ -282,3 +308,14 @@ def _work(work: Work, now_ms: int) -> Iterator[Found]:
         first = time_text(work.due_ms)
         words = f"{work.due} 件, 最早 {first} 到期 / {work.due}, the first is due {first}"
         yield Found("work_due", "work_due", now_ms, words)
+
+
+def _unrated(each: Unrated) -> Found:
+    where = place(each.hall, each.number)
+    words = (
+        f"{where} 近 {each.hours} 小时上班时间内 {each.cases} 个办件结束, 无一评价"
+        f" / {where}: {each.cases} cases closed within {each.hours} office hours, none of them rated"
+    )
+    page = f"/windows/{quote(each.agent)}/{quote(each.window)}"
+    return Found("no_rating", f"no_rating/{each.agent}/{each.window}", each.since_ms, words, each.hall, each.number,
+                 page=page)  # fmt: skip

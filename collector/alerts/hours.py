@@ -44,6 +44,19 @@ class Hours:
                     return 0 if end - first >= _WEEK_MIN else (minute - (now - first)) * 60_000
         return None
 
+    def back_ms(self, at_ms: int, open_ms: int) -> int:
+        """The moment since which so much of these times has passed; two weeks before at the earliest."""
+        earliest_ms, left_ms = at_ms - 2 * _WEEK_MIN * 60_000, open_ms
+        while at_ms > earliest_ms:
+            began_ms = self.began_ms(at_ms - 1)
+            if began_ms is None:
+                at_ms = (at_ms - 1) // 60_000 * 60_000
+            elif at_ms - began_ms >= left_ms:
+                return at_ms - left_ms
+            else:
+                at_ms, left_ms = began_ms, left_ms - (at_ms - began_ms)
+        return earliest_ms
+
 
 ALWAYS = Hours(((0, _WEEK_MIN),))
 

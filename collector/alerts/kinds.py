@@ -27,6 +27,8 @@ class Kind:
     repeat_minutes: int
     office: bool = True
     event: bool = False
+    page: str = "/"
+    """Where somebody sees to it."""
 
 
 BAD_RATING = "bad_rating"
@@ -39,6 +41,7 @@ KINDS: dict[str, Kind] = {
         0,
         office=False,
         event=True,
+        page="/mending",
     ),
     "disk_full": Kind(
         "中心存储已满 / the centre's storage is full",
@@ -78,6 +81,7 @@ KINDS: dict[str, Kind] = {
         "warning",
         5,
         4 * 60,
+        page="/?state=agent_away",
     ),
     "hall_away": Kind(
         "大厅离线 / a hall is away",
@@ -107,6 +111,7 @@ KINDS: dict[str, Kind] = {
         "urgent",
         1,
         _DAY,
+        page="/?state=alarm",
     ),
     "backlog_old": Kind(
         "按键久未上交 / presses wait long on a window PC",
@@ -114,6 +119,7 @@ KINDS: dict[str, Kind] = {
         "warning",
         5,
         4 * 60,
+        page="/?state=backlog",
     ),
     "keys_not_confirmed": Kind(
         "按键未确认 / keys not confirmed",
@@ -122,13 +128,16 @@ KINDS: dict[str, Kind] = {
         "warning",
         60,
         _DAY,
+        page="/unratable",
     ),
     "rating_parked": Kind(
         "评价待处理 / ratings wait for a person",
-        "collector parked list: 更正办件后重发 / put their cases right and send them again",
+        "在待处理台按原因处理: 更正办件、关联办件 (没有办件编号的) 或重发"
+        " / at the desk, by their reason: put the case right, link those without a case number, or send again",
         "warning",
         60,
         _DAY,
+        page="/parked",
     ),
     "work_overdue": Kind(
         "差评整改超期 / mending of bad ratings overdue",
@@ -136,6 +145,7 @@ KINDS: dict[str, Kind] = {
         "urgent",
         0,
         _DAY,
+        page="/mending?tab=overdue",
     ),
     "work_due": Kind(
         "差评整改快到期 / mending of bad ratings due soon",
@@ -143,6 +153,15 @@ KINDS: dict[str, Kind] = {
         "warning",
         0,
         _DAY,
+        page="/mending?tab=soon",
+    ),
+    "no_rating": Kind(
+        "久无评价 / cases closed, and nobody rates",
+        "到窗口按一次试试, 看屏幕和提示是否正常 / go there and press once: is the screen on, and is anybody asked?",
+        "warning",
+        0,
+        _DAY,
+        page="/?state=no_rating",
     ),
     "clock_wrong": Kind(
         "窗口电脑时钟不对 / a window PC's clock is wrong",
@@ -150,6 +169,7 @@ KINDS: dict[str, Kind] = {
         "notice",
         30,
         _DAY,
+        page="/?state=clock_wrong",
     ),
     "checkpoint_missing": Kind(
         "没有写成今天的检查点 / no checkpoint of today",
@@ -160,10 +180,11 @@ KINDS: dict[str, Kind] = {
     ),
     "quarantine_grows": Kind(
         "收到不是本系统的消息 / messages came that are not ours",
-        "查看 /api/v1/quarantine: 是谁发的 / look there who sends them",
+        "打开隔离消息页, 看是谁发的 / open the page of the quarantine: it says who sends them",
         "notice",
         5,
         _DAY,
+        page="/quarantine",
     ),
     "count_unexplained": Kind(
         "对账有说不清的差数 / the counts have an unexplained difference",
@@ -171,6 +192,7 @@ KINDS: dict[str, Kind] = {
         "warning",
         30,
         _DAY,
+        page="/reconcile",
     ),
     "ledger_gap": Kind(
         "账本缺记录 / the ledger lacks records",
@@ -178,5 +200,6 @@ KINDS: dict[str, Kind] = {
         "urgent",
         1,
         _DAY,
+        page="/reconcile",
     ),
 }

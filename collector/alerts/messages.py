@@ -42,6 +42,8 @@ class Due:
     since_ms: int
     opens: int = 1
     ended_ms: int | None = None
+    page: str = ""
+    """Its kind's, if empty."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,11 @@ def single(due: Due, language: Language, link: str) -> Message:
         lines.append(_either(language, f"自 {time_text(due.since_ms)} 起", f"since {time_text(due.since_ms)}"))
     if due.what != "resolved":
         lines.append(said_in(kind.cure, language))
-    return Message((due.id,), _cut(f"{head}{name}", 120), _cut("\n".join([*lines, *_linked(link)]), BYTES_MAX - 160))
+    return Message(
+        (due.id,),
+        _cut(f"{head}{name}", 120),
+        _cut("\n".join([*lines, *_linked(link, due.page or kind.page)]), BYTES_MAX - 160),
+    )
 
 
 def digest(dues: Sequence[Due], language: Language, link: str) -> Message:
@@ -142,8 +148,8 @@ def _lasted(due: Due, language: Language) -> str:
     return _either(language, f"{since} 至 {until}, {minutes} 分钟{times}", f"{since} to {until}, {minutes} min{times}")
 
 
-def _linked(link: str) -> list[str]:
-    return [f"{link.rstrip('/')}/alerts"] if link else []
+def _linked(link: str, page: str = "/alerts") -> list[str]:
+    return [f"{link.rstrip('/')}{page}"] if link else []
 
 
 def _either(language: Language, zh: str, en: str) -> str:

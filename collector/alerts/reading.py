@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ..ledger.overview import Overview
 from ..ledger.store import Store
 from ..ledger.tally import day_of
 from ..reconcile.balance import balance
-from .facts import AgentSeen, BadRating, Seen, WindowSeen, Work
+from .facts import BAD_CAUSE, AgentSeen, BadRating, Seen, Unrated, WindowSeen, Work
 
 _RECONCILE_TIMES = 10  # of these counts, for one of the days
 _DAYS = 3
@@ -49,6 +49,7 @@ class Reader:
         started_ms: int,
         checkpoint: Callable[[], dict[str, Any] | None] = lambda: None,
         work: Callable[[int], Work] = lambda _now_ms: Work(),
+        unrated: Callable[[int], tuple[Unrated, ...]] = lambda _now_ms: (),
     ):
         self._store = store
         self._overview = Overview(store)
@@ -56,6 +57,7 @@ class Reader:
         self._started_ms = started_ms
         self._checkpoint = checkpoint
         self._work = work
+        self._unrated = unrated
         self._halls = {agent: place.hall for (agent, _), place in sorted(directory.places.items(), reverse=True)}
         self._counted: dict[str, Any] = {}
         self._counts = 0
@@ -75,8 +77,9 @@ class Reader:
         """Whether a bad rating came after this one."""
         return self._store.row("SELECT 1 FROM rating WHERE id > ? AND bad = 1 LIMIT 1", (after,)) is not None
 
-    def look(self, after: int, now_ms: int) -> Looked:
-        """Everything, of one moment of the ledger; bad ratings after number `after`."""
+    def look(self, after: int, now_ms: int, bad_open: Collection[str] = ()) -> Looked:
+        """Everything, of one moment of the ledger; bad ratings after number `after`, and which of the causes in
+        `bad_open` are closed."""
         with self._store.reading():
             bad, upto = self._bad(after, now_ms)
             province = self._store.row("SELECT away_since_ms, words FROM province")
@@ -93,6 +96,7 @@ class Reader:
                 unanswered_since_ms=unanswered["since_ms"],
                 checkpoint_trouble=(self._checkpoint() or {}).get("trouble", ""),
                 gaps=self._store.row("SELECT count(*) FROM gap")[0],
+                mended=frozenset(cause for cause in bad_open if self._mended(cause)),
             )
         if not self._counted:
             self.count(now_ms)
@@ -109,6 +113,17 @@ class Reader:
         )
         upto = rows[-1]["id"] if len(rows) == _BAD_MAX else max(after, self.last_rating())
         return tuple(_bad_rating(row, now_ms) for row in rows), upto
+
+    def _mended(self, cause: str) -> bool:
+        """Whether the bad rating of this cause was approved as dealt with: asked by its press, as it was told."""
+        device, boot, count = cause.removeprefix(BAD_CAUSE).rsplit("-", 2)
+        row = self._store.row(
+            "SELECT step.state FROM press JOIN rating ON rating.press = press.id JOIN step ON step.rating = rating.id"
+            " WHERE press.device = ? AND press.boot = ? AND press.count = ? AND step.draw IS NULL"
+            " ORDER BY step.id DESC LIMIT 1",
+            (device, int(boot), int(count)),
+        )
+        return row is not None and row["state"] == "closed"
 
     def _agents(self) -> tuple[AgentSeen, ...]:
         rows = self._store.rows("SELECT * FROM agent WHERE status IS NOT NULL OR health IS NOT NULL ORDER BY agent")
@@ -161,6 +176,7 @@ class Reader:
             "quarantined_ms": quarantine["since_ms"] or 0,
             "keys": self._keyless(),
             "unexplained": self._counted.get("unexplained", 0),
+            "unrated": self._unrated(now_ms),
         }
         if self._counts % _RECONCILE_TIMES == 0:
             today = day_of(now_ms)
@@ -201,6 +217,7 @@ def _bad_rating(row: sqlite3.Row, now_ms: int) -> BadRating:
         Level(row["level"]),
         row["pressed_ms"],
         now_ms,
+        row["id"],
     )
 
 

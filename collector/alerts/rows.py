@@ -11,7 +11,7 @@ from .core import FLAP_MS, Alert, Found, Reach, Silence, Told
 from .hours import ALWAYS, hours_of
 
 _told = msgspec.json.Decoder(dict[str, Told])
-DUE = ("id", "what", "at_ms", "weight", "kind", "hall", "words", "since_ms", "opens", "ended_ms")
+DUE = ("id", "what", "at_ms", "weight", "kind", "hall", "words", "since_ms", "opens", "ended_ms", "page")
 
 
 def matters(alert: Alert, now_ms: int) -> bool:
@@ -39,12 +39,13 @@ def put(db: sqlite3.Connection, alert: Alert) -> int:
         alert.gone_ms,
         alert.closed_ms,
         told,
+        found.page,
     )
     if not alert.id:
         return (
             db.execute(
                 "INSERT INTO alert(cause, kind, hall, window, weight, words, part_of, since_ms, opened_ms, opens,"
-                " gone_ms, closed_ms, told) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                " gone_ms, closed_ms, told, page) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 values,
             ).lastrowid
             or 0
@@ -55,7 +56,7 @@ def put(db: sqlite3.Connection, alert: Alert) -> int:
         " opened_ms = ?, opens = ?, gone_ms = ?,"
         " acked_by = CASE WHEN closed_ms IS NOT NULL AND ? IS NULL THEN '' ELSE acked_by END,"
         " acked_ms = CASE WHEN closed_ms IS NOT NULL AND ? IS NULL THEN NULL ELSE acked_ms END,"
-        " closed_ms = ?, told = ? WHERE id = ?",
+        " closed_ms = ?, told = ?, page = ? WHERE id = ?",
         (*values[:11], alert.closed_ms, alert.closed_ms, *values[11:], alert.id),
     )
     return alert.id
@@ -72,6 +73,7 @@ def alert_of(row: sqlite3.Row) -> Alert:
         row["window"],
         row["part_of"],
         row["weight"],
+        row["page"],
     )
     return Alert(
         found,

@@ -22,7 +22,9 @@ from .kinds import KINDS, Weight
 
 Glob = Annotated[str, Meta(min_length=1, max_length=64)]
 _MOST_MINUTES = 7 * 24 * 60
+_VARIABLE = r"^([A-Za-z_][A-Za-z0-9_]*)?\Z"
 _SCHEME = re.compile(r"[a-z][a-z0-9]*://\S+", re.IGNORECASE)
+_HTTP = re.compile(r"https?://[^\s/]+\S*", re.IGNORECASE)
 _WITH_HOST = ("json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos", "http", "https")
 
 
@@ -33,10 +35,7 @@ class ReceiverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url_file: str = ""
     url_env: Annotated[
         str,
-        Meta(
-            pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?\Z",
-            description="环境变量的名称 / the name of an environment variable",
-        ),
+        Meta(pattern=_VARIABLE, description="环境变量的名称 / the name of an environment variable"),
     ] = ""
     language: Literal["zh", "en"] = "zh"
 
@@ -63,6 +62,15 @@ class AlertsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When somebody is there: all that can wait is told then."""
     per_minute: Annotated[int, Meta(ge=1, le=20)] = 10
     """Messages for one receiver; WeCom and DingTalk take 20 of a robot."""
+    no_rating_cases: Annotated[int, Meta(ge=0, le=10_000)] = 20
+    """So many cases closed one after the other without a rating are told; 0: never."""
+    no_rating_hours: Annotated[int, Meta(ge=1, le=60)] = 4
+    """Within so many hours of `hours`."""
+    heartbeat_file: str = ""
+    """The file of an address that is called each minute while ratings go to the province; or `heartbeat_env`."""
+    heartbeat_env: Annotated[
+        str, Meta(pattern=_VARIABLE, description="环境变量的名称 / the name of an environment variable")
+    ] = ""
     receivers: list[ReceiverSettings] = []
     rules: list[RuleSettings] = []
 
@@ -92,10 +100,21 @@ def office_of(settings: AlertsSettings) -> Hours:
 
 def url_of(receiver: ReceiverSettings, folder: Path, environment: Mapping[str, str]) -> str:
     """Its address, which is never shown."""
-    if receiver.url_env:
-        return environment.get(receiver.url_env, "").strip()
+    return _address(receiver.url_file, receiver.url_env, folder, environment)
+
+
+def heartbeat_of(settings: AlertsSettings, folder: Path, environment: Mapping[str, str]) -> str:
+    """The address that is called as long as all is well, which is never shown; empty if there is none."""
+    if not settings.heartbeat_file and not settings.heartbeat_env:
+        return ""
+    return _address(settings.heartbeat_file, settings.heartbeat_env, folder, environment)
+
+
+def _address(file: str, variable: str, folder: Path, environment: Mapping[str, str]) -> str:
+    if variable:
+        return environment.get(variable, "").strip()
     # utf-8-sig: what Windows' Notepad puts before a text is no part of an address.
-    return (folder / receiver.url_file).read_text(encoding="utf-8-sig").strip()
+    return (folder / file).read_text(encoding="utf-8-sig").strip()
 
 
 def masked(url: str) -> str:
@@ -114,6 +133,11 @@ def masked(url: str) -> str:
 def mistakes(settings: AlertsSettings, folder: Path, environment: Mapping[str, str]) -> list[str]:
     """What is wrong with these settings, by key."""
     found = _hours_mistake("alerts.hours", settings.hours)
+    if settings.heartbeat_file or settings.heartbeat_env:
+        found += _address_mistakes(
+            "alerts.heartbeat_file", settings.heartbeat_file, "alerts.heartbeat_env", settings.heartbeat_env,
+            folder, environment, _HTTP, "https://…",
+        )  # fmt: skip
     names: list[str] = []
     for at, receiver in enumerate(settings.receivers, 1):
         where = f"alerts.receivers[{at}]"
@@ -159,26 +183,42 @@ def _hours_mistake(where: str, text: str) -> list[str]:
 
 
 def _url_mistakes(where: str, receiver: ReceiverSettings, folder: Path, environment: Mapping[str, str]) -> list[str]:
-    if receiver.url_file and receiver.url_env:
-        return [f"{where}.url_file: 与 url_env 只能填一个 / give this or url_env, not both"]
-    if not receiver.url_file and not receiver.url_env:
+    file, variable = receiver.url_file, receiver.url_env
+    if not file and not variable:
         words = "缺少, 填此项或 url_env / missing, give this or url_env; 写法见 / see docs/alerts.md"
         return [f"{where}.url_file: {words}"]
-    if receiver.url_env and receiver.url_env not in environment:
-        return [f"{where}.url_env: 没有这个环境变量 / no such environment variable: {receiver.url_env}"]
-    key = f"{where}.url_env" if receiver.url_env else f"{where}.url_file"
+    names = f"{where}.url_file", f"{where}.url_env"
+    return _address_mistakes(names[0], file, names[1], variable, folder, environment, _SCHEME, "wecombot://…")
+
+
+def _address_mistakes(
+    file_key: str,
+    file: str,
+    variable_key: str,
+    variable: str,
+    folder: Path,
+    environment: Mapping[str, str],
+    form: re.Pattern[str],
+    like: str,
+) -> list[str]:
+    if file and variable:
+        other = variable_key.rpartition(".")[2]
+        return [f"{file_key}: 与 {other} 只能填一个 / give this or {other}, not both"]
+    if variable and variable not in environment:
+        return [f"{variable_key}: 没有这个环境变量 / no such environment variable: {variable}"]
+    key = variable_key if variable else file_key
     try:
-        url = url_of(receiver, folder, environment)
+        url = _address(file, variable, folder, environment)
     except FileNotFoundError:
-        return [f"{key}: 没有文件 / no file {receiver.url_file!r}"]
+        return [f"{key}: 没有文件 / no file {file!r}"]
     except UnicodeDecodeError:
-        return [f"{key}: 不是文本 / is no text: {receiver.url_file!r}"]
+        return [f"{key}: 不是文本 / is no text: {file!r}"]
     except OSError as error:
-        return [f"{key}: 读不了 / cannot be read: {receiver.url_file!r}: {error.strerror}"]
-    if not _SCHEME.fullmatch(url):
+        return [f"{key}: 读不了 / cannot be read: {file!r}: {error.strerror}"]
+    if not form.fullmatch(url):
         # Never the address itself: it holds a token.
         return [
-            f"{key}: 应为一行地址, 如 wecombot://… (不显示所填内容) / expected one line with an address, as in"
-            " wecombot://… (what stands there is not shown); 写法见 / see docs/alerts.md"
+            f"{key}: 应为一行地址, 如 {like} (不显示所填内容) / expected one line with an address, as in"
+            f" {like} (what stands there is not shown); 写法见 / see docs/alerts.md"
         ]
     return []

@@ -9,10 +9,14 @@ from pathlib import Path
 
 from protocols.errors import BadSettings
 
+from ..directory import Directory
 from ..ledger.file import own
+from ..ledger.since import Since
+from ..ledger.store import Store
 from .alerts import Alerts, Receiver
 from .book import book_of, open_book
 from .settings import AlertsSettings, masked, office_of, rules_of, url_of
+from .unrated import Watch
 
 
 def alerts_of(
@@ -30,6 +34,12 @@ def alerts_of(
         now_ms,
         _Once(book_of(ledger)),
     )
+
+
+def watch_of(settings: AlertsSettings, store: Store, directory: Directory) -> Watch:
+    """What tells windows at which nobody rates."""
+    cases, hours = settings.no_rating_cases, settings.no_rating_hours
+    return Watch(Since(store), directory, office_of(settings), cases, hours)
 
 
 def receivers_of(settings: AlertsSettings, folder: Path, environment: Mapping[str, str]) -> list[Receiver]:

@@ -17,8 +17,9 @@ import click
 from protocols.errors import BadSettings
 
 from ..alerts.alerts import Receiver
-from ..alerts.book import Book, BookDamaged, NotABook, NotKept, book_of
+from ..alerts.book import Book, book_of
 from ..alerts.core import Reach, Silence
+from ..alerts.file import BookDamaged, NotABook, NotKept
 from ..alerts.hours import ALWAYS, EXPECTED, BadHours, Hours, hours_of
 from ..alerts.kinds import KINDS, WEIGHTS
 from ..alerts.messages import test_message

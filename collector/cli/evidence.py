@@ -7,6 +7,7 @@ import sqlite3
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import msgspec
 from .. import checkpoint as signing
 from ..directory import Directory
 from ..ledger import audit, checkpoints
+from ..ledger.checkpoint_text import BadCheckpoint, readable
 from ..ledger.file import LedgerMismatch
 from ..ledger.overview import Overview
 from ..ledger.store import Store
@@ -140,7 +142,7 @@ def _checkpoints(files: tuple[Path, ...], public_key: Path | None) -> tuple[_Sig
             signed += [(file, each) for each in signing.read(file.read_bytes(), public)]
         except signing.Forged as error:
             forged.append(audit.Finding(file.name, "", 0, str(error)))
-        except signing.BadCheckpoint as error:
+        except BadCheckpoint as error:
             give_up(f"--checkpoint: {file}: {error}")
         except OSError as error:
             give_up(f"--checkpoint: {file}: 读不了 / cannot be read: {error.strerror}")
@@ -160,9 +162,9 @@ def _files_of(given: tuple[Path, ...]) -> list[Path]:
 def _held_against(file: Path, signed: _Signed) -> list[audit.Finding]:
     if not signed:
         return []
-    differences = checkpoints.compared(file, [each for _, each in signed])
+    differences = checkpoints.compared(file, [each for _, each in signed], partial(signing.log_at, file))
     return [
-        audit.Finding(source.name, signing.readable(each.at_ms), each.stretch, f"检查点不符 / checkpoint: {words}")
+        audit.Finding(source.name, readable(each.at_ms), each.stretch, f"检查点不符 / checkpoint: {words}")
         for (source, each), wrong in zip(signed, differences, strict=True)
         for words in wrong
     ]
@@ -242,7 +244,7 @@ def checkpoint(path: Path, new_key: Path | None, show_key: bool, key: Path | Non
     now_ms = time.time_ns() // 1_000_000
     try:
         taken = _taken(file, now_ms)
-        stamp = "".join(each for each in signing.readable(now_ms) if each not in ":.")
+        stamp = "".join(each for each in readable(now_ms) if each not in ":.")
         written = signing.write(where, stamp, signer.signed(taken))
     except LedgerMismatch as error:
         give_up(f"ledger.path: {error}")
@@ -272,7 +274,7 @@ def _make_key(file: Path) -> None:
 def _taken(file: Path, now_ms: int) -> checkpoints.Checkpoint:
     store = Store(file)
     try:
-        return checkpoints.taken(store, now_ms)
+        return checkpoints.taken(store, signing.log_end(file), now_ms)
     finally:
         store.close()
 

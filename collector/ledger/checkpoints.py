@@ -1,9 +1,12 @@
-"""What a ledger stands for at one moment, in a few numbers; and whether it still does what it did at such a moment."""
+"""What a ledger stands for at one moment, in a few numbers; and whether it still does what it did at such a moment.
+
+With it go the ends of the chains beside its own: what people did about ratings, and the audit log of the people's file.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +15,34 @@ from typing import Any
 from protocols import chain
 from protocols.ratings import Level
 
+from .acts import beginning
 from .store import Store
 
 STATES = ("due", "awaiting_case", "parked", "accepted")
+
+
+@dataclass(frozen=True)
+class End:
+    """How far a chain goes: the number of its last row, 0 if it has none yet, and the hash behind it, in hex."""
+
+    number: int
+    head: str
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Of the chains beside the ledger's own."""
+
+    step: End
+    draw: End
+    drawn: End
+    people: End
+    """Of the audit log."""
+
+
+_ACTS = {"step": "步骤 steps", "draw": "抽查公告 draws", "drawn": "抽查结果 drawn"}
+LogAt = Callable[[int | None], End | None]
+"""The audit log up to this line, its last one if None is asked for; None if it does not go so far."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +65,12 @@ class Checkpoint:
     """Ratings of each level, in the order of `Level`; they never change."""
     states: tuple[int, ...]
     """Ratings in each of STATES; one that is accepted stays so."""
+    ends: Ends | None = None
+    """None in one that a program of before these chains has written."""
 
 
-def taken(store: Store, now_ms: int) -> Checkpoint:
-    """The ledger as it is now. Reads one moment of it, and nobody waits for that."""
+def taken(store: Store, people: End, now_ms: int) -> Checkpoint:
+    """The ledger as it is now, and where the audit log ends. Reads one moment of it, and nobody waits for that."""
     with store.reading() as db:
         last = db.execute("SELECT n, hash FROM stretch ORDER BY n DESC LIMIT 1").fetchone()
         rated = {
@@ -60,7 +90,13 @@ def taken(store: Store, now_ms: int) -> Checkpoint:
             ratings=sum(rated.values()),
             levels=tuple(sum(count for (of, _), count in rated.items() if of == level.value) for level in Level),
             states=tuple(sum(count for (_, of), count in rated.items() if of == state) for state in STATES),
+            ends=Ends(**{table: _end(db, table) for table in _ACTS}, people=people),
         )
+
+
+def _end(db: sqlite3.Connection, table: str) -> End:
+    last = db.execute(f"SELECT id, hash FROM {table} ORDER BY id DESC LIMIT 1").fetchone()
+    return End(last["id"], last["hash"].hex()) if last else End(0, beginning(table).hex())
 
 
 def _one(db: sqlite3.Connection, sql: str) -> Any:
@@ -70,14 +106,15 @@ def _one(db: sqlite3.Connection, sql: str) -> Any:
 # ---- the same ledger later
 
 
-def compared(path: Path, checkpoints: Iterable[Checkpoint]) -> list[list[str]]:
-    """What of each checkpoint is not so any more in the ledger at `path`, in words; nothing where all of it is."""
+def compared(path: Path, checkpoints: Iterable[Checkpoint], log_at: LogAt) -> list[list[str]]:
+    """What of each checkpoint is not so any more in the ledger at `path` and the audit log beside it, in words; nothing
+    where all of it is."""
     given = list(checkpoints)
     in_order = sorted(range(len(given)), key=lambda at: (given[at].stretch, given[at].at_ms))
     found: list[list[str]] = [[] for _ in given]
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as db:
         db.execute("BEGIN")
-        then = _Then(db)
+        then = _Then(db, log_at)
         agreed = 0
         for at in in_order:
             found[at] = then.differences(given[at], agreed)
@@ -89,8 +126,9 @@ def compared(path: Path, checkpoints: Iterable[Checkpoint]) -> list[list[str]]:
 class _Then:
     """The ledger as it was at one stretch after another: each row is read once, however many checkpoints there are."""
 
-    def __init__(self, db: sqlite3.Connection):
+    def __init__(self, db: sqlite3.Connection, log_at: LogAt):
         self._db = db
+        self._log_at = log_at
         known = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'identity'").fetchone()
         self._ledger = db.execute("SELECT id FROM identity").fetchone()[0] if known else None
         self._stretch = self._rating = 0
@@ -119,6 +157,7 @@ class _Then:
                 *wrong,
                 f"账本只到第 {last} 段, 当时已有第 {said.stretch} 段: 末尾被截去, 或恢复了更早的备份"
                 f" / the ledger ends at stretch {last} and had {said.stretch}: cut off, or an earlier backup restored",
+                *self._ends(said.ends),
             ]
         if not same:
             wrong.append(
@@ -126,7 +165,31 @@ class _Then:
                 f" / within stretches {agreed + 1}–{said.stretch} something was changed, removed, inserted or"
                 " reordered, and the hashes made anew"
             )
-        return wrong + self._numbers(said)
+        return wrong + self._numbers(said) + self._ends(said.ends)
+
+    def _ends(self, said: Ends | None) -> list[str]:
+        """What was cut off or exchanged of the chains beside the ledger's own."""
+        if said is None:
+            return []
+        wrong = [words for table, name in _ACTS.items() if (words := self._act(table, name, getattr(said, table)))]
+        there, log = self._log_at(None), self._log_at(said.people.number)
+        if there is None and said.people.number:
+            wrong.append(
+                f"旁边没有人员文件 people.db, 当时有 {said.people.number} 行审计日志: 请一并复制, 或被删去"
+                f" / no people.db beside the ledger, and its audit log had {said.people.number} lines: copy it too,"
+                " or somebody removed it"
+            )
+        elif there is not None:
+            wrong += _lacking("审计日志 audit log", said.people, there.number, log)
+        return wrong
+
+    def _act(self, table: str, name: str, said: End) -> str:
+        known = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        last = self._db.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0] if known else 0
+        row = self._db.execute(f"SELECT hash FROM {table} WHERE id = ?", (said.number,)).fetchone() if last else None
+        head = beginning(table) if said.number == 0 else row[0] if row else b""
+        held = End(said.number, head.hex()) if isinstance(head, bytes) else None
+        return "".join(_lacking(name, said, last, held))
 
     def _numbers(self, said: Checkpoint) -> list[str]:
         self._go_to(said)
@@ -171,3 +234,17 @@ class _Then:
         )
         self._levels = [before + counts.get(level.value, 0) for before, level in zip(self._levels, Level, strict=True)]
         self._stretch, self._rating = said.stretch, said.ratings
+
+
+def _lacking(name: str, said: End, last: int, held: End | None) -> list[str]:
+    if last < said.number:
+        return [
+            f"{name}: 只到第 {last} 行, 当时已有 {said.number} 行: 末尾被截去, 或换上了更早或另一个文件"
+            f" / ends at row {last} and had {said.number}: cut off, or an earlier or another file put there"
+        ]
+    if held != said:
+        return [
+            f"{name}: 第 1–{said.number} 行中有被改、删、插或调换的, 且哈希已重算"
+            f" / within rows 1–{said.number} something was changed, and the hashes made anew"
+        ]
+    return []

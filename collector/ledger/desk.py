@@ -27,8 +27,9 @@ from .store import Store
 from .tally import moved
 
 What = Literal["correct", "link", "send_again", "give_up"]
-OPEN = "(state = 'awaiting_case' OR state = 'parked' AND rating.reason != 'given_up')"
-"""What waits for a person, or for the business system."""
+OPEN = "state IN ('awaiting_case', 'parked') AND (state = 'awaiting_case' OR rating.reason != 'given_up')"
+"""What waits for a person, or for the business system. Begins as the index `rating_open` says it, or SQLite would look
+at every rating there is."""
 FIELDS = {field.name: field for field in dataclasses.fields(Case) if field.name not in ("case_no", "service_number")}
 """What of a case can be put right; which case it is, was said when the citizen was asked to rate, or is linked."""
 _SHOWN = (

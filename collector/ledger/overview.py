@@ -14,7 +14,7 @@ from protocols.messages import PressRecord
 from .days import Days
 from .history import History
 from .links import CASE_NO, JOINED, NUMBER
-from .since import Since
+from .since import PARKED, Since
 from .store import Store
 from .tables import Tables
 
@@ -102,7 +102,7 @@ class Overview:
         not for a wall."""
         rows = self._store.rows(
             f"SELECT rating.id, hall, number, level, pressed_ms, {CASE_NO} AS case_no, {NUMBER} AS service_number,"
-            f" rating.reason, words, settled_ms FROM rating {JOINED} WHERE state = 'parked'"
+            f" rating.reason, words, settled_ms FROM rating {JOINED} WHERE {PARKED}"
             " ORDER BY bad DESC, coalesce(settled_ms, made_ms) DESC, rating.id DESC LIMIT ?",
             (most,),
         )

@@ -10,7 +10,7 @@ from . import acts, links, rows, tally
 from .file import APPLICATION
 from .guards import GUARDS, GUARDS_OF_ACTS, GUARDS_OF_HANDS, GUARDS_OF_LINKS
 
-VERSION = 7
+VERSION = 8
 _LOSS = (
     "CREATE TABLE loss(id INTEGER PRIMARY KEY, epoch_id INTEGER NOT NULL, epoch TEXT NOT NULL, first INTEGER NOT NULL,"
     " last INTEGER NOT NULL, reason TEXT NOT NULL, at_ms INTEGER NOT NULL)"
@@ -55,6 +55,12 @@ _LINKS = (
     *GUARDS_OF_LINKS,
 )
 _ACTS = (*acts.TABLES, *GUARDS_OF_ACTS)
+_FOUND = (
+    # Of a ledger of years, the closings of a month are found without looking at the others.
+    "CREATE INDEX closing_at ON closing(closed_ms, agent, window)",
+    # What waits for a person, the worst first: few among millions.
+    "CREATE INDEX rating_open ON rating(bad DESC, id) WHERE state IN ('awaiting_case', 'parked')",
+)
 _ROW_SUMS = ("ALTER TABLE rating ADD COLUMN sum BLOB", "ALTER TABLE service_case ADD COLUMN sum BLOB")
 SCHEMA = f"""
 CREATE TABLE epoch(
@@ -135,6 +141,7 @@ INSERT INTO province(id) VALUES (1);
 {"; ".join(_BY_HAND)};
 {"; ".join(_LINKS)};
 {"; ".join(_ACTS)};
+{"; ".join(_FOUND)};
 {"; ".join(_IDENTITY)};
 {"; ".join(GUARDS)};
 PRAGMA application_id = {APPLICATION};
@@ -154,6 +161,7 @@ _STEPS = {
     4: _BY_HAND,
     5: _LINKS,
     6: _ACTS,
+    7: _FOUND,
 }
 
 

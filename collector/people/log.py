@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from protocols import chain
@@ -32,6 +34,20 @@ ACTIONS = {
     "parked_given_up": "评价不再上报 / rating given up",
     "parked_all_sent_again": "成批重发 / sent again all at once",
     "log_exported": "导出审计日志 / audit log exported",
+    "export": "导出表格 / table taken away",
+    "draw": "公告抽查 / draw announced",
+    "spot_check": "抽查一条 / rating of a draw checked",
+    "mending_check": "核查差评 / bad rating checked",
+    "mending_mend": "整改差评 / bad rating mended",
+    "mending_answer": "回复办事人 / citizen answered",
+    "mending_call_back": "回访办事人 / citizen called back",
+    "mending_close": "审批整改 / mending approved or sent back",
+    "mending_reopen": "重新打开整改 / mending opened again",
+    "mending_spot_check": "抽查差评 / bad rating of a draw checked",
+    "alert_acknowledged": "处理报警 / alert seen to",
+    "alerts_silenced": "静默报警 / alerts silenced",
+    "silence_ended": "结束静默 / silence ended",
+    "alert_tested": "发测试消息 / test message sent",
 }
 """What each action is called; one that is not here stands as it is."""
 
@@ -114,6 +130,24 @@ class Log:
         if kept is not None and kept[0] > n:
             findings.append(f"第 {n + 1}–{kept[0]} 行被截去 / lines {n + 1}–{kept[0]} were cut off")
         return Verified(n, head.hex(), findings)
+
+
+def end(path: Path, line: int | None = None) -> tuple[int, str] | None:
+    """The last line of the log in this file, or the line of this number, and the head behind it, read beside whoever
+    has it open; None if there is no such file or no such line. DatabaseError, with its name, if it cannot be read."""
+    if line == 0:
+        return 0, chain.PEOPLE.hex()
+    if not path.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as db:
+            which = "ORDER BY n DESC LIMIT 1" if line is None else "WHERE n = :line"
+            row = db.execute(f"SELECT n, hash FROM log {which}", {"line": line}).fetchone()
+    except sqlite3.Error as error:
+        raise sqlite3.DatabaseError(f"{path.name}: {error}") from error
+    if row is None:
+        return (0, chain.PEOPLE.hex()) if line is None else None
+    return row[0], row[1].hex()
 
 
 def _line(row: sqlite3.Row) -> Line:

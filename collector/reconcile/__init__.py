@@ -24,17 +24,17 @@ KEYS = (
 _NAMED = ("rated", "unsolicited", "repeat", "duplicate", "undatable")
 
 
-def reconcile(overview: Overview, directory: Directory) -> dict[str, Any]:
+def reconcile(overview: Overview, directory: Directory, agents: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     """`{"windows": [{agent, window, hall, number, …}], "all": {…}}` with the counts of KEYS.
 
     `pressed` is what the devices count (all presses, with or without an invitation; of a device that lost power also
     those that it never got rid of); `in_outbox` is what the agents said last. `in_ledger` counts press records, and
     `ratings` = accepted + parked + waiting. `undatable` may be from before the invitation that was open when their
-    bytes came and are never rated; `unratable` have no meaning yet.
+    bytes came and are never rated; `unratable` have no meaning yet. `agents`: what the overview says of them, if known.
     """
     with overview.moment():
         found = overview.per_window()
-        outboxes = _outboxes(overview)
+        outboxes = _outboxes(overview.agents() if agents is None else agents)
     places = directory.places
     windows = []
     for key in sorted({*found, *outboxes, *places}):
@@ -71,10 +71,10 @@ def _line(found: dict[str, int], in_outbox: int) -> dict[str, int]:
     }
 
 
-def _outboxes(overview: Overview) -> dict[tuple[str, str], int]:
+def _outboxes(agents: list[dict[str, Any]]) -> dict[tuple[str, str], int]:
     return {
         (agent["agent"], window["window"]): window.get("waiting", 0)
-        for agent in overview.agents()
+        for agent in agents
         if agent["health"]
         for window in agent["health"]["windows"]
     }

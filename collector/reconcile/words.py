@@ -82,7 +82,8 @@ REASONS = {
     "lacking": Words("缺少字段 / fields lacking", "补全办件后重新提交 / complete the case and post it again"),
     "no_case": Words(
         "无办件编号 / no case number",
-        "查到办件后关联 (link); 今后邀请时须给 case_no / link it to its case; invitations need a case_no",
+        "在待处理台查到办件后关联; 今后请业务系统在邀请评价时给出办件编号"
+        " / link it to its case at the desk; the business system has to give the case number when it invites",
     ),
     "item_not_mapped": Words(
         "事项未对应 / item not mapped",

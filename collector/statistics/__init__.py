@@ -6,10 +6,12 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
+import msgspec
+
 from protocols.seal import CannotOpen
 
 from ..directory import CLIENT, Directory
-from ..ledger.links import CASE_NO, JOINED, NUMBER
+from ..ledger.links import CASE_JOINED, CASE_NO, JOINED, NUMBER
 from ..ledger.store import Store
 from ..ledger.tally import DAY, begins_ms, day_of, day_text
 from ..mending.mendings import Mending, Mendings
@@ -30,6 +32,16 @@ _COLUMNS = {
 _SQL = {"day": DAY, "hall": "hall", "number": "rating.number", "clerk": "coalesce(clerk, '')", "channel": "channel"}
 _NO_DETAILS = "?"
 """The item of a case whose details are not there, or cannot be read here."""
+
+
+class _Details(msgspec.Struct, frozen=True):
+    """What of a case's details says which item it is of."""
+
+    item_code: str = ""
+    item_name: str = ""
+
+
+_item_in = msgspec.json.Decoder(_Details).decode
 
 
 class TooMany(Exception):
@@ -71,9 +83,10 @@ class Statistics:
         """What is counted for that."""
         found = Counts()
         period = {"first_ms": begins_ms(first), "end_ms": begins_ms(last + 1), "hall": hall}
-        items = self._items(period, items_max) if by == "item" else {}
+        closings = self._closings(by, period)
+        items = self._items(period, closings, items_max) if by == "item" else {}
         self._levels(found, by, period, items)
-        self._asked(found, by, period, items)
+        self._asked(found, by, closings, hall, items)
         self._mended(found, by, first, last, hall, now_ms, items)
         return found
 
@@ -97,10 +110,12 @@ class Statistics:
         ):
             found.levels[Where(**{name: row[name] for name in columns}), row["level"]] += row["n"]
 
-    def _asked(self, found: Counts, by: By, period: dict[str, Any], items: dict[tuple[str, int], str]) -> None:
+    def _asked(
+        self, found: Counts, by: By, closings: list[sqlite3.Row], hall: str, items: dict[tuple[str, int], str]
+    ) -> None:
         """Invitations that ended in the period, however they ended: taking one back makes no rate better. A rated one
         is of its rating's hall and window, one that was not of where its window stands now."""
-        for row in self._closings(by, period):
+        for row in closings:
             place = self._directory.places.get((row["agent"], row["window"]))
             where = Where(
                 row["day"],
@@ -109,7 +124,7 @@ class Statistics:
                 row["clerk"] or "",
                 row["channel"] if row["channel"] is not None else place.channel if place else "",
             )
-            if period["hall"] in ("", where.hall):
+            if hall in ("", where.hall):
                 item = _item(items, row) if by == "item" else ""
                 found.asked[_kept(where, by, item), bool(row["rated"])] += row["n"]
 
@@ -122,7 +137,7 @@ class Statistics:
             f"SELECT closing.agent, closing.window, {day} AS day, rating.hall, rating.number, rating.channel,"
             f" rating.id IS NOT NULL AS rated, {clerk} AS clerk, {case_no} AS case_no,"
             f" coalesce({number}, 1) AS service_number, count(*) AS n"
-            " FROM closing LEFT JOIN rating ON rating.once = closing.invitation"
+            " FROM closing INDEXED BY closing_at LEFT JOIN rating ON rating.once = closing.invitation"
             " WHERE closed_ms >= :first_ms AND closed_ms < :end_ms AND substr(closing.agent, 1, :length) != :client"
             " GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10",
             period | {"client": CLIENT, "length": len(CLIENT)},
@@ -162,20 +177,26 @@ class Statistics:
 
     # ---- items
 
-    def _items(self, period: dict[str, Any], most: int | None) -> dict[tuple[str, int], str]:
+    def _items(
+        self, period: dict[str, Any], closings: list[sqlite3.Row], most: int | None
+    ) -> dict[tuple[str, int], str]:
         """The item of each service in the period: code and name stand in the hidden details, which are opened for it.
         No copy of them stands anywhere in clear."""
-        of_closings = [(row["case_no"], row["service_number"]) for row in self._closings("item", period)]
-        rows = self._store.rows(
-            f"SELECT {CASE_NO}, {NUMBER} FROM rating INDEXED BY rating_day {JOINED} WHERE {_IN_PERIOD}", period
-        )
-        services = {(case_no, number) for case_no, number in [*map(tuple, rows), *of_closings] if case_no}
-        if most is not None and len(services) > most:
+        rated = f"FROM rating INDEXED BY rating_day {JOINED} %s WHERE {_IN_PERIOD}"
+        rows = self._store.rows(f"SELECT {CASE_NO}, {NUMBER} {rated % ''}", period)
+        services = {(row[0], row[1]) for row in rows if row[0]}
+        asked = {(row["case_no"], row["service_number"]) for row in closings if row["case_no"]} - services
+        if most is not None and len(services) + len(asked) > most:
             raise TooMany(
-                f"这段时间有 {len(services)} 个办件, 请缩短时间或用命令行 / too many: fewer days, or the command line"
+                f"这段时间有 {len(services) + len(asked)} 个办件, 请缩短时间或用命令行"
+                " / too many: fewer days, or the command line"
             )
         found = {}
-        for case_no, number in services:
+        for case_no, number, body in self._store.rows(
+            f"SELECT service_case.case_no, service_case.service_number, body {rated % f'JOIN {CASE_JOINED}'}", period
+        ):
+            found[case_no, number] = self._item_of(case_no, number, body)
+        for case_no, number in asked:
             row = self._store.row(
                 "SELECT body FROM service_case WHERE case_no = ? AND service_number = ?", (case_no, number)
             )
@@ -185,10 +206,10 @@ class Statistics:
 
     def _item_of(self, case_no: str, number: int, body: bytes) -> str:
         try:
-            case = self._vault.show(case_no, number, body)
-        except (Locked, CannotOpen):
+            item = _item_in(self._vault.written(case_no, number, body))
+        except (Locked, CannotOpen, msgspec.MsgspecError, UnicodeDecodeError):
             return _NO_DETAILS
-        return " ".join(filter(None, (case.item_code, case.item_name))) or _NO_DETAILS
+        return " ".join(filter(None, (item.item_code, item.item_name))) or _NO_DETAILS
 
 
 def _said(field: str) -> str:

@@ -33,6 +33,7 @@ from ..reconcile.balance import balance
 from ..reconcile.words import REASONS as DIFFERENCES
 from ..reconcile.words import UNEXPLAINED
 from ..statistics import Statistics
+from ..windows.past import Past
 from . import alerts as alerting
 from . import board, desk_pages, exports, healthz, language, log, metrics, odd, people, windows
 from . import channels as others
@@ -90,6 +91,7 @@ def create_app(
     connected: Callable[[], bool | None] = lambda: None,
     forwards: bool = False,
     works: Works | None = None,
+    past: Past | None = None,
 ) -> Flask:
     """The collector's web application, at whose door `gate` stands. `case_lacks` tells what the province will miss in a
     case; `checkpoint` how the daily checkpoints stand, see `Daily.state`; `connected` whether the broker is; `forwards`
@@ -99,12 +101,18 @@ def create_app(
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.config["MAX_CONTENT_LENGTH"] = BODY_MAX
 
-    shown = Shown(overview, directory, now_ms, checkpoint)
+    shown = Shown(overview, directory, now_ms, checkpoint, desk.count)
 
     def allowed() -> None:
         """Programs change things with the token; whoever is signed in may look."""
         if not gate.token_shown() and (request.method != "GET" or gate.who() is None):
             raise Wrong(401, "Authorization", "令牌不对 / wrong token, expected Bearer <web.token>")
+
+    def reads() -> None:
+        """What may name somebody is for programs, and for those whose work it is."""
+        allowed()
+        if not gate.token_shown():
+            gate.person("operator", "auditor")
 
     @app.errorhandler(Wrong)
     def wrong(error: Wrong) -> tuple[str | dict[str, Any], int]:
@@ -172,6 +180,7 @@ def create_app(
 
     @app.get("/api/v1/ratings")
     def api_ratings() -> dict[str, Any]:
+        reads()
         return {"ratings": overview.last_ratings(_most())}
 
     @app.get("/api/v1/unratable")
@@ -184,6 +193,7 @@ def create_app(
 
     @app.get("/api/v1/quarantine")
     def api_quarantine() -> dict[str, Any]:
+        reads()
         return {"quarantine": overview.quarantined(_most())}
 
     @app.get("/api/v1/reconcile")
@@ -211,11 +221,11 @@ def create_app(
     people.add(app, gate, now_ms)
     log.add(app, gate)
     live = board.add(app, shown, overview, directory, now_ms, gate)
-    windows.add(app, live, shown, overview, directory, now_ms, gate)
-    exports.add(app, live, overview, directory, now_ms, gate)
-    metrics.add(app, live, shown, overview, gate.token_shown, now_ms)
+    windows.add(app, live, shown, overview, directory, now_ms, gate, past)
+    exports.add(app, live, overview, directory, desk, now_ms, gate, works)
+    metrics.add(app, live, shown, overview, gate.may_measure, now_ms)
     healthz.add(app, overview, connected, forwards, now_ms)
-    desks.add(app, desk, allowed, _most, now_ms)
+    desks.add(app, desk, reads, _most, now_ms)
     others.add(app, channels, clients, now_ms)
     if alerts is not None:
         alerting.add(app, alerts, gate, now_ms)

@@ -10,8 +10,8 @@ from flask import Flask, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from ..alerts.alerts import Alerts
-from ..alerts.book import NotKept
 from ..alerts.core import Alert, Reach, Silence
+from ..alerts.file import NotKept
 from ..alerts.hours import ALWAYS, BadHours, hours_of
 from ..alerts.kinds import BAD_RATING, KINDS, WEIGHTS
 from ..ledger.tally import time_text
@@ -43,8 +43,11 @@ def add(app: Flask, alerts: Alerts, gate: Gate, now_ms: Callable[[], int]) -> No
     def alerts_acknowledge(alert: int) -> Response:
         gate.form()
         who = gate.person("operator")
+        standing, _ = book.standing(now_ms())
+        about = [each.found for each in standing if each.id == alert]
         if book.acknowledge(alert, who, now_ms()):
-            gate.note("alert_acknowledged", str(alert))
+            words = (str(alert), *(word for each in about for word in (each.kind, each.hall, each.window) if word))
+            gate.note("alert_acknowledged", " ".join(words))
         return redirect(url_for("alerts_page"), 303)
 
     @app.post("/alerts/silences")
@@ -122,6 +125,7 @@ def _line(alert: Alert, silences: list[Silence], undelivered: dict[int, set[str]
     quiet = next((each for each in silences if each.holds(alert.found, at_ms)), None)
     return {
         "id": alert.id,
+        "page": alert.page,
         "name": kind.name,
         "words": alert.found.words,
         "cure": kind.cure,

@@ -174,7 +174,7 @@ class _Sent:
             asked += 1
             if asked % _ASKED_TURNS == 0 and not still_there():
                 return
-            picture = self._live.look(waits=True)
+            picture = self._live.look(at_once=True)
             turns += 1
             if since != self.id(picture) or turns >= _STILL_TURNS:
                 body = self.after(picture, since).decode()

@@ -17,13 +17,17 @@ from protocols.tags import TAGS
 from ..directory import Directory
 from ..ledger.desk import AT_ONCE, WHY_MAX, Desk, NotSo
 from ..ledger.tally import time_text
+from ..people.roles import Role
 from ..reconcile.words import REASONS
 from . import fields
 from .gate import Gate
+from .mending import allowed as may
 from .pages import number_asked
 from .words import LEVELS, STATES
 
 _PAGE = 100
+_READERS: tuple[Role, ...] = ("operator", "auditor")
+"""Who sees the case, and words that may name somebody; whoever only looks sees what waits where, and why."""
 _AWAITING = "awaiting_case"
 _NOT_AGAIN = (_AWAITING, "no_case", "damaged")  # nothing is there that could be sent
 _BY_CASE = ("lacking", "case_refused", "item_not_mapped", "case_damaged", "before_service", _AWAITING)
@@ -79,11 +83,13 @@ def add(app: Flask, desk: Desk, directory: Directory, now_ms: Callable[[], int],
         return render_template(
             "parked.html",
             rows=[_told(row) for row in rows[:_PAGE]],
+            reads=may(gate, *_READERS),
             more=rows[_PAGE - 1]["id"] if len(rows) > _PAGE else None,
             paged=number_asked("after") is not None,
             reasons=[_reason(each) for each in desk.reasons()],
             names={name: words.name for name, words in REASONS.items()},
             found=desk.count(*picked),
+            awaiting=desk.count(_AWAITING, picked.hall, picked.level),
             picked=picked._asdict(),
             halls=halls,
             levels=LEVELS,
@@ -172,6 +178,7 @@ def add(app: Flask, desk: Desk, directory: Directory, now_ms: Callable[[], int],
         return render_template(
             "parked_one.html",
             row=told,
+            reads=may(gate, *_READERS),
             open=_is_open(found),
             can=_can(found, told),
             case=[(fields.WORDS[name], fields.text_of(name, value)) for name, value in case.items()],

@@ -28,12 +28,23 @@ def add(
 
     @app.get("/healthz")
     def healthz() -> tuple[dict[str, Any], int]:
-        parts = {
-            "ledger": _ledger(overview.since.writable()),
-            "inbox": _inbox(connected()),
-            "province": _province(overview.since.forwarding(), forwards, now_ms()),
-        }
-        return _answer(parts)
+        return _answer(parts_of(overview, connected, forwards, now_ms))
+
+
+def parts_of(
+    overview: Overview, connected: Callable[[], bool | None], forwards: bool, now_ms: Callable[[], int]
+) -> dict[str, Part]:
+    """Each part of the way, as it stands now."""
+    return {
+        "ledger": _ledger(overview.since.writable()),
+        "inbox": _inbox(connected()),
+        "province": _province(overview.since.forwarding(), forwards, now_ms()),
+    }
+
+
+def well(overview: Overview, connected: Callable[[], bool | None], forwards: bool, now_ms: Callable[[], int]) -> bool:
+    """Whether ratings go to the province, or none waits."""
+    return all(part.well for part in parts_of(overview, connected, forwards, now_ms).values())
 
 
 def _answer(parts: Mapping[str, Part]) -> tuple[dict[str, Any], int]:

@@ -34,9 +34,10 @@ FIRST_COMMAND = "collector people add NAME --role administrator"
 class Keeper:
     """Keeps the door of one application; see `gate.Gate` for what pages ask of it."""
 
-    def __init__(self, people: People, token: str, now_ms: Callable[[], int]):
+    def __init__(self, people: People, token: str, now_ms: Callable[[], int], metrics_token: str = ""):
         self.people = people
         self._token = token
+        self._metrics_token = metrics_token
         self._now_ms = now_ms
         self._cookie = f"collector-{people.id[:8]}"
 
@@ -107,9 +108,11 @@ class Keeper:
 
     def token_shown(self) -> bool:
         """Whether the request bears the API's token."""
-        # WSGI hands headers over as latin-1, whatever they are.
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode("latin-1", "replace")
-        return hmac.compare_digest(given, self._token.encode())
+        return _shows(self._token)
+
+    def may_measure(self) -> bool:
+        """Whether the request bears a token that figures are for: one that opens nothing else, or the API's."""
+        return bool(self._metrics_token and _shows(self._metrics_token)) or self.token_shown()
 
     def _let_in(self) -> Any:
         path = request.path
@@ -164,6 +167,12 @@ class Keeper:
     def _form_word(self) -> str:
         # Whoever has read the file of sessions cannot make it: that has another hash of the same token.
         return sha256(b"form " + self._session_token().encode("utf-8", "replace")).hexdigest()
+
+
+def _shows(token: str) -> bool:
+    # WSGI hands headers over as latin-1, whatever they are.
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode("latin-1", "replace")
+    return hmac.compare_digest(given, token.encode())
 
 
 def address() -> str:

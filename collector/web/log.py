@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Flask, Response, render_template, request
+from flask import Flask, Response, render_template, request, stream_with_context
 
 from ..ledger.tally import DAY_MS, ZONE_MS, day_number, time_text
-from ..people.log import ACTIONS, Line, Log
+from ..people.log import ACTIONS, Log
+from .columns import LOG, columns
+from .deeds import deed
 from .keeper import Keeper
+from .language import language, say
 from .pages import number_asked
+from .sheets import KINDS, Cell, Table, csv_of, xlsx_of
 from .wrong import Wrong
 
 _PAGE = 100
@@ -30,7 +32,7 @@ def add(app: Flask, keeper: Keeper) -> None:
         lines = found[:_PAGE]
         return render_template(
             "log.html",
-            lines=lines,
+            lines=[(line, deed(line, language())) for line in lines],
             older=lines[-1].n if len(found) > _PAGE else None,
             whos=log.known("who"),
             did=log.known("action"),
@@ -39,38 +41,27 @@ def add(app: Flask, keeper: Keeper) -> None:
             time_text=time_text,
         )
 
-    @app.get("/log.csv")
-    def log_table() -> Response:
+    @app.get("/log.csv", defaults={"kind": "csv"})
+    @app.get("/log.xlsx", defaults={"kind": "xlsx"})
+    def log_table(kind: str) -> Response:
         keeper.person("auditor")
         asked = _asked()
         keeper.note("log_exported", " ".join(f"{name}={value}" for name, value in request.args.items() if value))
-        # A mark at the beginning: without it Excel takes Chinese for something else.
+        table = Table("audit-log", say("审计日志 / audit log"), say("说明 / about"), columns(*LOG), _rows(log, asked))
         return Response(
-            _table(log, asked),
-            mimetype="text/csv",
-            headers={"Content-Disposition": "attachment; filename=audit-log.csv"},
+            stream_with_context((csv_of if kind == "csv" else xlsx_of)(table)),
+            content_type=KINDS[kind],
+            headers={"Content-Disposition": f"attachment; filename=audit-log.{kind}"},
         )
 
 
-def _table(log: Log, asked: dict[str, Any]) -> Iterator[str]:
-    yield "\ufeff" + _row(["n", "time UTC+8", "at_ms", "who", "action", "动作", "about", "address"])
+def _rows(log: Log, asked: dict[str, Any]) -> Iterator[list[Cell]]:
     before = None
     while lines := log.lines(_EXPORTED, **asked, before=before):
-        yield "".join(_row(_cells(line)) for line in lines)
+        for line in lines:
+            words = deed(line, language()).words
+            yield [line.n, line.at_ms, line.who, words, say(line.address), line.action, line.about]
         before = lines[-1].n
-
-
-def _cells(line: Line) -> list[str]:
-    said = ACTIONS.get(line.action, line.action)
-    values = [str(line.n), time_text(line.at_ms), str(line.at_ms), line.who, line.action, said, line.about]
-    # A table program runs what begins like this.
-    return [f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t") else value for value in [*values, line.address]]
-
-
-def _row(cells: list[str]) -> str:
-    to = io.StringIO()
-    csv.writer(to).writerow(cells)
-    return to.getvalue()
 
 
 def _asked() -> dict[str, Any]:

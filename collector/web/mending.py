@@ -14,10 +14,10 @@ from protocols.messages import SEQ_MAX
 from protocols.tags import TAGS
 
 from ..ledger.desk import NotSo
-from ..ledger.tally import time_text
+from ..ledger.tally import day_of, day_text, time_text
 from ..mending import words as w
 from ..mending.mendings import TABS, WORDS_MAX, Mending, Mendings
-from ..mending.states import NEEDS_WORDS
+from ..mending.states import NEEDS_WORDS, WORK, may_close
 from ..people.roles import Role
 from .gate import Gate
 from .wrong import Wrong
@@ -26,6 +26,16 @@ _ONE = f"/mending/<int(max={SEQ_MAX}):rating>"
 _PAGE = 50
 _BY: dict[str, tuple[Role, ...]] = {"close": ("auditor",), "reopen": ("operator", "auditor")}
 """Who may note which kind of step; all others are an operator's."""
+_NEXT = {
+    "to_check": "下一步: 处理人员核查差评是否属实 / next: an operator finds out whether it is true",
+    "to_mend": "下一步: 处理人员整改, 写明做了什么 / next: an operator mends it, and writes down how",
+    "to_answer": "下一步: 处理人员告知办事人结果 / next: an operator tells the citizen what came of it",
+    "to_call_back": "下一步: 处理人员回访办事人 / next: an operator calls the citizen back",
+    "to_close": "下一步: 由没有办理过这一项的审计人员或管理员审批, 同意办结或退回重办"
+    " / next: an auditor or administrator who has not worked on it approves it, or sends it back",
+    "closed": "",
+}
+"""Of each state, what is to be done next, and by whom."""
 _READERS: tuple[Role, ...] = ("operator", "auditor")
 
 
@@ -81,17 +91,25 @@ def add(app: Flask, mendings: Mendings, halls: Sequence[str], now_ms: Callable[[
         except NotSo as error:
             raise Wrong(404, "id", str(error)) from error
         reads = allowed(gate, *_READERS)
-        can = [(what, outs) for what, outs in mendings.can(found) if allowed(gate, *_BY.get(what, ("operator",)))]
+        steps = mendings.steps(rating)
+        own = not may_close([each.who for each in steps if each.draw is None and each.what in WORK], gate.person())
+        can = [
+            (what, outs)
+            for what, outs in mendings.can(found)
+            if allowed(gate, *_BY.get(what, ("operator",))) and not (what == "close" and own)
+        ]
         said = mendings.said(rating)
         return render_template(
             "mending_one.html",
             row=_row(found, at_ms),
-            steps=[{**vars(each), "at": time_text(each.at_ms)} for each in mendings.steps(rating)],
+            steps=[{**vars(each), "at": time_text(each.at_ms)} for each in steps],
             tags=[f"{code} {TAGS[code].text}" if code in TAGS else code for code in said["tags"]],
             text=said["text"] if reads else "",
             case=mendings.case(found) if reads else None,
             reads=reads,
             can=can,
+            following=_NEXT[found.state],
+            own=own and found.state == "to_close" and allowed(gate, "auditor"),
             needs={f"{what}:{outcome}" for what, outcome in NEEDS_WORDS},
             given=given,
             mistake=mistake,
@@ -114,7 +132,7 @@ def _row(each: Mending, at_ms: int) -> dict[str, Any]:
     return {
         **vars(each),
         "pressed": time_text(each.pressed_ms),
-        "deadline": time_text(each.deadline_ms - 1),
+        "deadline": f"{day_text(day_of(each.deadline_ms - 1))} 24:00",
         "closed": time_text(each.closed_ms) if each.closed_ms is not None else "",
         "in_time": each.in_time(),
         "left": left,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from flask import Flask, Response, request
+from flask import Flask, Response
 
 from protocols import __version__
 
@@ -17,7 +16,6 @@ from .shown import Shown
 from .wrong import Wrong
 
 _TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_BEHIND = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 Sample = tuple[Mapping[str, str], float]
 
 
@@ -31,27 +29,18 @@ class Metric(NamedTuple):
 
 
 def add(
-    app: Flask, live: Live, shown: Shown, overview: Overview, token_shown: Callable[[], bool], now_ms: Callable[[], int]
+    app: Flask, live: Live, shown: Shown, overview: Overview, may_read: Callable[[], bool], now_ms: Callable[[], int]
 ) -> None:
-    """Add `/metrics` to `app`, for whoever is on this machine or shows the token."""
+    """Add `/metrics` to `app`, for whoever shows a token: behind a proxy everybody would seem to be on this machine."""
 
     @app.get("/metrics")
     def metrics() -> Response:
-        if not _is_here() and not token_shown():
-            raise Wrong(401, "Authorization", "令牌不对 / wrong token, expected Bearer <web.token>")
-        picture = live.look(waits=True)
+        if not may_read():
+            words = "令牌不对 / wrong token, expected Bearer <web.metrics_token>, or <web.token>"
+            raise Wrong(401, "Authorization", words)
+        picture = live.look()
         found = figures(picture, shown.last["summary"], overview.since.size(), now_ms())
         return Response(text(found), content_type=_TYPE)
-
-
-def _is_here() -> bool:
-    """Whether it is asked for on this machine, and not through something that stands before it."""
-    if any(name in request.headers for name in _BEHIND):
-        return False
-    try:
-        return ipaddress.ip_address(request.remote_addr or "").is_loopback
-    except ValueError:
-        return False
 
 
 def figures(picture: Picture, summary: dict[str, Any], ledger_bytes: int, now_ms: int) -> list[Metric]:

@@ -8,13 +8,15 @@ from typing import Any
 from ..directory import Directory
 from ..ledger.overview import Overview
 from ..reconcile import reconcile
+from ..reconcile.words import REASONS as DIFFERENCES
 from ..windows.live import Counted, usual
 from .keyless import unconfirmed
 from .words import EVIDENCE, REASONS, said
 
 
 class Shown:
-    """What the pages show, of one moment. `last` is what was counted last."""
+    """What the pages show, of one moment. `last` is what was counted last. `at_desk`: how many the desk lists for a
+    reason, or for all."""
 
     def __init__(
         self,
@@ -22,7 +24,9 @@ class Shown:
         directory: Directory,
         now_ms: Callable[[], int],
         checkpoint: Callable[[], dict[str, Any] | None],
+        at_desk: Callable[[str], int],
     ):
+        self._at_desk = at_desk
         self._checkpoint = checkpoint
         self._overview = overview
         self._directory = directory
@@ -54,7 +58,7 @@ class Shown:
         with self._overview.moment():
             at_ms = self._now_ms()
             agents = self._overview.agents()
-            found = reconcile(self._overview, self._directory)
+            found = reconcile(self._overview, self._directory, agents)
             health = _health(agents)
             unratable = in_words(self._overview.unratable())
             keyless = unconfirmed(found["windows"], unratable, self._overview, self._directory)
@@ -72,14 +76,19 @@ class Shown:
                     for at in [(line["agent"], line["window"])]
                 ],
                 "ratings": self._overview.last_ratings(12),
-                "parked": self._overview.parked(12),
+                "parked": [{**row, "cure": _cure(row["reason"])} for row in self._overview.parked(12)],
                 "unratable": unratable,
+                "desk": {"all": self._at_desk(""), "awaiting": self._at_desk("awaiting_case")},
             }
 
 
 def in_words(unratable: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each with its reason as a person says it."""
     return [{**row, "words": said(REASONS, row["reason"])} for row in unratable]
+
+
+def _cure(reason: str) -> str:
+    return DIFFERENCES[reason].cure if reason in DIFFERENCES else ""
 
 
 _UNKNOWN: dict[str, Any] = {

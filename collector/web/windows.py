@@ -15,6 +15,7 @@ from ..ledger.history import FATES, Day, History
 from ..ledger.overview import Overview
 from ..ledger.tally import day_of, day_text
 from ..windows.live import Live
+from ..windows.past import Past, PastDay
 from ..windows.standing import STATES
 from .gate import Gate
 from .shown import Shown
@@ -34,6 +35,7 @@ def add(
     directory: Directory,
     now_ms: Callable[[], int],
     gate: Gate,
+    past: Past | None = None,
 ) -> None:
     """Add `/windows/<agent>/<window>` to `app`."""
     history: History = overview.history
@@ -47,6 +49,7 @@ def add(
             raise Wrong(404, "window", "没有这个窗口 / no such window")
         today, most = day_of(now_ms()), _wanted()
         days = history.days(agent, window, today - most + 1, today)
+        noted = past.days(agent, window, today - most + 1, today) if past is not None else {}
         return render_template(
             "window.html",
             line=line,
@@ -55,7 +58,7 @@ def add(
             place=directory.places.get((agent, window)),
             keys=directory.keys.get(line.device, {}),
             counts=shown.of(agent, window),
-            days=[_shown(day) for day in reversed(days)],
+            days=[_shown(day, noted.get(day.day, PastDay())) for day in reversed(days)],
             levels=_LEVELS,
             outcomes=[each for each in get_args(Outcome) if any(day.outcomes[each] for day in days)],
             fates=[each for each in FATES if each != "rated" and any(day.fates[each] for day in days)],
@@ -66,6 +69,7 @@ def add(
             most=most,
             choices=DAYS,
             first=day_text(today - most + 1),
+            last=day_text(today),
         )
 
 
@@ -74,7 +78,7 @@ def _wanted() -> int:
     return int(text) if text in map(str, DAYS) else 14
 
 
-def _shown(day: Day) -> dict[str, Any]:
+def _shown(day: Day, past: PastDay) -> dict[str, Any]:
     return {
         "day": day_text(day.day),
         "levels": day.levels,
@@ -83,6 +87,7 @@ def _shown(day: Day) -> dict[str, Any]:
         "outcomes": day.outcomes,
         "ledger": _quantiles(day.to_ledger_ms),
         "province": _quantiles(day.to_province_ms),
+        "past": past,
     }
 
 

@@ -6,6 +6,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..ledger.since import Heard, Since
 from .standing import RANK, WELL, Facts, Standing, State, standing
 from .today import At, Today
 
-_FRESH_MS = 900  # a stream asks every second
+_FRESH_MS = 700  # from a change to every screen within a second
 _AGAIN = 15  # looks until every window was thought over once: sentences say how old something is
 _USUAL_MIN = 20  # ratings of an agent before anything is called usual there
 _PAUSE_TIMES = 20  # what counts the whole ledger takes a twentieth of the time at most, however large it is
@@ -111,7 +112,9 @@ class Live:
         self._now_ms = now_ms
         self._count = count
         self._lock = threading.Lock()
+        self._counter = ThreadPoolExecutor(1, "board-count")
         self._counting = threading.Lock()
+        self._under_way: Future[None] | None = None
         self._counted = Counted()
         self._recounted: set[At] = set()
         self._count_from_ms: int | None = None
@@ -129,7 +132,10 @@ class Live:
     def end(self) -> None:
         """Nothing is read any more from when this returns; streams end."""
         self._ended.set()
-        with self._counting, self._lock:
+        with self._counting:
+            pass  # nobody begins another count
+        self._counter.shutdown()
+        with self._lock:
             pass
 
     def pause(self, picture: Picture) -> bool:
@@ -137,9 +143,10 @@ class Live:
         left_ms = picture.at_ms + _FRESH_MS - self._now_ms()
         return not self._ended.wait(min(max(left_ms, _PAUSE_MIN_MS), _FRESH_MS) / 1000)
 
-    def look(self, waits: bool = False) -> Picture:
-        """The picture as it is, or was less than a second ago. Who `waits` has time for a count of the whole ledger."""
-        self._recount(waits)
+    def look(self, at_once: bool = False) -> Picture:
+        """The picture as it is, or was less than a second ago. A long count of the whole ledger goes on beside it: it
+        is waited for if there was none for long, and never by somebody who looks again and wants this one `at_once`."""
+        self._recount(at_once)
         with self._lock:
             last, at_ms = self._picture, self._now_ms()
             if last is not None and (self._ended.is_set() or 0 <= at_ms - last.at_ms < _FRESH_MS):
@@ -155,32 +162,49 @@ class Live:
         said = self._said.get(agent)
         return said.windows.get(window) if said is not None else None
 
-    def _recount(self, waits: bool) -> None:
-        """Count what has to be counted, if it is time: one thread does, and the others go on with what is known."""
-        if not self._counting.acquire(blocking=self._count_from_ms is None):
-            return
-        try:
-            begun_ms = self._now_ms()
-            if self._ended.is_set() or not self._is_time(begun_ms, waits):
+    def _recount(self, at_once: bool) -> None:
+        """Have counted what has to be counted, if it is time."""
+        with self._counting:
+            count, at_ms = self._under_way, self._now_ms()
+            if self._ended.is_set():
                 return
+            if count is None or count.done():
+                self._under_way = None
+                if count is not None:
+                    count.result()  # if it failed, whoever looks next is told
+                if not self._is_time(at_ms):
+                    return
+                count = self._under_way = self._counter.submit(self._count_again)
+            wait_s = self._wait_s(at_ms, at_once)
+        wait([count], wait_s)
+        if count.done():
+            with self._counting:
+                if self._under_way is count:
+                    self._under_way = None
+            count.result()
+
+    def _is_time(self, at_ms: int) -> bool:
+        from_ms = self._count_from_ms
+        # A clock that was set back must not stop it for good.
+        return from_ms is None or at_ms >= from_ms or from_ms - at_ms > _PAUSE_MAX_MS
+
+    def _wait_s(self, at_ms: int, at_once: bool) -> float | None:
+        """How long the count is waited for; None: until it is there."""
+        if self._count_from_ms is None or (not at_once and at_ms - self._count_from_ms >= _OVERDUE_MS):
+            return None
+        return _QUICK_MS / 1000 if self._took_ms < _QUICK_MS else 0
+
+    def _count_again(self) -> None:
+        begun_ms = self._now_ms()
+        try:
             counted = self._count()
-            with self._lock:
-                self._recounted |= _different(self._counted, counted)
-                self._counted = counted
-            self._took_ms = max(0, self._now_ms() - begun_ms)
-            self._count_from_ms = begun_ms + min(max(_FRESH_MS, _PAUSE_TIMES * self._took_ms), _PAUSE_MAX_MS)
         finally:
             self._since.rest()
-            self._counting.release()
-
-    def _is_time(self, at_ms: int, waits: bool) -> bool:
-        if self._count_from_ms is None:
-            return True
-        overdue_ms = at_ms - self._count_from_ms
-        if overdue_ms < -_PAUSE_MAX_MS:
-            return True  # a clock that was set back must not stop it for good
-        # A page is wanted at once, and a stream behind it brings the new figures, unless nobody has counted for long.
-        return overdue_ms >= (0 if waits or self._took_ms < _QUICK_MS else _OVERDUE_MS)
+        with self._lock:
+            self._recounted |= _different(self._counted, counted)
+            self._counted = counted
+        self._took_ms = max(0, self._now_ms() - begun_ms)
+        self._count_from_ms = begun_ms + min(max(_FRESH_MS, _PAUSE_TIMES * self._took_ms), _PAUSE_MAX_MS)
 
     # ---- what is new
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -31,10 +32,38 @@ def apply(text: str, file: Path, now_ms: int) -> Path | None:
     cannot be written: the file is then as it was."""
     check(text, file)
     kept = _kept(file, now_ms) if file.exists() else None
-    if kept is not None:
-        shutil.copy2(file, kept)
-    write_private(file, text)
+    try:
+        if kept is not None:
+            shutil.copy2(file, kept)
+        write_private(file, text)
+    except OSError:
+        if kept is not None:
+            kept.unlink(missing_ok=True)  # half of it, or of no use beside the file itself
+        raise
     return kept
+
+
+def take_back(file: Path, kept: Path | None) -> None:
+    """The file is again what it was before `apply`; this asks for no room."""
+    if kept is None:
+        file.unlink(missing_ok=True)
+    else:
+        kept.replace(file)
+
+
+def not_written(error: OSError) -> str:
+    """Why nothing was put on the disk, and what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        zh, en = "磁盘已满, 请腾出空间后再点一次", "the disk is full: make room, then press it again"
+    elif error.errno == errno.EROFS:
+        zh, en = "磁盘只读, 请查磁盘后再点一次", "the disk is read-only: look at the disk, then press it again"
+    else:
+        where = f" ({Path(error.filename).name})" if error.filename else ""
+        zh, en = (
+            f"文件写不了{where}, 请查权限: {error.strerror}",
+            f"cannot be written{where}, check who may write there",
+        )
+    return f"没有保存, 原来的配置没有动, 代理照旧: {zh} / nothing was saved, the settings are as they were: {en}"
 
 
 def _kept(file: Path, now_ms: int) -> Path:
@@ -46,6 +75,12 @@ def _kept(file: Path, now_ms: int) -> Path:
 def day(at_ms: int) -> str:
     """The day of this moment where this machine stands."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone().strftime("%Y-%m-%d")
+
+
+def clock_of(at_ms: int, now_ms: int) -> str:
+    """The time of this moment where this machine stands; with its day if that is another than today."""
+    at = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone()
+    return at.strftime("%H:%M" if day(at_ms) == day(now_ms) else "%m-%d %H:%M")
 
 
 def keep_secret(folder: Path, name: str, word: str = "") -> None:

@@ -8,6 +8,7 @@ import platform
 import sys
 import zipfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -70,7 +71,7 @@ def _about(desk: Desk) -> dict[str, Any]:
             "head": tip[1],
             "backlog": backlog.records,
             "oldest_ms": backlog.oldest_ms,
-            "online": running.uplink.standing[0],
+            "reach": asdict(running.uplink.reach),
             "alarm": running.uplink.alarm,
         }
     return about

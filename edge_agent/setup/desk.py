@@ -78,7 +78,12 @@ class Desk:
         running = self.place.running
         tip = running.outbox.tip()[0] if running is not None else 0
         self.apply(self.wanted(draft, door_port))
-        self.drafts.keep(msgspec.structs.replace(draft, applied=True, tip=tip, kept_ms=None))
+        try:
+            self.drafts.keep(msgspec.structs.replace(draft, applied=True, tip=tip, kept_ms=None))
+        except OSError:
+            # The guide would not know after the restart that its window is there, and offer to write it once more.
+            apply.take_back(self.place.file, self._kept)
+            raise
 
     def apply(self, text: str) -> None:
         """Put this text into agent.toml; `restart` is to follow. BadSettings or OSError: all is as it was."""
@@ -90,7 +95,10 @@ class Desk:
 
     def restart(self) -> None:
         """Start again with what was applied, once the page that says so has reached the browser."""
-        self.sessions.hand_over(self.place.folder, self.place.now())
+        try:
+            self.sessions.hand_over(self.place.folder, self.place.now())
+        except OSError:
+            pass  # no room: whoever was signed in signs in anew, which is no reason not to start
         timer = threading.Timer(_ANSWERED_S, self.place.again, [self._kept])
         timer.daemon = True
         timer.start()

@@ -11,11 +11,12 @@ import msgspec
 
 from protocols.messages import NAME
 
-from ..config import Settings, UplinkSettings
+from ..config import Settings
 from ..hall_it import write_private
 
 FILE = "setup.draft"
 Kind = Literal["", "serial", "screen", "udp", "hid", "modbus"]
+_DEVICE_MAX = 32  # of a device's id on the line
 LATER = "127.0.0.1"
 """The broker of an agent that is given one later: nobody is there, so every press is kept and sent some day."""
 
@@ -84,19 +85,16 @@ def agent_name(host: str | None = None) -> str:
     return name.lower() if NAME.fullmatch(name) and name.lower() not in ("localhost", "collector") else "hall-pc-1"
 
 
-def window_id(settings: Settings | None) -> str:
-    """The first number that no window has."""
-    taken = {window.id for window in settings.windows} if settings is not None else set()
-    return next(str(number) for number in range(1, 10_000) if str(number) not in taken)
+def ending(kind: Kind) -> str:
+    """What a device of this kind is called after its window's number."""
+    return {"screen": "page", "udp": "tablet"}.get(kind, "btn")
 
 
-def device_id(agent: str, window: str, settings: Settings | None) -> str:
-    """A name for a device that has none printed on it; no other agent's has the same."""
+def device_id(window: str, kind: Kind, settings: Settings | None) -> str:
+    """A name for a device that has none printed on it: `A03-page`, `A03-btn`; none that this agent has already, and
+    none where the window has no number yet."""
     taken = {each.device for each in settings.windows} if settings is not None else set()
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{agent}-{window}")[-30:].strip("-")
-    return next(name for name in (stem, *(f"{stem}{letter}" for letter in "bcdefghijk")) if name not in taken)
-
-
-def uplink_of(draft: Draft) -> UplinkSettings:
-    """What the test of the connection takes."""
-    return UplinkSettings(LATER if draft.later else draft.host, draft.port)
+    last = f"-{ending(kind)}"
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", window)[: _DEVICE_MAX - len(last) - 1].strip("-")
+    every = (f"{stem}{last}", *(f"{stem}{last}{number}" for number in range(2, 10)))
+    return next((name for name in every if name not in taken), "") if stem else ""

@@ -33,6 +33,8 @@ _FILE = "setup.sessions"
 
 @dataclass(frozen=True)
 class _Session:
+    mark: str
+    """Of the password that it was begun with: with another one it is over."""
     ends_ms: int
     idle_ms: int
 
@@ -44,33 +46,29 @@ class Sessions:
         self._key = secrets.token_bytes(32)
         self._open: OrderedDict[str, _Session] = OrderedDict()
 
-    def begin(self, now: Moment) -> str:
-        """A new session; its token, for a cookie."""
+    def begin(self, mark: str, now: Moment) -> str:
+        """A new session under the password of this mark; its token, for a cookie."""
         token = secrets.token_urlsafe(32)
-        self._open[_hash(token)] = _Session(now.mono_ms + LIFE_MS, now.mono_ms + IDLE_MS)
+        self._open[_hash(token)] = _Session(mark, now.mono_ms + LIFE_MS, now.mono_ms + IDLE_MS)
         while len(self._open) > _SESSIONS_MAX:
             self._open.popitem(last=False)
         return token
 
-    def knows(self, token: str, now: Moment) -> bool:
-        """Whether this one is signed in, who has then been seen just now."""
+    def knows(self, token: str, mark: str, now: Moment) -> bool:
+        """Whether this one is signed in under the password of this mark, and has then been seen just now."""
         name = _hash(token)
         session = self._open.get(name)
         if session is None:
             return False
-        if now.mono_ms >= min(session.ends_ms, session.idle_ms):
+        if session.mark != mark or now.mono_ms >= min(session.ends_ms, session.idle_ms):
             self._open.pop(name, None)
             return False
-        self._open[name] = _Session(session.ends_ms, now.mono_ms + IDLE_MS)
+        self._open[name] = _Session(mark, session.ends_ms, now.mono_ms + IDLE_MS)
         return True
 
     def end(self, token: str) -> None:
         """Signed out."""
         self._open.pop(_hash(token), None)
-
-    def end_all(self) -> None:
-        """The password is another one: everybody signs in anew."""
-        self._open.clear()
 
     def new_visitor(self) -> str:
         """What marks a visitor who has not signed in, for the forms that let them."""
@@ -87,7 +85,10 @@ class Sessions:
 
     def hand_over(self, folder: Path, now: Moment) -> None:
         """Leave word for the program that starts next who is signed in: hashes, of no use to who finds them."""
-        write_private(folder / _FILE, json.dumps({"at_ms": now.wall_ms, "sessions": list(self._open)}))
+        write_private(
+            folder / _FILE,
+            json.dumps({"at_ms": now.wall_ms, "sessions": {name: each.mark for name, each in self._open.items()}}),
+        )
 
     def take_over(self, folder: Path, now: Moment) -> None:
         """Let those in who were signed in before the restart; only just after it, and once."""
@@ -96,9 +97,9 @@ class Sessions:
             left = json.loads(file.read_bytes())
             file.unlink()
             if 0 <= now.wall_ms - left["at_ms"] < _HANDED_OVER_MS:
-                for name in left["sessions"]:
-                    self._open[str(name)] = _Session(now.mono_ms + LIFE_MS, now.mono_ms + IDLE_MS)
-        except (OSError, ValueError, KeyError, TypeError):
+                for name, mark in left["sessions"].items():
+                    self._open[str(name)] = _Session(str(mark), now.mono_ms + LIFE_MS, now.mono_ms + IDLE_MS)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return  # nobody left word, or nothing that can be read: they sign in
 
 

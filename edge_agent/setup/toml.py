@@ -70,10 +70,10 @@ def with_window(text: str, draft: Draft) -> str:
     return f"{text.rstrip()}\n\n{window_text(draft)}"
 
 
-def directory_text(draft: Draft, keys: Mapping[str, str]) -> str:
-    """What goes into the collector's directory.toml: `keys` as TOML values."""
-    known = ", ".join(f"{key} = {value}" for key, value in keys.items())
-    return "\n".join(
+def directory_text(draft: Draft, keys: Mapping[str, str] | None) -> str:
+    """What goes into the collector's directory.toml: `keys` as TOML values, None where the profile says them all."""
+    known = ", ".join(f"{key} = {value}" for key, value in (keys or {}).items())
+    lines = "\n".join(
         [
             "[[windows]]",
             f"agent = {_text(draft.agent)}",
@@ -81,9 +81,9 @@ def directory_text(draft: Draft, keys: Mapping[str, str]) -> str:
             f"hall = {_text(draft.hall)}{'' if draft.hall else '  # 大厅名称 / name of the hall'}",
             f"number = {_text(draft.number)}{'' if draft.number else '  # 窗口名称 / name of the window'}",
             f"device = {_text(draft.device)}",
-            f"keys = {{ {known} }}" if known else "keys = {}",
         ]
     )
+    return lines if keys is None else f"{lines}\nkeys = {{ {known} }}" if known else f"{lines}\nkeys = {{}}"
 
 
 def _text(value: str) -> str:

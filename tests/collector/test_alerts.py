@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing as closing_of
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +15,23 @@ from pathlib import Path
 import pytest
 
 from collector.alerts.alerts import Alerts, NotSent, Receiver
-from collector.alerts.book import Book, BookDamaged, NotABook, NotKept, book_of, open_book
+from collector.alerts.book import Book, book_of, open_book
 from collector.alerts.core import Found, Reach, Rule, Silence, decide
 from collector.alerts.facts import Seen
-from collector.alerts.hours import ALWAYS
+from collector.alerts.file import BookDamaged, NotABook, NotKept
+from collector.alerts.hours import ALWAYS, hours_of
 from collector.alerts.reading import Reader
 from collector.alerts.settings import AlertsSettings, ReceiverSettings
+from collector.alerts.unrated import Watch
 from collector.alerts.wiring import alerts_of
 from collector.ledger.file import FULL
+from collector.mending.mendings import Mendings
 from protocols.messages import Health, WindowHealth
-from tests.collector.agents import NOW_MS, Agent
-from tests.collector.ledgers import Ledger
+from tests.collector.agents import NOW_MS, Agent, closing, press
+from tests.collector.ledgers import VAULT, Ledger
 from tests.collector.provinces import eventually
 from tests.collector.receivers import robot
+from tests.collector.test_mending import WAY
 from tests.disks import Disk
 
 MIN = 60_000
@@ -85,6 +90,90 @@ def ears() -> Ears:
 # ---- told
 
 
+def test_a_bad_rating_that_was_mended_is_over(ledger, ears):
+    """By the approval, and not by the steps before it. Red if the page goes on asking for what is done."""
+    desk = Desk(ledger, ears)
+    ledger.rate(1, 2, button=2)
+    desk.step()
+    mendings = Mendings(ledger.store, VAULT)
+    for what, outcome, words, who in WAY:
+        assert 2 == len(open_of(desk, "bad_rating"))
+        mendings.take(1, what, outcome, words, who, mendings.found(1).last, desk.now_ms)
+        desk.step(MIN)
+
+    assert ["bad_rating/D1-1-2"] == [each.cause for each in open_of(desk, "bad_rating")]
+    assert 2 == len(ears.heard)  # that it is over was nobody's question
+
+
+def open_of(desk: Desk, kind: str):
+    standing, _ = desk.alerts.book.standing(desk.now_ms)
+    return [each for each in standing if each.closed_ms is None and each.found.kind == kind]
+
+
+def test_cases_that_nobody_rates_are_told_until_somebody_does(ledger, ears):
+    """So many within so many office hours; a night in between does not count, and one rating ends it."""
+    friday_ms = NOW_MS  # 16:00 of a Friday in Beijing
+    office = hours_of("Mon-Fri 08:30-17:30")
+    desk = Desk(ledger, ears)
+    watch = Watch(ledger.overview.since, ledger.directory, office, 5, 4)
+    desk.alerts.begin(Reader(ledger.store, ledger.directory, NOW_MS, unrated=watch.look))
+    agent = Agent()
+    ends = ("expired", "declined", "device_failed", "withdrawn", "expired", "expired")
+    for n, outcome in enumerate(ends):
+        assert [] == open_of(desk, "no_rating")
+        ledger.take(agent, agent.write(closing(f"i{n}", f"C{n}", outcome=outcome, closed_ms=friday_ms + n)))
+        count(desk)
+    (found,) = open_of(desk, "no_rating")
+    assert "市民中心 1号 近 4 小时上班时间内 5 个办件结束, 无一评价" in found.found.words
+    assert "http://centre:8620/windows/hall-a/w1" == ears.heard[-1].splitlines()[-1]
+
+    monday_ms = 64 * 60 * MIN  # 8:00 of Monday: since Friday's last case an hour and a half of opening
+    count(desk, monday_ms)
+    assert 1 == len(open_of(desk, "no_rating"))
+    ledger.take(agent, agent.write(press(1, "j", pressed_ms=desk.now_ms), closing("j", "D1", closed_ms=desk.now_ms)))
+    count(desk, MIN)
+    count(desk, 2 * MIN)
+    assert [] == open_of(desk, "no_rating")
+
+
+def test_what_nobody_rated_long_ago_is_nobodys_trouble(ledger, ears):
+    """Cases of before the hours that are looked at, read at a start, are not told."""
+    agent = Agent()
+    for n in range(8):
+        ledger.take(agent, agent.write(closing(f"i{n}", f"C{n}", outcome="expired", closed_ms=NOW_MS - n * 60 * MIN)))
+    office = hours_of("Mon-Fri 08:30-17:30")
+    looks = {hours: Watch(ledger.overview.since, ledger.directory, office, 5, hours).look(NOW_MS) for hours in (3, 5)}
+
+    assert (0, 6) == (len(looks[3]), looks[5][0].cases)
+    assert () == Watch(ledger.overview.since, ledger.directory, office, 0, 5).look(NOW_MS)
+
+
+def count(desk: Desk, pass_ms: int = 0) -> None:
+    """What is counted now and then, and a step."""
+    desk.now_ms += pass_ms
+    desk.alerts._reader.count(desk.now_ms)
+    desk.step()
+
+
+def test_a_book_of_an_older_program_goes_on(tmp_path):
+    """What stood in it stands there, and what is new leads to its page. Red if it is set aside as damaged."""
+    path = tmp_path / "alerts.db"
+    Book(path).close()
+    with closing_of(sqlite3.connect(path)) as db:
+        for table in ("alert", "note"):
+            db.execute(f"ALTER TABLE {table} DROP COLUMN page")
+        db.execute("PRAGMA user_version = 1")
+        db.execute("INSERT INTO mark VALUES ('bad_rating', '7')")
+        db.commit()
+    book = open_book(path, NOW_MS)
+    book.keep(decide([replace(CABLE, page="/windows/a/w1")], [], [Rule(("desk",), after_minutes=0)], [], NOW_MS))
+
+    assert "7" == book.mark("bad_rating")
+    assert ["/windows/a/w1"] == [each.page for each in book.standing(NOW_MS)[0]]
+    assert ["/windows/a/w1"] == [each.page for each in book.dues("desk")]
+    book.close()
+
+
 def test_a_bad_rating_is_told_at_once_with_hall_window_level_time_and_link(ledger, ears):
     desk = Desk(ledger, ears)
     ledger.rate(1)
@@ -93,7 +182,7 @@ def test_a_bad_rating_is_told_at_once_with_hall_window_level_time_and_link(ledge
 
     (told,) = ears.heard
     assert told.startswith("【紧急】差评\n市民中心 1号 非常不满意, 2027-01-15 16:00")
-    assert told.endswith("http://centre:8620/alerts")
+    assert told.endswith("http://centre:8620/mending/2")
     assert [] == [each for each in ("C2", "139", "欧阳") if each in told]
 
 
@@ -321,7 +410,7 @@ def test_somebody_who_holds_the_file_costs_a_look_and_nothing_else(tmp_path, led
     ledger.rate(1, button=2)
     desk.alerts.look()
     desk.alerts._send_one(desk.alerts.receivers[0])
-    desk.alerts.book._db.execute("PRAGMA busy_timeout = 0")
+    desk.alerts.book._file._db.execute("PRAGMA busy_timeout = 0")
     person = sqlite3.connect(book_of(ledger.path), isolation_level=None)
     person.execute("BEGIN IMMEDIATE")
     with pytest.raises(NotKept):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from collector.alerts.core import Found
-from collector.alerts.facts import AgentSeen, BadRating, Seen, WindowSeen, Work, found_in
+from collector.alerts.facts import AgentSeen, BadRating, Seen, Unrated, WindowSeen, Work, found_in
 from collector.alerts.kinds import KINDS
 from collector.alerts.reading import Reader
 from collector.ledger.file import FULL, READ_ONLY
@@ -53,6 +53,7 @@ def test_nothing_is_wrong_where_all_is_well():
         (Seen(1, gaps=1), "ledger_gap", "1"),
         (Seen(1, work=Work(due=2, due_ms=NOW_MS)), "work_due", "2"),
         (Seen(1, work=Work(overdue=2, overdue_ms=NOW_MS)), "work_overdue", "2"),
+        (Seen(1, unrated=(Unrated("a", "w1", "北厅", "1号", 23, 4, 1),)), "no_rating", "23 个办件"),
     ],
 )
 def test_each_trouble_of_the_centre_has_its_kind(seen, kind, words):
@@ -147,7 +148,7 @@ def test_a_bad_rating_is_read_once_and_without_anything_personal(ledger):
     looked = reader.look(0, NOW_MS + 9)
 
     (bad,) = looked.seen.bad_ratings
-    assert BadRating("D1-1-2", "市民中心", "1号", Level.VERY_DISSATISFIED, NOW_MS + 2000, NOW_MS + 9) == bad
+    assert BadRating("D1-1-2", "市民中心", "1号", Level.VERY_DISSATISFIED, NOW_MS + 2000, NOW_MS + 9, 2) == bad
     (found,) = found_in(looked.seen)
     assert "市民中心 1号 非常不满意" in found.words
     assert "C2" not in str(found)

@@ -22,9 +22,11 @@ from click.testing import CliRunner, Result
 
 from collector import checkpoint as signing
 from collector import cli
-from collector.checkpoint import BadCheckpoint, BadKey, Daily, Forged
+from collector.checkpoint import BadKey, Daily, Forged
 from collector.cli import evidence
-from collector.ledger import checkpoints
+from collector.ledger import checkpoint_text, checkpoints
+from collector.ledger.checkpoint_text import BadCheckpoint
+from protocols import chain
 from protocols.ratings import Accepted
 from tests.brokers import ROOT
 from tests.collector.agents import NOW_MS, Agent, rated
@@ -34,6 +36,7 @@ from tests.collector.test_cli import WEB, running, summary
 
 EVIDENCE = (ROOT / "docs" / "evidence.md").read_text("utf-8")
 DAY_MS = 86_400_000
+NO_LINES = checkpoints.End(0, chain.PEOPLE.hex())
 
 
 @pytest.fixture
@@ -93,6 +96,9 @@ def some(seed: int) -> checkpoints.Checkpoint:
         ratings=number(),
         levels=tuple(number() for _ in range(5)),
         states=tuple(number() for _ in range(4)),
+        ends=checkpoints.Ends(*(checkpoints.End(number(), f"{chance.getrandbits(256):064x}") for _ in range(4)))
+        if seed % 3
+        else None,
     )
 
 
@@ -127,7 +133,7 @@ def test_a_number_that_was_made_another_is_forged(signer):
     """A checkpoint in every respect, but not what was signed. Red if the signature is not looked at."""
     checkpoint = some(3)
     raw = signer.signed(checkpoint)
-    better = signing.text(dataclasses.replace(checkpoint, records=checkpoint.records + 1), signer.name)
+    better = checkpoint_text.text(dataclasses.replace(checkpoint, records=checkpoint.records + 1), signer.name)
 
     with pytest.raises(Forged, match="签名不符"):
         signing.read(better + raw[raw.index(b"signature: ") :], signer.public)
@@ -154,7 +160,7 @@ BROKEN = {
     "a negative number": (lambda raw: raw.replace(b"epochs: ", b"epochs: -"), "line is missing"),
     "another time": (lambda raw: raw.replace(b"at_ms: 1", b"at_ms: 2"), "differ"),
     "a year that no calendar has": (lambda raw: re.sub(rb"at_ms: \d+", b"at_ms: 9" + b"0" * 18, raw), "differ"),
-    "a newer format": (lambda raw: raw.replace(b"checkpoint 1", b"checkpoint 2"), "newer program"),
+    "a newer format": (lambda raw: raw.replace(b"checkpoint 2", b"checkpoint 3"), "newer program"),
     "no base64": (lambda raw: raw.replace(b"signature: ", b"signature: *"), "base64"),
     "something behind it": (lambda raw: raw + b"and more\n", "signature"),
     "a blank line behind it": (lambda raw: raw + b"\n", "signature"),
@@ -444,16 +450,16 @@ def test_it_is_of_one_moment_and_holds_up_nobody(folder):
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        found = [checkpoints.taken(ledger.store, NOW_MS)]
+        found = [checkpoints.taken(ledger.store, NO_LINES, NOW_MS)]
         while len({each.stretch for each in found}) < 20:
-            found.append(checkpoints.taken(ledger.store, NOW_MS))
+            found.append(checkpoints.taken(ledger.store, NO_LINES, NOW_MS))
     finally:
         done.set()
         writer.join()
     ledger.store.close()
 
     assert [] == [each for each in found if (each.records, each.ratings) != (2 * each.presses, each.presses)]
-    assert [[]] * len(found) == checkpoints.compared(folder / "ledger.db", found)
+    assert [[]] * len(found) == checkpoints.compared(folder / "ledger.db", found, lambda line: NO_LINES)
 
 
 def test_a_ledger_of_before_has_no_name_and_says_so(folder):

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import http.client
+import re
 import threading
 
 import pytest
 
 from collector import web
 from collector.people import open_people
+from collector.vault import masked
 from collector.web.keeper import Keeper
 from tests.collector.agents import NOW_MS
+from tests.collector.ledgers import case
 from tests.collector.people import NAMES, PASSWORD, gate, signed_in
 from tests.collector.test_desk import park
 from tests.collector.test_web import Clock, bearer, parts
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
-OPEN = ("/static/", "/look/", "/sign-in", "/healthz", "/metrics")  # the last is for this machine, or by the token
+OPEN = ("/static/", "/look/", "/sign-in", "/healthz", "/metrics")  # the last asks for a token itself
 
 
 class Door:
@@ -115,6 +118,12 @@ def test_the_reading_api_takes_a_session_or_the_token(door):
         ("/parked/send-again?reason=refused", "operator administrator"),
         ("/log", "auditor administrator"),
         ("/log.csv", "auditor administrator"),
+        ("/log.xlsx", "auditor administrator"),
+        ("/export", "viewer operator auditor administrator"),
+        ("/api/v1/parked", "operator auditor administrator"),
+        ("/api/v1/ratings", "operator auditor administrator"),
+        ("/api/v1/quarantine", "operator auditor administrator"),
+        ("/api/v1/summary", "viewer operator auditor administrator"),
         ("/people", "administrator"),
     ],
 )
@@ -124,6 +133,42 @@ def test_each_page_is_for_those_who_need_it(ledger, path, who):
     answers = {role: signed_in(app.test_client(), role).get(path, headers=HTML).status_code for role in NAMES}
 
     assert {role: 200 if role in who.split() else 403 for role in NAMES} == answers
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator", "auditor"])
+def test_whoever_only_looks_sees_nobodys_case(ledger, role):
+    """What waits where, and why, is for everybody; the case, masked or not, its number, what the province wrote
+    about it and what people noted is not for the screen in the hall. Red if a viewer's page has any of it."""
+    ledger.rate(1, 2, button=2)
+    park(ledger, "refused", "手机号不对: 王某")
+    ledger.desk.correct(1, {"item_name": "身份证补领"}, "李敏", "与王某核对过", NOW_MS)
+    park(ledger, "refused", "手机号不对: 王某")
+    client = signed_in(web.create_app(*parts(ledger), ledger.directory, gate(), [], lambda: NOW_MS).test_client(), role)
+    one, listed, board = (client.get(path, headers=HTML).text for path in ("/parked/1", "/parked", "/"))
+    secret = {"C1/1", "王某", masked(case("C1")).applicant_name, "身份证补领"}
+
+    assert "更正办件" in one and "省平台拒收" in one and "省平台拒收" in listed
+    assert (set() if role == "viewer" else secret) == {each for each in secret if each in one}
+    assert (role != "viewer") == ("王某" in listed)
+    assert (role != "viewer") == any(f"C{n}/1" in listed for n in (1, 2))
+    assert "王某" not in board
+
+
+def test_board_and_desk_count_the_same(ledger):
+    """What the desk lists is on the board too, part by part: what is parked, and what awaits its case. Red if somebody
+    reads 0 on the one and finds three on the other."""
+    ledger.rate(1, 2, 3, with_case=False)
+    ledger.intake.take_cases([case("C1")], NOW_MS)
+    park(ledger, "refused", "x")
+    client = signed_in(web.create_app(*parts(ledger), ledger.directory, gate(), [], lambda: NOW_MS).test_client())
+    said = {path: re.sub("<[^>]+>", "", client.get(path, headers=HTML).text) for path in ("/", "/parked")}
+
+    assert "待处理台 上有 3 条: 待处理 1 + 等待办件信息 2" in said["/"]
+    assert "共 3 条待处理 1 + 等待办件信息 2" in said["/parked"]
+    ledger.desk.give_up(1, "李敏", "x", NOW_MS)
+    app = web.create_app(*parts(ledger), ledger.directory, gate(), [], lambda: NOW_MS)
+    later = re.sub("<[^>]+>", "", signed_in(app.test_client()).get("/", headers=HTML).text)
+    assert "上有 2 条: 待处理 0 + 等待办件信息 2 (上面算在等待中) · 另有 1 条已决定不再上报" in later
 
 
 def test_who_may_only_look_does_nothing(ledger):
@@ -248,8 +293,9 @@ def test_the_log_goes_into_a_table_and_no_cell_of_it_runs(door):
     table = client.get("/log.csv?action=parked_corrected").text
 
     assert 2 == len(table.strip().splitlines())
-    assert ",'=HYPERLINK(1),parked_corrected," in table
-    assert ",'@x," in table
+    assert ",'=HYPERLINK(1),更正办件 / case put right @x" not in table
+    assert ",'=HYPERLINK(1),更正办件 @x," in table
+    assert ",parked_corrected,'@x" in table
     assert "log_exported" == door.people.log.lines(1)[0].action
 
 

@@ -100,7 +100,7 @@ def test_whoever_sees_to_it_is_named_and_the_rest_comes_first(office):
     answer = office.post("/alerts/1/acknowledge")
 
     assert (303, "/alerts") == (answer.status_code, answer.location)
-    assert [("李敏", "alert_acknowledged", "1")] == office.gate.notes
+    assert [("李敏", "alert_acknowledged", "1 window_bad 市民中心 1号")] == office.gate.notes
     page = text(office.page())
     assert "李敏 处理中" in page
     assert page.index("线缆断开") < page.index("李敏 处理中")

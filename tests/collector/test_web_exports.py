@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
+import re
+import zipfile
+from datetime import datetime
 
 import openpyxl
 import pytest
 
 from collector import web
-from collector.web.sheets import csv_of, harmless, xlsx_of
+from collector.web.sheets import Column, Table, csv_of, harmless, xlsx_of
 from protocols.messages import AgentStatus, Health, WindowHealth
 from tests.collector.agents import NOW_MS, Agent, closing, press
-from tests.collector.gates import StandIn
+from tests.collector.gates import StandIn, works_of
 from tests.collector.ledgers import PERSON, Ledger, directory_of, window
 from tests.collector.test_web import Clock
 
@@ -20,11 +24,33 @@ DAY = "2027-01-15"
 RUNS = "=HYPERLINK(1)"
 
 
+HTML = {"Accept": "text/html"}
+NAMED = {
+    "window_pad": "窗口平板",
+    "dissatisfied": "不满意",
+    "214": "服务态度生硬",
+    "no_case": "无办件编号",
+    "parked": "待处理",
+}
+
+
 def client(ledger: Ledger, gate=None):
     app = web.create_app(
-        ledger.overview, ledger.intake, ledger.desk, ledger.channels, ledger.directory, gate or StandIn(), [], Clock()
+        ledger.overview,
+        ledger.intake,
+        ledger.desk,
+        ledger.channels,
+        ledger.directory,
+        gate or StandIn(),
+        [],
+        Clock(),
+        works=works_of(ledger),
     )
     return app.test_client()
+
+
+def table(columns: list[str], rows, kinds=()) -> Table:
+    return Table("x", "x", "about", [Column(each, "", *kinds) for each in columns], rows)
 
 
 def rows_of(answer) -> list[list[str]]:
@@ -33,9 +59,12 @@ def rows_of(answer) -> list[list[str]]:
     return list(csv.reader(io.StringIO(answer.data.decode("utf-8-sig"), newline="")))
 
 
+def book_of(body: bytes):
+    return openpyxl.load_workbook(io.BytesIO(body))
+
+
 def sheet_of(body: bytes) -> list[tuple]:
-    book = openpyxl.load_workbook(io.BytesIO(body))
-    return list(book.active.iter_rows(values_only=True))
+    return list(book_of(body).active.iter_rows(values_only=True))
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
@@ -46,8 +75,8 @@ def test_windows_are_exported_with_state_and_sentence(ledger, language):
     answer = client(ledger).get(f"/export/windows.csv?lang={language}")
     head, row = rows_of(answer)
 
-    words = {"zh": ("大厅", "线缆 16:00 起断开"), "en": ("hall", "cable out since 16:00")}[language]
-    assert words == (head[0], row[6])
+    words = {"zh": ("大厅 (hall)", "线缆 16:00 起断开"), "en": ("hall (大厅)", "cable out since 16:00")}[language]
+    assert words == (head[0], row[3])
     assert 'filename="windows-2027-01-15-1600.csv"' in answer.headers["Content-Disposition"]
 
 
@@ -64,12 +93,17 @@ def test_ratings_of_some_days_are_all_there_once(ledger):
     assert 4 == len(rows_of(client(ledger).get(f"/export/ratings.csv?from=2027-01-14&to={DAY}"))[1:])
 
 
+def text(cell) -> str:
+    """As it stands in the CSV."""
+    return cell.strftime("%Y-%m-%d %H:%M") if isinstance(cell, datetime) else "" if cell is None else str(cell)
+
+
 def test_the_workbook_has_the_same(ledger):
     ledger.rate(1, 2, button=2)
     comma = rows_of(client(ledger).get(f"/export/ratings.csv?from={DAY}&to={DAY}"))
     sheet = sheet_of(client(ledger).get(f"/export/ratings.xlsx?from={DAY}&to={DAY}").data)
 
-    assert comma == [["" if cell is None else str(cell) for cell in row] for row in sheet]
+    assert comma == [[text(cell) for cell in row] for row in sheet]
     assert 3 == len(sheet)
 
 
@@ -77,7 +111,7 @@ def test_the_reconciliation_is_exported_line_by_line(ledger):
     ledger.rate(1, 2)
     head, row = rows_of(client(ledger).get(f"/export/reconcile.csv?from={DAY}&to={DAY}"))
 
-    assert (DAY, "2") == (row[0], row[head.index("评价")])
+    assert (DAY, "2") == (row[0], row[head.index("评价 (ratings)")])
 
 
 def test_nobodys_details_and_no_free_text_leave_unless_an_operator_asks(ledger):
@@ -99,18 +133,42 @@ def test_nobodys_details_and_no_free_text_leave_unless_an_operator_asks(ledger):
     assert [] == [value for value in PERSON.values() if value in plain + asked]
 
 
-@pytest.mark.parametrize("cell", [RUNS, "+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        RUNS,
+        "+1",
+        "-1+1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        "\tx",
+        "＝1",
+        "＋1",
+        "－1",
+        "＠SUM(A1)",
+        " =1",
+        "\u3000＝1",
+    ],
+)
 def test_what_others_wrote_never_runs_in_a_spreadsheet(cell):
     """A quote before it makes it text. Red if a device could be called =cmd|…"""
     assert f"'{cell}" == harmless(cell)
-    (_, row) = sheet_of(b"".join(xlsx_of("x", ["a"], [[RUNS]])))
+    body = b"".join(xlsx_of(table(["a"], [[cell]])))
+    (found,) = book_of(body).active.iter_cols(min_row=2)
 
-    assert (RUNS,) == row  # as text
-    assert b"<f>" not in b"".join(xlsx_of("x", ["a"], [[RUNS]]))
+    assert (cell.replace("\r", "_x000D_"), "s", True) == (found[0].value, found[0].data_type, found[0].quotePrefix)
+    assert b"<f>" not in zipfile.ZipFile(io.BytesIO(body)).read("xl/worksheets/sheet1.xml")
+
+
+@pytest.mark.parametrize("cell", ["D0217", "a=1", "市民中心 - 1号", "", -5, None])
+def test_what_cannot_run_stays_as_it_is(cell):
+    assert cell == harmless(cell)
 
 
 def test_numbers_stay_numbers_and_text_with_commas_and_quotes_comes_back():
-    body = b"".join(csv_of(["a", "b"], [[-5, 'a "b", c\nd'], [None, "1号"]])).decode("utf-8-sig")
+    body = b"".join(csv_of(table(["a", "b"], [[-5, 'a "b", c\nd'], [None, "1号"]]))).decode("utf-8-sig")
 
     assert [["a", "b"], ["-5", 'a "b", c\nd'], ["", "1号"]] == list(csv.reader(io.StringIO(body, newline="")))
     assert "\r\n" in body
@@ -125,7 +183,7 @@ def test_a_long_table_comes_in_pieces():
             made.append(n)
             yield [n]
 
-    pieces = csv_of(["n"], rows())
+    pieces = csv_of(table(["n"], rows()))
     next(pieces)
     assert [] == made
     next(pieces)
@@ -169,3 +227,106 @@ def test_ratings_are_found_by_their_day_and_not_by_reading_all(opened):
     )
 
     assert any("rating_day (pressed_ms>? AND pressed_ms<?)" in row["detail"] for row in plan)
+
+
+def test_the_workbook_says_in_words_what_programs_say_in_codes(ledger):
+    """Words where a person reads, codes in columns of their own at the right; a moment is a moment, and a number a
+    number. Red if 214 or window_pad stands among the words, or a date is text."""
+    agent = Agent()
+    ledger.take(agent, agent.write(press(1, "i1", button=2, tags=["214"]), closing("i1", None)))
+    sheet = book_of(client(ledger).get(f"/export/ratings.xlsx?from={DAY}&to={DAY}").data).active
+    head, row = ([cell.value for cell in each] for each in sheet.iter_rows())
+    said = dict(zip(head, row, strict=True))
+
+    assert ("不满意", "dissatisfied") == (said["满意度 (level)"], said["满意度代码 (level code)"])
+    assert ("服务态度生硬", "214") == (said["评价标签 (tags)"], said["标签编号 (tag codes)"])
+    assert ("无办件编号", "no_case") == (said["为何待处理 (why it waits)"], said["原因代码 (reason code)"])
+    assert "待处理" == said["去向 (where it is)"]
+    assert "2027-01-15T16:00:01" == said["按下时间 (pressed)"].isoformat()
+    assert 1 == said["编号 (number)"]
+    assert [] == [code for code in NAMED if code in row[: head.index("评价器 (device)")]]
+    assert sheet["B2"].is_date
+    assert ("A2", f"A1:{sheet.cell(2, len(head)).coordinate}") == (sheet.freeze_panes, sheet.auto_filter.ref)
+
+
+@pytest.mark.parametrize("name", ["windows", "ratings", "reconcile", "parked", "mending", "statistics"])
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_a_second_sheet_says_what_each_column_means(ledger, name, language):
+    """Every column of every table, in the language of the page, with room to read it."""
+    ledger.rate(1, 2, button=2)
+    book = book_of(client(ledger).get(f"/export/{name}.xlsx?from={DAY}&to={DAY}&lang={language}").data)
+    first, about = book.worksheets
+    explained = {row[0]: row[1] for row in about.iter_rows(values_only=True)}
+    heads = [cell.value for cell in first[1]]
+
+    assert all(explained.get(head) for head in heads), explained
+    assert all(first.column_dimensions[cell.column_letter].width >= 8 for cell in first[1])
+    assert {"zh": "说明", "en": "about"}[language] == about.title
+
+
+def test_a_table_with_what_citizens_wrote_says_so_in_its_name(ledger):
+    page = client(ledger)
+    names = [page.get(f"/export/ratings.csv?text={n}").headers["Content-Disposition"] for n in (0, 1)]
+
+    assert ["2027-01-15.csv", "2027-01-15-text.csv"] == [
+        name.split('"')[1].removeprefix(f"ratings-{DAY}-") for name in names
+    ]
+
+
+def test_ratings_of_one_window_are_of_that_window(opened):
+    ledger = opened(directory_of(window(), window(window="w2", device="D2")))
+    agent = Agent()
+    for n, (name, device) in enumerate((("w1", "D1"), ("w2", "D2"), ("w2", "D2")), 1):
+        ledger.take(
+            agent, agent.write(press(n, f"i{n}", window=name, device=device), closing(f"i{n}", f"C{n}", window=name))
+        )
+    found = rows_of(client(ledger).get("/export/ratings.csv?window=hall-a/w2"))
+
+    assert ["2", "3"] == [row[0] for row in found[1:]]
+
+
+def test_too_many_days_are_answered_with_a_page_that_has_them_in_pieces(ledger):
+    """For a person; a program is told the field. Red if a browser shows JSON, or a piece leaves a day out."""
+    answer = client(ledger).get("/export/ratings.xlsx?from=2026-08-01&to=2027-01-15&text=1", headers=HTML)
+    pieces = re.findall(r'href="/export/ratings.xlsx[^"]*from=([0-9-]+)&amp;to=([0-9-]+)"', answer.text)
+
+    assert (400, "text/html") == (answer.status_code, answer.mimetype)
+    assert "所选 168 天, 一次至多 93 天, 请分几次导出" in answer.text
+    assert [("2026-10-15", "2027-01-15"), ("2026-08-01", "2026-10-14")] == pieces
+    assert all(f"text=1&amp;from={first}" in answer.text for first, _ in pieces)
+
+
+@pytest.mark.parametrize(
+    ("role", "offered"),
+    [
+        ("viewer", ["reconcile", "statistics", "windows"]),
+        ("auditor", ["mending", "parked", "ratings", "reconcile", "statistics", "windows"]),
+    ],
+)
+def test_everybody_is_offered_what_they_may_have(ledger, role, offered):
+    ledger.rate(1, button=2)
+    page = client(ledger, StandIn(role))
+    text = page.get("/export", headers=HTML).text
+    found = sorted(set(re.findall(r'formaction="/export/([a-z]+)\.(?:csv|xlsx)"', text)))
+
+    assert offered == found
+    assert 'name="text"' not in text
+    for name in found:
+        for kind in ("csv", "xlsx"):
+            with page.get(f"/export/{name}.{kind}") as answer:
+                assert (200, name) == (answer.status_code, name)
+    refused = {"ratings", "parked", "mending"} - set(found)
+    assert {403} >= {page.get(f"/export/{name}.csv").status_code for name in refused}
+
+
+@pytest.mark.parametrize("path", ["/", "/windows/hall-a/w1", "/parked", "/statistics", "/mending"])
+def test_each_list_is_taken_away_from_where_it_is_read(ledger, path):
+    """As CSV and for Excel, and each link leads to a table. Red if somebody has to type an address."""
+    ledger.rate(1, 2, button=2)
+    page = client(ledger)
+    links = [html.unescape(each) for each in re.findall(r'href="(/export/[^"]+)"', page.get(path, headers=HTML).text)]
+
+    assert {"csv", "xlsx"} == {link.partition("?")[0].rpartition(".")[2] for link in links}
+    for link in links:
+        with page.get(link, headers=HTML) as answer:
+            assert (200, "attachment") == (answer.status_code, answer.headers["Content-Disposition"][:10]), link

@@ -134,6 +134,28 @@ def test_the_tabs_say_how_many_and_the_list_is_of_the_chosen(site):
     assert 404 == site.ask("get", "/mending/1").status_code
 
 
+def test_approval_is_offered_to_those_who_may_and_the_others_are_told_who_may(site):
+    """Red if a form is offered that is then refused, or nobody says for whom the item waits."""
+    for at, (what, outcome, words, _) in enumerate(WAY[:-1]):
+        site.step(2, f"{what}:{outcome}", words, at, name="李敏", role="administrator")
+    pages = {
+        name: site.ask("get", "/mending/2", name=name, role=role).text
+        for name, role in (("李敏", "administrator"), ("王芳", "auditor"), ("赵强", "operator"))
+    }
+
+    assert [False, True, False] == ["close:approved" in page for page in pages.values()]
+    assert all("由没有办理过这一项的审计人员或管理员审批" in page for page in pages.values())
+    assert [True, False, False] == ["您办理过这一项, 不能审批" in page for page in pages.values()]
+    assert 400 == site.step(2, "close:approved", "", 4, name="李敏", role="administrator").status_code
+
+
+def test_a_deadline_is_the_end_of_its_day_wherever_it_is_said(site):
+    """24:00 as in the rule below the list. Red with 23:59."""
+    for path in ("/mending", "/mending/2"):
+        page = site.ask("get", path).text
+        assert re.search(r"20[0-9-]{8} 24:00", page) and "23:59" not in page, path
+
+
 def test_a_draw_is_announced_by_an_auditor_and_made_with_what_comes(site):
     form = {"form": WORD, "from": "2027-01-01", "to": "2027-01-31", "number": "2", "kind": "bad", "why": "一月"}
     assert 403 == site.ask("post", "/draws", data=form).status_code

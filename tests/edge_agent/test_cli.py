@@ -95,6 +95,29 @@ def test_every_command_names_every_mistake(file, what):
     assert [file] == list(file.parent.iterdir())
 
 
+@pytest.mark.parametrize("desktop", [True, False], ids=["a desktop", "no desktop"])
+def test_setup_says_the_address_and_nothing_of_a_browser_that_is_not_there(file, tmp_path, desktop):
+    """xdg-open talks of its own troubles, page after page. Red if any of it is heard, and if it is asked without a
+    desktop."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    noisy = tools / "xdg-open"
+    noisy.write_text(f"#!/bin/sh\necho noise; echo noise >&2; echo $1 > {tmp_path}/asked\n", "ascii")
+    noisy.chmod(0o755)
+    file.write_text(settings(door='[door]\ntoken = "t-o-k-e-n-0123456789"'), "utf-8")
+    around = {key: value for key, value in environment().items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    around |= {"PATH": f"{tools}:{around['PATH']}"} | ({"DISPLAY": ":9"} if desktop else {})
+    done = subprocess.run(
+        command("setup", "--config", file), capture_output=True, text=True, env=around, cwd="/", timeout=20
+    )
+    asked = until((tmp_path / "asked").exists, 10 if desktop else 0.5)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert 1 == done.stdout.count("\n")
+    assert done.stdout.strip().endswith("here, while the agent runs: http://127.0.0.1:8610/setup/")
+    assert desktop == asked
+
+
 @pytest.mark.parametrize("what", [["run"], ["setup", "--no-browser"]])
 def test_a_folder_that_is_not_there_is_no_place_for_a_setup_page(tmp_path, what):
     """Nothing could be written there: said at once, instead of a page that cannot apply anything."""

@@ -109,6 +109,39 @@ def an_uplink(broker: Mosquitto | NoBroker, box: Outbox, **options: object) -> U
     return Uplink(Broker(**where), AGENT, box, now=clock.now, **(usual | options))
 
 
+# ---- how far it knows that it comes
+
+
+def test_a_broker_that_answers_is_not_called_a_collector(broker, box):
+    """Each step is told only once its own answer has come: nobody, a broker that refuses, one that lets in, a receipt.
+    Red if a broker alone is taken for the whole way."""
+
+    def steps(uplink: Uplink) -> tuple[bool, bool, bool]:
+        return uplink.reach.broker, uplink.reach.let_in, uplink.reach.receipt_ms is not None
+
+    with running(NoBroker(a_free_port()), box) as nobody:
+        assert until(lambda: "cannot be reached" in nobody.reach.why)
+        assert (False, False, False) == steps(nobody)
+    with running(broker, box, password="wrong") as refused:
+        assert until(lambda: "refuses agent" in refused.reach.why)
+        assert (True, False, False) == steps(refused)
+    with running(broker, box) as uplink:
+        assert until(lambda: uplink.reach.let_in)
+        keep(box, at(0), press(1))
+        assert not until(lambda: uplink.reach.receipt_ms is not None, 0.5)
+        before_ms = clock.now().wall_ms
+        with Ledger(broker) as ledger:
+            ledger.says_it_is(True)
+            assert until(lambda: uplink.reach.receipt_ms is not None)
+        came_ms = uplink.reach.receipt_ms
+        broker.stop()
+        assert until(lambda: not uplink.reach.broker)
+        after = steps(uplink)
+
+    assert came_ms is not None and came_ms >= before_ms
+    assert (False, False, True) == after
+
+
 # ---- records and receipts
 
 

@@ -28,6 +28,7 @@ JOURNEYS = (
     "tests/power/test_rot_ledger.py",
 )
 EVIDENCE = ("tests/collector/test_checkpoint.py", "tests/collector/test_evidence.py")
+ENDS = ("tests/collector/test_checkpoint_ends.py",)
 
 
 @dataclass(frozen=True)
@@ -377,6 +378,27 @@ MUTATIONS = (
         EVIDENCE,
     ),
     Mutation(
+        "whoever cuts off the end of what people did is found by a checkpoint",
+        "collector/ledger/checkpoints.py",
+        "    if last < said.number:\n",
+        "    if last < said.number:\n        return []\n    if last < said.number:\n",
+        ENDS,
+    ),
+    Mutation(
+        "whoever makes the chain of what people did anew is found by a checkpoint",
+        "collector/ledger/checkpoints.py",
+        "    if held != said:\n",
+        "    if False:\n",
+        ENDS,
+    ),
+    Mutation(
+        "a checkpoint knows where the audit log ends",
+        "collector/people/log.py",
+        "    return row[0], row[1].hex()\n",
+        "    return 0, chain.PEOPLE.hex()\n",
+        ENDS,
+    ),
+    Mutation(
         "a range of a chain begins with the hash before it",
         "collector/ledger/audit/chains.py",
         "running, expected = before[2], before[0] + 1",
@@ -515,6 +537,132 @@ MUTATIONS = (
         '        " UNION ALL SELECT 1 FROM case_link WHERE case_no = ?2 AND service_number = ?3",\n',
         '        "",\n',
         ("tests/collector/test_desk.py",),
+    ),
+    Mutation(
+        "an invitation that is being answered goes on for ten minutes at most",
+        "edge_agent/outbox/invitations.py",
+        "until_s = min(INVITE_S_MAX, -(-kept.since_opened_ms(moment) // 1000) + seconds)",
+        "until_s = -(-kept.since_opened_ms(moment) // 1000) + seconds",
+        ("tests/edge_agent/test_outbox.py",),
+    ),
+    Mutation(
+        "whoever touches a page after the end opens nothing again",
+        "edge_agent/outbox/invitations.py",
+        "            return  # its time is over, whoever says so first\n",
+        "            pass\n",
+        ("tests/edge_agent/test_outbox.py",),
+    ),
+    Mutation(
+        "an invitation that was ended is not drawn out",
+        "edge_agent/outbox/__init__.py",
+        'if kept is not None and kept.state == "open":\n                self._invitations.extend',
+        "if kept is not None:\n                self._invitations.extend",
+        ("tests/edge_agent/test_outbox.py",),
+    ),
+    Mutation(
+        "a screen's press counts for half a second after its invitation was taken back, and no longer",
+        "edge_agent/outbox/invitations.py",
+        "SHOWN_LATE_MS = 500 ",
+        "SHOWN_LATE_MS = 3000 ",
+        ("tests/journeys/test_evaluators.py",),
+    ),
+    Mutation(
+        "a screen's press that was on its way when its invitation was taken back counts",
+        "edge_agent/outbox/invitations.py",
+        "SHOWN_LATE_MS = 500 ",
+        "SHOWN_LATE_MS = 0 ",
+        ("tests/edge_agent/test_outbox.py", "tests/journeys/test_evaluators.py"),
+    ),
+    Mutation(
+        "a page thanks for nothing that its window has not said to be on the disk",
+        "edge_agent/page.py",
+        "                self._answered(Answer.NOT_YET)\n",
+        "                self._answered(Answer.KEPT)\n",
+        ("tests/edge_agent/test_page.py",),
+    ),
+    Mutation(
+        "a page that nobody answered in time thanks nobody",
+        "edge_agent/page.py",
+        "self._body, self._outstanding, self._taken, self._answer = body, True, False, Answer.NOT_YET",
+        "self._body, self._outstanding, self._taken, self._answer = body, True, False, Answer.KEPT",
+        ("tests/edge_agent/test_page.py",),
+    ),
+    Mutation(
+        "a window answers only for what it has kept",
+        "edge_agent/window.py",
+        "            kept = not fresh or self._keep(fresh, known, moment)\n",
+        "            kept = True\n",
+        ("tests/edge_agent/test_window.py",),
+    ),
+    Mutation(
+        "no step and no draw changes or goes",
+        "collector/ledger/guards.py",
+        "tuple(statement for guard in _OF_ACTS for statement in guard.statements())",
+        "()",
+        ("tests/collector/test_mending.py", "tests/collector/test_draws.py"),
+    ),
+    Mutation(
+        "a step that was altered behind our back is found",
+        "collector/ledger/audit/acts.py",
+        "if said[0] != number or _hash(head, said) != stated:",
+        "if False:",
+        ("tests/collector/test_mending.py",),
+    ),
+    Mutation(
+        "nobody approves their own work",
+        "collector/mending/mendings.py",
+        'if what == "close" and not states.may_close(self._workers(db, rating), who):',
+        "if False:",
+        ("tests/collector/test_mending.py",),
+    ),
+    Mutation(
+        "an approval of one's own work that was put there is found",
+        "collector/ledger/audit/acts.py",
+        'alone = what == "close" and not states.may_close(workers.get(rating, ()), who)',
+        "alone = False",
+        ("tests/collector/test_mending.py",),
+    ),
+    Mutation(
+        "the day of the press is not counted of the fifteen, and the last one is whole",
+        "collector/mending/mendings.py",
+        "return begins_ms(day_of(pressed_ms) + days + 1)",
+        "return begins_ms(day_of(pressed_ms) + days)",
+        ("tests/collector/test_mending.py",),
+    ),
+    Mutation(
+        "a bad rating is mended within fifteen days",
+        "collector/mending/mendings.py",
+        "DAYS = 15",
+        "DAYS = 30",
+        ("tests/collector/test_mending.py",),
+    ),
+    Mutation(
+        "a draw made again gives the same ratings, or it was altered",
+        "collector/ledger/lots.py",
+        "if ratings != str(drawn(seeded, numbers, wanted)):",
+        "if False:",
+        ("tests/collector/test_draws.py",),
+    ),
+    Mutation(
+        "nobody chooses the seed of a draw",
+        "collector/ledger/lots.py",
+        "if came is None or seeded != seed(number, framed, came):",
+        "if came is None:",
+        ("tests/collector/test_draws.py",),
+    ),
+    Mutation(
+        "a seed comes from what nobody knew when the draw was announced",
+        "collector/ledger/lots.py",
+        '"SELECT hash FROM stretch WHERE n = ?", (after + 1,)',
+        '"SELECT hash FROM stretch WHERE n = ?", (after,)',
+        ("tests/collector/test_draws.py",),
+    ),
+    Mutation(
+        "who looks at the board waits for no count of the whole ledger",
+        "collector/windows/live.py",
+        "return _QUICK_MS / 1000 if self._took_ms < _QUICK_MS else 0",
+        "return None",
+        ("tests/collector/windows/test_live.py",),
     ),
 )
 

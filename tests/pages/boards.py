@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from collector import web
+from collector.ledger.since import Heard
+from collector.windows.past import Past
+from protocols.messages import Health, WindowHealth
 from protocols.ratings import Accepted, Refused
 from tests.collector.gates import StandIn
 from tests.collector.ledgers import case
@@ -25,12 +28,21 @@ class Board(Province):
     """A province that is served at `url`."""
 
     url = ""
+    past: Past | None = None
 
     @contextmanager
     def served(self) -> Iterator[str]:
         ledger = self.ledger
         app = web.create_app(
-            ledger.overview, ledger.intake, ledger.desk, ledger.channels, ledger.directory, StandIn(), [], now_ms
+            ledger.overview,
+            ledger.intake,
+            ledger.desk,
+            ledger.channels,
+            ledger.directory,
+            StandIn(),
+            [],
+            now_ms,
+            past=self.past,
         )
         server = web.serve(app, "127.0.0.1", 0)
         thread = threading.Thread(target=server.run, daemon=True)
@@ -72,7 +84,25 @@ def small(folder: Path) -> Board:
         if due is None:
             break
         verdict = Refused("办件编号不存在") if n % 40 == 5 else Accepted()
-        ledger.delivery.end(due, "rating", ledger.delivery.begin(due, "rating", at_ms), verdict, at_ms + 400)
+        sent_ms = due.rating.pressed_ms + 700 + 90 * (n % 7)
+        ledger.delivery.end(due, "rating", ledger.delivery.begin(due, "rating", sent_ms), verdict, sent_ms + 150)
+    board.past = _past(folder, board, at_ms)
     for n in range(25):
         board.rate(board.places[8], at_ms - 40 * MIN + n * MIN, outcome="expired")
     return board
+
+
+def _past(folder: Path, board: Board, at_ms: int) -> Past:
+    """A cable that began to fail eight days ago, and two mornings without a network."""
+    past = Past(folder / "past.db")
+    agent, noise = board.places[1].agent, 0
+    for day in range(9, -1, -1):
+        for hour in range(3):
+            noise += (9 - day) ** 2 // 3 + hour
+            waits = 7 * (hour + 1) if day in (2, 6) else 0
+            when_ms = at_ms - day * 24 * 60 * MIN - hour * 60 * MIN
+            windows = [WindowHealth("1", "ready", noise=noise, waiting=waits)]
+            oldest_ms = when_ms - 13 * waits * MIN // 7 if waits else None
+            health = Health(when_ms, "e", windows, waits, oldest_ms)
+            past.note([Heard(agent, (day, hour), None, None, health, when_ms)])
+    return past

@@ -179,7 +179,7 @@ def test_a_window_says_what_it_is_and_what_it_did(hall, browse):
     page = browse()
     page.goto(hall.address(1))
     expect(page.locator(".standing")).to_contain_text("线缆")
-    expect(page.locator(".chart canvas")).to_have_count(2)
+    expect(page.locator(".chart canvas")).to_have_count(4)
     table = page.locator("#ratings tbody tr").nth(0).locator("td")
     numbers = [int(text) for text in table.all_inner_texts()]
     assert sum(numbers[:5]) == numbers[5] > 0
@@ -188,6 +188,25 @@ def test_a_window_says_what_it_is_and_what_it_did(hall, browse):
     page.get_by_role("link", name="对账", exact=False).last.click()
 
     expect(page.get_by_role("heading", level=1)).to_contain_text("对账")
+
+
+def test_a_chart_of_ratings_counts_in_whole_ones(hall, browse):
+    """Red with half a rating at the axis."""
+    page = browse()
+    page.add_init_script("""
+        window.drawn = [];
+        const fill = CanvasRenderingContext2D.prototype.fillText;
+        CanvasRenderingContext2D.prototype.fillText = function (text, ...at) {
+            window.drawn.push([this.canvas.closest(".chart")?.dataset.kind, text]);
+            return fill.call(this, text, ...at);
+        };""")
+    page.goto(hall.address(5))  # of a window with a rating or two a day at the most
+    page.wait_for_selector(".chart canvas")
+    page.wait_for_timeout(300)
+    labels = [text for kind, text in page.evaluate("drawn") if kind == "bars" and "-" not in text]
+
+    assert 2 <= len(labels)
+    assert [] == [label for label in labels if not label.replace(",", "").isdigit()]
 
 
 @pytest.mark.parametrize(("locale", "scheme"), LOOKS)

@@ -9,7 +9,6 @@ import time
 import tomllib
 import zipfile
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -18,10 +17,10 @@ from edge_agent.outbox import rows
 from protocols.messages import PressRecord, decode_record
 from tests.edge_agent.hall import until
 
-from .setup_rig import WORD, Rig, rig, sign_in, through
+from .setup_rig import WORD, Rig, rig, set_up, sign_in, through
 
 _NARROW = {"width": 360, "height": 740}
-_BEHIND = ("", "doctor", "settings", "settings/text", "log", "guide/device", "guide/try")
+_BEHIND = ("", "password", "doctor", "settings", "settings/text", "log", "guide/device", "guide/try")
 
 
 def records(at: Rig) -> list[PressRecord]:
@@ -78,6 +77,8 @@ def test_a_technician_brings_a_new_agent_to_its_first_kept_press(browse, complai
         looked_at(page, complaints, "bytes")
         page.click("#reads-house")
         expect(page.locator("#f-device")).to_have_value("D0001")
+        page.fill("#f-window", "A03")
+        expect(page.locator("#f-device")).to_have_value("D0001")
         looked_at(page, complaints, "bind")
         page.click("button.first")
         page.wait_for_url("**/guide/try", timeout=90_000)
@@ -90,7 +91,7 @@ def test_a_technician_brings_a_new_agent_to_its_first_kept_press(browse, complai
         kept = records(hall)
         rss_mb = hall.rss_mb
 
-        assert [("1", "D0001", 3, "house"), ("1", "D0001", 5, "house")] == [
+        assert [("A03", "D0001", 3, "house"), ("A03", "D0001", 5, "house")] == [
             (each.window, each.device, each.button, each.profile) for each in kept
         ]
         assert "hall-pc-7" in (hall.folder / "agent.toml").read_text("utf-8")
@@ -100,19 +101,17 @@ def test_a_technician_brings_a_new_agent_to_its_first_kept_press(browse, complai
 
 
 @pytest.mark.parametrize(("language", "colours"), [("en-GB", "dark"), ("zh-CN", "light")])
-def test_every_page_behind_the_guide_is_fit_for_everybody(browse, complaints, tmp_path, language, colours):
+def test_every_page_behind_the_guide_is_fit_for_everybody(browse, complaints, standing, language, colours):
     """In both languages, dark and light, large and narrow; one language at a time."""
     page: Page = browse(locale=language, color_scheme=colours)
-    with rig(tmp_path / "hall") as hall:
-        sign_in(page, hall.url)
-        through(page, hall)
-        for path in _BEHIND:
-            page.goto(f"{hall.url}{path}")
-            if path == "doctor":
-                page.wait_for_selector(".findings", timeout=90_000)
-            looked_at(page, complaints, path)
-            if language == "en-GB" and path in ("", "settings", "guide/device"):
-                assert not re.findall("[\u4e00-\u9fff]", page.locator("main").inner_text()), path
+    sign_in(page, standing.url)
+    for path in _BEHIND:
+        page.goto(f"{standing.url}{path}")
+        if path == "doctor":
+            page.wait_for_selector(".findings", timeout=90_000)
+        looked_at(page, complaints, path)
+        if language == "en-GB" and path in ("", "password", "settings", "guide/device"):
+            assert not re.findall("[\u4e00-\u9fff]", page.locator("main").inner_text()), path
 
 
 def test_an_unknown_device_is_learnt_on_the_page(browse, complaints, tmp_path):
@@ -144,7 +143,7 @@ def test_an_unknown_device_is_learnt_on_the_page(browse, complaints, tmp_path):
         page.wait_for_selector("[role=alert]")
         page.select_option("[name=level-2]", "dissatisfied")
         page.click("button.first")
-        page.wait_for_selector("#f-window")
+        page.fill("#f-window", "1")
         page.click("button.first")
         page.wait_for_url("**/guide/try", timeout=90_000)
         page.wait_for_selector(".lesson .hint", timeout=60_000)
@@ -160,32 +159,55 @@ def test_an_unknown_device_is_learnt_on_the_page(browse, complaints, tmp_path):
         assert '1 = "satisfied", 2 = "dissatisfied"' in handed_over
 
 
-def test_a_page_on_a_screen_is_set_up_and_can_be_opened_at_once(browse, tmp_path):
-    """No cable: the guide ends with the link of the window's own rating page, which waits for an invitation there."""
+def test_a_page_on_a_screen_is_set_up_and_can_be_opened_at_once(browse, complaints, tmp_path):
+    """No cable: the guide ends with the link of the window's own rating page, which waits for an invitation there. Its
+    keys are fixed, so that nobody is asked for them; the device is named after its window as that is typed."""
     page: Page = browse()
     with rig(tmp_path / "hall") as hall:
         sign_in(page, hall.url)
         through(page, hall, "device")
         page.click("text=用评价页")
-        page.wait_for_selector("#f-window")
+        page.fill("#f-window", "A03")
+        expect(page.locator("#f-device")).to_have_value("A03-page")
+        page.locator("details").first.locator("summary").click()
+        page.fill("#f-hall", "青山区政务服务大厅")
         page.click("button.first")
         page.wait_for_url("**/guide/try", timeout=90_000)
-        link = page.get_attribute("#rating-page", "href")
+        link, lines = page.get_attribute("#rating-page", "href"), page.inner_text("#directory")
+        asked = page.locator("main select").count()
+        looked_at(page, complaints, "try")
+        page.click("text=再接一台")
+        page.click("text=用评价页")
+        page.fill("#f-window", "A03")
+        again = page.input_value("#f-hall"), page.input_value("#f-device")
         screen = browse()
         screen.goto(hall.url.replace("/setup/", str(link)))
 
         expect(screen.locator("#idle")).to_be_visible()
         assert "可以评价" in page.goto(hall.url).text()
+        assert 0 == asked
+        assert 'device = "A03-page"' in lines
+        assert "keys" not in lines
+        assert ("青山区政务服务大厅", "A03-page") == again
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory):
+    """One agent that hall IT has set up, for every test that only visits it."""
+    folder = tmp_path_factory.mktemp("set-up") / "hall"
+    with rig(folder, settings=set_up(folder)) as hall:
+        assert until(lambda: "线缆已接通" in hall.log)
+        hall.press(3)
+        assert until(lambda: [3] == [record.button for record in records(hall)])
+        yield hall
 
 
 @pytest.fixture
-def hall(browse, tmp_path: Path):
-    """An agent that is set up, and hall IT signed in at its page."""
-    with rig(tmp_path / "hall") as hall:
-        page = browse()
-        sign_in(page, hall.url)
-        through(page, hall)
-        yield hall, page
+def hall(browse, standing: Rig):
+    """That agent, and hall IT signed in at its page."""
+    page = browse()
+    sign_in(page, standing.url)
+    return standing, page
 
 
 def test_a_mistake_is_marked_and_the_agent_runs_on_with_what_it_had(hall):
@@ -210,6 +232,7 @@ def test_a_mistake_is_marked_and_the_agent_runs_on_with_what_it_had(hall):
 def test_a_change_is_shown_then_applied_by_the_same_process(hall):
     """The old file is kept; who is signed in stays signed in; no press is lost over the restart."""
     at, page = hall
+    before = len(records(at))
     page.goto(f"{at.url}settings")
     page.fill("[id='s-windows.0.invite_s']", "45")
     page.click("form.settings button.first")
@@ -219,7 +242,7 @@ def test_a_change_is_shown_then_applied_by_the_same_process(hall):
     page.wait_for_url(at.url, timeout=90_000)
     page.wait_for_selector("text=可以评价", timeout=60_000)
 
-    assert until(lambda: [3, 1] == [record.button for record in records(at)])
+    assert until(lambda: [1] == [record.button for record in records(at)[before:]])
     assert at.agent.poll() is None
     assert "invite_s = 45" in (at.folder / "agent.toml").read_text("utf-8")
     assert 1 == len([file for file in at.folder.iterdir() if re.fullmatch(r"agent\.toml\.[\d-]+", file.name)])
@@ -228,14 +251,14 @@ def test_a_change_is_shown_then_applied_by_the_same_process(hall):
 def test_settings_that_turn_out_not_to_work_are_taken_back(hall):
     """A port that is taken is seen only when it is tried: the agent goes back to the old ones and says so."""
     at, page = hall
-    before = (at.folder / "agent.toml").read_text("utf-8")
+    before, starts = (at.folder / "agent.toml").read_text("utf-8"), at.log.count("代理已启动")
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         page.goto(f"{at.url}settings")
         page.fill("[id='s-door.port']", str(taken))
         page.click("form.settings button.first")
         page.click("form.settings button.first")
-        assert until(lambda: 2 == at.log.count("代理已启动"), 30), at.log
+        assert until(lambda: starts + 1 == at.log.count("代理已启动"), 30), at.log
     page.goto(at.url)
 
     expect(page.locator(".alarm")).to_contain_text(f"door.port: {taken}")
@@ -246,6 +269,7 @@ def test_settings_that_turn_out_not_to_work_are_taken_back(hall):
 def test_a_port_that_a_window_has_is_looked_at_and_not_opened_again(hall):
     """Its own bytes are shown; the window goes on."""
     at, page = hall
+    before, cables = len(records(at)), at.log.count("线缆已接通")
     page.goto(f"{at.url}guide/device")
     page.click("details summary")
     page.fill("#f-bind", str(at.port))
@@ -254,8 +278,8 @@ def test_a_port_that_a_window_has_is_looked_at_and_not_opened_again(hall):
     at.press(2)
     page.wait_for_selector("td:has-text('按键 2')", timeout=60_000)
 
-    assert until(lambda: [3, 2] == [record.button for record in records(at)])
-    assert 1 == at.log.partition("代理已启动")[2].count("线缆已接通")
+    assert until(lambda: [2] == [record.button for record in records(at)[before:]])
+    assert cables == at.log.count("线缆已接通")
 
 
 def test_the_chain_is_checked_beside_the_work_and_a_diagnosis_holds_no_secret(hall):

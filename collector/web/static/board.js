@@ -257,7 +257,12 @@
       moved ||= line.state !== state || line.oldest_s !== oldest_s;
       Object.assign(line, { state, words: said, ratings, last_s, oldest_s });
     }
-    for (const name of ["totals", "lists"]) if (name in found) document.getElementById(name).innerHTML = found[name];
+    for (const name of ["totals", "lists"])
+      if (name in found) {
+        const part = document.getElementById(name);
+        part.innerHTML = found[name];
+        stack(part);
+      }
     took(found);
     // The ledger as a whole is counted less often where it is large.
     put(counted, found.at_ms - found.counted_ms > 5000 ? `${words.counted} ${clock(found.counted_ms, true)}` : "");

@@ -4,6 +4,8 @@
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
   const LEVELS = ["--good", "--mark", "--soft", "--busy", "--look"];
+  // Of ratings there are whole ones only.
+  const WHOLE = Array.from({ length: 8 }, (_, at) => [1, 2, 5].map((step) => step * 10 ** at)).flat();
   const LINES = [["--mark"], ["--mark", [4, 4]], ["--busy"], ["--busy", [4, 4]]];
   function numbers(table) {
     const heads = [...table.tHead.rows[0].cells].slice(1).filter((cell) => !cell.classList.contains("sum"));
@@ -17,10 +19,10 @@
     );
     return { names: heads.map((cell) => cell.textContent.trim()), days, columns };
   }
-  function axes() {
+  function axes(counts) {
     const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
     const day = (s) => new Date(s * 1000).toISOString().slice(5, 10);
-    return [{ ...axis, values: (_, at) => at.map(day), incrs: [86400, 2 * 86400, 7 * 86400] }, { ...axis, size: (_, labels) => 24 + 8 * Math.max(3, ...(labels || []).map((each) => each.length)) }];
+    return [{ ...axis, values: (_, at) => at.map(day), incrs: [86400, 2 * 86400, 7 * 86400] }, { ...axis, ...(counts ? { incrs: WHOLE } : {}), size: (_, labels) => 24 + 8 * Math.max(3, ...(labels || []).map((each) => each.length)) }];
   }
   function bars(table) {
     const { names, days, columns } = numbers(table);
@@ -38,7 +40,7 @@
     }));
     return { series, data: [days, ...order.map((at) => sums[at])] };
   }
-  function lines(table) {
+  function lines(table, unit) {
     const { names, days, columns } = numbers(table);
     const series = names.map((label, at) => ({
       label,
@@ -46,13 +48,13 @@
       dash: LINES[at % LINES.length][1],
       width: 2,
       spanGaps: false,
-      value: (_, value) => (value == null ? "–" : `${value} s`),
+      value: (_, value) => (value == null ? "–" : `${value}${unit}`),
     }));
     return { series, data: [days, ...columns] };
   }
   for (const box of document.querySelectorAll(".chart")) {
     const table = document.getElementById(box.dataset.of);
-    const { series, data } = (box.dataset.kind === "bars" ? bars : lines)(table);
+    const { series, data } = (box.dataset.kind === "bars" ? bars : lines)(table, box.dataset.unit || "");
     if (!data.slice(1).some((column) => column.some(Boolean))) continue;
     box.setAttribute("aria-hidden", "true"); // its table says all of it
     const pad = 0.6 * 86400;
@@ -62,7 +64,7 @@
         height: 240,
         scales: { x: { time: false, range: [data[0][0] - pad, data[0].at(-1) + pad] }, y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
         series: [{ label: table.tHead.rows[0].cells[0].textContent, value: (_, s) => (s == null ? "–" : new Date(s * 1000).toISOString().slice(0, 10)) }, ...series],
-        axes: axes(),
+        axes: axes(box.dataset.kind === "bars"),
         cursor: { drag: { x: false, y: false } },
       },
       data,

@@ -16,6 +16,7 @@ from protocols.words import said_in
 
 from ...config import is_loopback
 from ...hall_it import WORD_MIN, BadPassword
+from ...setup import apply
 from ...setup.desk import Desk
 from ...setup.guard import LIFE_MS, is_from_us, is_ours
 from ...setup.place import Place
@@ -72,7 +73,9 @@ def _add_guard(app: Flask, desk: Desk) -> None:
         if not is_ours(request.headers.get("Host", ""), request.environ["SERVER_PORT"], desk.place.door_host):
             return _wrong(421)
         g.token = request.cookies.get(_COOKIE, "")
-        g.signed_in = bool(g.token) and desk.sessions.knows(g.token, desk.place.now())
+        # Of a password file that cannot be read the look of the page that says so does not depend.
+        asked = bool(g.token) and request.endpoint not in ("static", "look", "alive")
+        g.signed_in = asked and desk.sessions.knows(g.token, desk.hall_it.mark, desk.place.now())
         g.form_cookie = request.cookies.get(_FORM_COOKIE, "") or desk.sessions.new_visitor()
         if request.method == "POST":
             _only_from_us(desk)
@@ -110,23 +113,29 @@ def _form_of() -> str:
 def _add_sign_in(app: Flask, desk: Desk) -> None:
     @app.route("/setup/password", methods=["GET", "POST"], endpoint="setup.password")
     def password() -> Any:
-        if desk.hall_it.has_password() and not g.signed_in:
+        has = desk.hall_it.has_password()
+        if has and not g.signed_in:
             return redirect(url_for("setup.sign_in"))
-        if not is_loopback(request.remote_addr or "") or desk.settings is not None:
+        if not has and (not is_loopback(request.remote_addr or "") or desk.settings is not None):
             # Whoever comes first from the network is not hall IT; nor is whoever sits at a PC that serves already.
-            return render_template("setup/password.html", far=True, least=WORD_MIN, wrong=""), 403
-        wrong = ""
-        if request.method == "POST":
-            word = request.form.get("word", "")
-            wrong = "两次输入不同 / the two are not the same" if word != request.form.get("again", "") else ""
+            return render_template("setup/password.html", far=True), 403
+        given = {"least": WORD_MIN, "change": has, "wrong": {}}
+        if request.method == "GET":
+            return render_template("setup/password.html", **given)
+        # A page that was left open is not hall IT: whoever sits down at it does not know the old one.
+        right, wait_s = _is_right(desk, request.form.get("old", "")) if has else (True, 0)
+        wrong = {} if right else {"old": _slow_down(wait_s) if wait_s else _WRONG_WORD}
+        word = request.form.get("word", "")
+        if right and word != request.form.get("again", ""):
+            wrong = {"again": "两次输入不同 / the two are not the same"}
+        elif right:
             try:
-                if not wrong:
-                    desk.hall_it.set_password(word)
-                    desk.sessions.end_all()
-                    return _let_in(desk)
+                desk.hall_it.set_password(word)
+                return _let_in(desk)
             except ValueError as error:
-                wrong = str(error)
-        return render_template("setup/password.html", far=False, least=WORD_MIN, wrong=wrong), 422 if wrong else 200
+                wrong = {"word": str(error)}
+        status = (429 if wait_s else 401) if "old" in wrong else 422
+        return render_template("setup/password.html", **{**given, "wrong": wrong}), status
 
     @app.route("/setup/sign-in", methods=["GET", "POST"], endpoint="setup.sign_in")
     def sign_in() -> Any:
@@ -134,16 +143,10 @@ def _add_sign_in(app: Flask, desk: Desk) -> None:
             return redirect(url_for("setup.password"))
         if request.method == "GET":
             return render_template("setup/sign_in.html", wrong="", wait_s=desk.tries.wait_s(desk.place.now()))
-        with desk.trying:
-            wait_s = desk.tries.wait_s(desk.place.now())
-            if not wait_s and desk.hall_it.holds(request.form.get("word", "")):
-                desk.tries.right()
-                return _let_in(desk)
-            if not wait_s:
-                desk.tries.wrong(desk.place.now())
-                wait_s = desk.tries.wait_s(desk.place.now())
-        wrong = "口令不对 / the password is wrong"
-        page = render_template("setup/sign_in.html", wrong=wrong, wait_s=wait_s)
+        right, wait_s = _is_right(desk, request.form.get("word", ""))
+        if right:
+            return _let_in(desk)
+        page = render_template("setup/sign_in.html", wrong=_WRONG_WORD, wait_s=wait_s)
         return page, 429 if wait_s else 401, {"Retry-After": str(wait_s)} if wait_s else {}
 
     @app.post("/setup/sign-out", endpoint="setup.sign_out")
@@ -154,9 +157,29 @@ def _add_sign_in(app: Flask, desk: Desk) -> None:
         return response
 
 
+_WRONG_WORD = "口令不对 / the password is wrong"
+
+
+def _slow_down(wait_s: int) -> str:
+    return f"口令输错太多次, 请等 {wait_s} 秒再试 / too many wrong passwords: wait {wait_s} s before the next try"
+
+
+def _is_right(desk: Desk, word: str) -> tuple[bool, int]:
+    """Whether this is hall IT's password, and for how many seconds nobody may try another; while somebody may not, the
+    right one is none either."""
+    with desk.trying:
+        wait_s = desk.tries.wait_s(desk.place.now())
+        if not wait_s and desk.hall_it.holds(word):
+            desk.tries.right()
+            return True, 0
+        if not wait_s:
+            desk.tries.wrong(desk.place.now())
+        return False, desk.tries.wait_s(desk.place.now())
+
+
 def _let_in(desk: Desk) -> Any:
     response = redirect(url_for("home"), 303)
-    token = desk.sessions.begin(desk.place.now())
+    token = desk.sessions.begin(desk.hall_it.mark, desk.place.now())
     response.set_cookie(_COOKIE, token, max_age=LIFE_MS // 1000, httponly=True, samesite="Strict", path="/setup")
     return response
 
@@ -171,6 +194,7 @@ def _add_words(app: Flask, desk: Desk) -> None:
         return {
             "w": lambda words: words.said(g.get("language", language_)),
             "told": _told,
+            "clock_of": lambda at_ms: apply.clock_of(at_ms, desk.place.now().wall_ms),
             "form_word": desk.sessions.form_word(_form_of()) if "form_cookie" in g else "",
             "signed_in": g.get("signed_in", False),
             "running": desk.place.running is not None,
@@ -218,5 +242,4 @@ def _add_errors(app: Flask) -> None:
 
     @app.errorhandler(OSError)
     def disk(error: OSError) -> Any:
-        words = f"写不了, 请看磁盘和权限 / cannot be written, check disk and permissions: {error.strerror or error}"
-        return render_template("setup/wrong.html", words=words), 507
+        return render_template("setup/wrong.html", words=apply.not_written(error)), 507

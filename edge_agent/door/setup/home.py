@@ -16,7 +16,7 @@ from ...setup.bundle import bundle
 from ...setup.desk import Desk
 from ...setup.draft import LATER
 from ...setup.fields import TABLES, Field, fields
-from .guide import restarting
+from .restart import restarting
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _STATES = {
@@ -70,7 +70,6 @@ class Home:
         assert running is not None and desk.chain is not None
         moment, outbox = desk.place.now(), running.outbox
         backlog, tip, (done, _) = outbox.backlog(), outbox.tip(), outbox.receipted()
-        online, why = running.uplink.standing
         old_s = (moment.wall_ms - backlog.oldest_ms) // 1000 if backlog.oldest_ms is not None else 0
         return {
             "windows": [(each.health(moment), each.device) for each in running.windows],
@@ -81,8 +80,7 @@ class Home:
             "tip": tip,
             "done": done,
             "epoch": outbox.epoch,
-            "online": online,
-            "why": why,
+            "reach": running.uplink.reach,
             "later": LATER,
             "broker": running.settings.uplink,
             "alarm": running.uplink.alarm,
@@ -185,6 +183,10 @@ class Home:
             self._desk.apply(toml.uncovered(typed, self._desk.text))
         except BadSettings as error:
             return render_template("setup/settings_text.html", text=typed, wrong=error.mistakes), 422
+        except OSError as error:
+            changes = toml.difference(self._desk.text, toml.uncovered(typed, self._desk.text))
+            given = {"changes": changes, "text": typed, "lack": apply.not_written(error)}
+            return render_template("setup/settings_apply.html", **given), 507
         return restarting(self._desk, url_for("home"), self._elsewhere())
 
     def _elsewhere(self) -> str:

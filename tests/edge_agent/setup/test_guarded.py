@@ -131,6 +131,52 @@ def test_a_session_ends(page):
     assert 302 == visitor.get("/setup/guide/name").status
 
 
+OTHER = "another horse 7"
+
+
+def changed(visitor, old: str, word: str = OTHER, again: str = OTHER):
+    return visitor.post("/setup/password", {"old": old, "word": word, "again": again})
+
+
+def test_the_password_is_changed_by_whoever_knows_the_old_one_alone(page):
+    """A page that was left open is not hall IT. Red if a session is enough; wrong tries are slowed down here too."""
+    visitor = page.visitor()
+    visitor.begin()
+    without, wrong = changed(visitor, ""), changed(visitor, "wrong password")
+    third, locked = changed(visitor, "wrong password"), changed(visitor, WORD)
+
+    assert [401, 401, 429, 429] == [answer.status for answer in (without, wrong, third, locked)]
+    assert "too many wrong passwords" in locked.text
+    assert HallIt(page.folder).holds(WORD)
+    page.clock.ahead_ms += 6_000
+    assert [422, 422] == [changed(visitor, WORD, *slip).status for slip in ((OTHER, "other"), ("short", "short"))]
+    assert HallIt(page.folder).holds(WORD)
+
+
+def test_a_changed_password_signs_everybody_else_out(page):
+    """Who changed it stays, with another cookie; the old password is none any more. Red if a session outlives it."""
+    one, other = page.visitor(), page.visitor()
+    one.begin()
+    other.sign_in()
+    before = dict(one.cookies)
+    assert 303 == changed(one, WORD).status
+    thief = page.visitor()
+    thief.cookies = before
+
+    assert [200, 302, 302] == [each.get("/setup/guide/name").status for each in (one, other, thief)]
+    assert 401 == other.sign_in().status
+    assert 303 == other.post("/setup/sign-in", {"word": OTHER}).status
+
+
+def test_a_password_that_is_set_on_the_machine_signs_everybody_out(page):
+    """`edge-agent password` is another program; also over a restart. Red if a session does not know its password."""
+    visitor = page.visitor()
+    visitor.begin()
+    HallIt(page.folder).set_password(OTHER)
+
+    assert 302 == visitor.get("/setup/guide/name").status
+
+
 def test_its_cookie_is_out_of_reach(page):
     """Of scripts and of other sites."""
     answer = page.visitor().begin()
@@ -148,14 +194,22 @@ def test_a_session_goes_on_after_a_restart_and_only_just_after_it(tmp_path):
         visitor.post("/setup/guide/device", {"kind": "screen"})
         visitor.post("/setup/guide/bind", {"window": "1", "device": "S1"})
         assert until(lambda: before.again)
-        assert all(value not in (tmp_path / "setup.sessions").read_text() for value in visitor.cookies.values())
+        left = (tmp_path / "setup.sessions").read_text()
+        assert all(value not in left for value in visitor.cookies.values())
     with served(tmp_path) as after:
         visitor.port = after.port
         assert 200 == visitor.get("/setup/settings/text").status
+        handed_over = (tmp_path / "setup.sessions").exists()
     with served(tmp_path) as later:
         visitor.port = later.port
-
         assert 302 == visitor.get("/setup/settings/text").status
+    (tmp_path / "setup.sessions").write_text(left)
+    HallIt(tmp_path).set_password(OTHER)
+    with served(tmp_path) as other:
+        visitor.port = other.port
+
+        assert not handed_over
+        assert 302 == visitor.get("/setup/settings/text").status, "the password is another one by now"
 
 
 def test_who_forgot_the_password_sets_it_on_the_machine(tmp_path):

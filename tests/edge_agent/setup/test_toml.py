@@ -3,13 +3,15 @@
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge_agent import config
 from edge_agent.setup import apply, toml
-from edge_agent.setup.draft import Draft, agent_name, device_id, window_id
+from edge_agent.setup.draft import Draft, agent_name, device_id
 from edge_agent.setup.fields import SECRETS, WORDS, fields
 from protocols.errors import BadSettings
+from protocols.frames import DEVICE
 
 ROOT = Path(__file__).parent.parent.parent.parent
 WRITTEN = """# ours
@@ -131,13 +133,26 @@ def test_the_old_settings_are_kept_and_the_new_ones_are_private(tmp_path):
 
 
 def test_names_are_proposed_that_nobody_has(tmp_path):
-    """After the machine; the first free number; a device's name that no other agent has."""
+    """After the machine; after the window and what stands there, as a line takes it."""
+    twice = toml.with_window(WRITTEN.replace('device = "D1"', 'device = "7-btn"'), DRAFT)
     settings = config.checked(toml.with_window(WRITTEN, DRAFT).encode(), tmp_path / "agent.toml")
 
     assert ["hall-7", "hall-pc-1", "hall-pc-1", "pc"] == [
         agent_name(each) for each in ("HALL-7", "", "collector", "-pc-")
     ]
-    assert "2" == window_id(settings)
-    assert "1" == window_id(None)
-    assert "hall-pc-1-2" == device_id("hall-pc-1", "2", settings)
-    assert len(device_id("a" * 64, "1", None)) <= 32
+    assert ["A03-page", "A03-btn", "A03-tablet", "A-3-btn"] == [
+        device_id(window, kind, settings)
+        for window, kind in (("A03", "screen"), ("A03", "serial"), ("A03", "udp"), ("A.3", "hid"))
+    ]
+    assert "7-btn2" == device_id("7", "serial", config.checked(twice.encode(), tmp_path / "agent.toml"))
+    assert all(DEVICE.fullmatch(device_id(window, "screen", None)) for window in ("a" * 64, "A-", "x.y"))
+    assert "" == device_id("", "screen", None)
+
+
+def test_the_keys_of_our_own_page_are_not_asked_of_the_centre():
+    """They are the levels, wherever it stands; those of any other device are named, or said to be unknown."""
+    own = toml.directory_text(msgspec.structs.replace(DRAFT, profile="page"), None)
+
+    assert "keys" not in own
+    assert toml.directory_text(DRAFT, {}).endswith("\nkeys = {}")
+    assert toml.directory_text(DRAFT, {"1": '"satisfied"'}).endswith('\nkeys = { 1 = "satisfied" }')

@@ -106,5 +106,8 @@ def served(folder: Path, running: Running | None = None, door_host: str = "127.0
     now, again = Clock(), list[Path | None]()
     place = Place(folder / "agent.toml", now, Lately(), again.append, door_host, running)
     server, port = serve(create(place), "127.0.0.1", 0)
-    for caller in test_door.running(server, port):
-        yield Page(caller.port, folder, now, again)
+    serving = test_door.running(server, port)
+    try:
+        yield Page(next(serving).port, folder, now, again)
+    finally:
+        next(serving, None)  # also under a test that failed, which would wait for the server's thread for ever

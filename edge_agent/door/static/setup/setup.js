@@ -57,6 +57,17 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { button.textContent = said; }, 2000);
 });
 
+// A device that has no name yet is named after its window, until somebody names it otherwise.
+document.querySelectorAll("[data-after]").forEach((device) => {
+  const window_ = document.getElementById(device.dataset.after);
+  let proposed = device.value;
+  window_.addEventListener("input", () => {
+    if (device.value !== proposed) return;
+    const stem = window_.value.trim().replace(/[^A-Za-z0-9_-]+/g, "-").replace(/^-+|-+$/g, "");
+    proposed = device.value = stem ? stem.slice(0, 32 - device.dataset.ending.length) + device.dataset.ending : "";
+  });
+});
+
 dated(document);
 document.querySelectorAll("[data-poll]").forEach((part) => setTimeout(fresh, EVERY_MS, part));
 document.querySelectorAll("[data-restart]").forEach(back);

@@ -1,0 +1,190 @@
+"""A checkpoint fixes what people did too: the steps of mendings, the draws, and the audit log; and whoever cuts off the
+end of one of these chains, or makes one anew, is found by it."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from collector import checkpoint as signing
+from collector.ledger import acts, checkpoints
+from collector.ledger.tally import day_of
+from collector.mending.draws import Draws
+from collector.mending.mendings import Mendings
+from collector.people import People
+from collector.people.file import File
+from protocols import chain
+from tests.collector.agents import NOW_MS
+from tests.collector.ledgers import VAULT, Ledger, directory_of, unguard, window
+from tests.collector.test_checkpoint import outcome, said, verified, written
+
+DAY = day_of(NOW_MS)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A ledger with two steps and two draws, an audit log of three lines, and a key."""
+    (tmp_path / "directory.toml").write_text(window("agent-a"), "utf-8")
+    (tmp_path / "collector.toml").write_text('[broker]\nhost = "127.0.0.1"\npassword = "x"\n[checkpoint]\n', "utf-8")
+    assert 0 == said(tmp_path, "--new-key", str(tmp_path / "checkpoint.key")).exit_code
+    more(tmp_path, 1)
+    return tmp_path
+
+
+def more(folder: Path, number: int) -> None:
+    """Two steps, two draws and three lines more."""
+    ledger = Ledger(folder / "ledger.db", directory_of(window("agent-a")))
+    ledger.rate(number, button=2, name="agent-a")
+    mendings, draws = Mendings(ledger.store, VAULT), Draws(ledger.store)
+    for what, how, who in (("check", "founded", "李敏"), ("mend", "done", "李敏")):
+        rating = ledger.store.row("SELECT max(id) FROM rating")[0]
+        mendings.take(rating, what, how, "已摆放样本", who, mendings.found(rating).last, NOW_MS)
+    for _ in range(2):
+        draws.announce(DAY, DAY, "all", "", 1, "周审", "监督查评", NOW_MS)
+    ledger.rate(number + 1000, name="agent-a")
+    assert 2 == draws.make(NOW_MS)
+    ledger.store.close()
+    people = People(File(folder / "people.db"))
+    for about in "abc":
+        people.log.note("李敏", "parked_corrected", about, "10.0.0.7", NOW_MS)
+    people.close()
+
+
+def by_hand(file: Path, *statements: str) -> None:
+    db = sqlite3.connect(file)
+    unguard(db)
+    for statement in statements:
+        db.execute(statement)
+    db.commit()
+    db.close()
+
+
+def acts_anew(folder: Path, table: str) -> None:
+    """All hashes of this table are right again."""
+    db = sqlite3.connect(folder / "ledger.db")
+    before = acts.beginning(table)
+    for number, *row in db.execute(f"SELECT id, {', '.join(acts.SAID[table])} FROM {table} ORDER BY id").fetchall():
+        before = acts.following(before, row)
+        db.execute(f"UPDATE {table} SET hash = ? WHERE id = ?", (before, number))
+    db.commit()
+    db.close()
+
+
+def log_anew(folder: Path) -> None:
+    """The same of the audit log, by the program itself: its lines again, the second one another."""
+    people = People(File(folder / "people.db"))
+    lines = people.log.lines(100)[::-1]
+    people.close()
+    (folder / "people.db").unlink()
+    people = People(File(folder / "people.db"))
+    for line in lines:
+        people.log.note(line.who, line.action, "x" if line.n == 2 else line.about, line.address, line.at_ms)
+    assert [] == people.log.verify().findings
+    people.close()
+
+
+def cut_log(folder: Path) -> None:
+    by_hand(folder / "people.db", "DELETE FROM log WHERE n = 3")
+
+
+def cut(*tables: str):
+    return lambda folder: by_hand(
+        folder / "ledger.db", *(f"DELETE FROM {table} WHERE id = (SELECT max(id) FROM {table})" for table in tables)
+    )
+
+
+def exchange(table: str, change: str):
+    def attack(folder: Path) -> None:
+        by_hand(folder / "ledger.db", f"UPDATE {table} SET {change} WHERE id = 1")
+        acts_anew(folder, table)
+
+    return attack
+
+
+ATTACKS = {
+    "the last step is cut off": (cut("step"), "步骤 steps: 只到第 1 行, 当时已有 2 行"),
+    "all steps are cut off": (
+        lambda folder: by_hand(folder / "ledger.db", "DELETE FROM step"),
+        "步骤 steps: 只到第 0 行, 当时已有 2 行",
+    ),
+    "a step is another one's, all hashes made anew": (exchange("step", "who = '别人'"), "步骤 steps: 第 1–2 行"),
+    "the last draw is cut off": (cut("drawn", "draw"), "抽查公告 draws: 只到第 1 行, 当时已有 2 行"),
+    "what was drawn last is cut off": (cut("drawn"), "抽查结果 drawn: 只到第 1 行, 当时已有 2 行"),
+    "why it was drawn is changed, all hashes made anew": (exchange("draw", "reason = 'x'"), "抽查公告 draws: 第 1–2"),
+    "when it was drawn is changed, all hashes made anew": (exchange("drawn", "at_ms = 1"), "抽查结果 drawn: 第 1–2"),
+    "the last line of the audit log is cut off": (cut_log, "审计日志 audit log: 只到第 2 行, 当时已有 3 行"),
+    "a line is another one, all hashes made anew": (log_anew, "审计日志 audit log: 第 1–3 行"),
+    "the people's file is gone": (lambda folder: (folder / "people.db").unlink(), "旁边没有人员文件 people.db"),
+}
+
+
+@pytest.mark.parametrize("what", ATTACKS)
+def test_what_was_cut_off_or_exchanged_is_found_by_a_checkpoint(folder, what):
+    """And by nothing else: each of these leaves chains that are whole in themselves."""
+    attack, words = ATTACKS[what]
+    file = written(folder)
+    attack(folder)
+
+    assert (0, True) == outcome(said(folder, command="verify"), "完好")
+    assert (1, True) == outcome(verified(folder, file), words)
+
+
+def test_a_checkpoint_holds_when_people_have_gone_on(folder):
+    """Steps, draws and lines that came behind it; and words that were deleted when their time was over."""
+    file = written(folder)
+    more(folder, 2)
+    by_hand(folder / "ledger.db", "UPDATE step SET words = NULL")
+
+    assert (0, True) == outcome(verified(folder, file, written(folder)), "2 个检查点")
+
+
+def test_a_checkpoint_of_a_program_before_stays_valid(folder):
+    """It says nothing of these chains, and is held against nothing of them. Red if its missing lines are a fault."""
+    (now,) = signing.read(written(folder).read_bytes(), signing.read_public(folder / "checkpoint.key.pub"))
+    before = signing.read_key(folder / "checkpoint.key").signed(dataclasses.replace(now, ends=None))
+    assert before.startswith("好差评账本检查点 hall-rating checkpoint 1\n".encode())
+    assert b"steps" not in before
+    (folder / "old.checkpoint").write_bytes(before)
+    cut("step")(folder)
+
+    assert (0, True) == outcome(verified(folder, folder / "old.checkpoint"), "1 个检查点")
+
+
+def test_what_a_checkpoint_says_of_these_chains_is_what_each_ends_with(folder):
+    """Number and hash of the last row of each, and of the last line of the log."""
+    text = written(folder).read_text("utf-8")
+    db = sqlite3.connect(folder / "ledger.db")
+    (step,) = db.execute("SELECT hash FROM step WHERE id = 2").fetchone()
+    db.close()
+    people = People(File(folder / "people.db"))
+    head = people.log.verify().head
+    people.close()
+
+    assert f"步骤 steps: 2 {step.hex()}\n" in text
+    assert f"审计日志 log: 3 {head}\n" in text
+
+
+def test_where_nobody_signs_in_and_nothing_is_mended_each_chain_is_at_its_beginning(tmp_path):
+    """No people's file is made for a checkpoint."""
+    ledger = Ledger(tmp_path / "ledger.db", directory_of(window("agent-a")))
+    found = checkpoints.taken(ledger.store, signing.log_end(ledger.store.path), NOW_MS).ends
+    ledger.store.close()
+
+    assert checkpoints.End(0, acts.beginning("step").hex()) == found.step
+    assert checkpoints.End(0, chain.PEOPLE.hex()) == found.people
+    assert not (tmp_path / "people.db").exists()
+
+
+def test_a_people_file_that_cannot_be_read_hinders_the_checkpoint_and_is_named(folder, caplog):
+    """Red if the checkpoint then says that there never was a line."""
+    (folder / "people.db").write_bytes(b"x" * 9000)
+    ledger = Ledger(folder / "ledger.db", directory_of(window("agent-a")))
+    daily = signing.Daily(ledger.store, folder / "checkpoint.key", folder / "checkpoints", lambda: NOW_MS)
+    daily.look()
+    ledger.store.close()
+
+    assert "people.db" in daily.state()["trouble"]
+    assert not (folder / "checkpoints").exists()

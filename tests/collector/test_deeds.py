@@ -1,0 +1,105 @@
+"""The audit log as people read it: sentences in one language, and nothing in them that only programmers know."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import collector
+from collector.mending.words import STEPS
+from collector.people.log import ACTIONS, Line
+from collector.web.deeds import deed
+from collector.web.desk_pages import _NOTED
+from tests.collector.agents import NOW_MS
+
+SAID = {
+    ("mending_check", "#12 founded"): (
+        "差评 #12: 核查, 属实且诉求合理, 应整改",
+        "bad rating #12: check, true and reasonable: to be mended",
+    ),
+    ("export", "ratings-2027-01-01-2027-01-31 with text (12)"): (
+        "导出评价表 2027-01-01 至 2027-01-31, 连同办事人原话, 12 条",
+        "took away the table of ratings of 2027-01-01 to 2027-01-31 with what citizens wrote, 12 lines",
+    ),
+    ("parked_corrected", "#4 item_name mobile"): (
+        "更正评价 #4 的办件: 事项名称、手机号",
+        "put the case of rating #4 right: item, mobile number",
+    ),
+    ("parked_linked", "#4 BJ1/2"): ("把评价 #4 关联到办件 BJ1/2", "linked rating #4 to case BJ1/2"),
+    ("parked_all_sent_again", "3 × before_service 市民中心 dissatisfied as-is"): (
+        "成批重发 3 条: 早于服务时间 市民中心 不满意 照发",
+        "sent 3 again all at once: before its service 市民中心 dissatisfied as they are",
+    ),
+    ("role_changed", "李敏 viewer → operator"): (
+        "把 李敏 的角色由查看人员改为处理人员",
+        "made 李敏, so far viewer, operator",
+    ),
+    ("draw", "1: 2027-01-01 2027-01-31 bad 40 → 8"): (
+        "公告第 1 次抽查: 2027-01-01 至 2027-01-31, 差评, 40 条中抽 8 条",
+        "announced draw 1: 2027-01-01 to 2027-01-31, bad ones, 8 out of 40",
+    ),
+    ("spot_check", "1: #5 sound"): ("第 1 次抽查, 评价 #5: 与办事人所说一致", "draw 1, rating #5: as the citizen says"),
+    ("alerts_silenced", "3 window_bad 市民中心 1号"): (
+        "静默报警 (#3): 窗口不能评价 · 市民中心 1号",
+        "silenced alerts (#3): a window cannot take ratings · 市民中心 1号",
+    ),
+    ("alert_acknowledged", "7 window_bad 市民中心 1号"): (
+        "处理报警 7: 窗口不能评价 市民中心 1号",
+        "sees to alert 7: a window cannot take ratings 市民中心 1号",
+    ),
+    ("sign_in_failed", "没有此人 / nobody"): ("登录失败, 没有这个用户名", "could not sign in: nobody has this name"),
+    ("log_exported", "who=李敏 action=export from=2027-01-01"): (
+        "导出审计日志: 人员 李敏、动作 导出表格、从 2027-01-01",
+        "took the audit log away: person 李敏, action table taken away, from 2027-01-01",
+    ),
+    ("of_a_newer_program", "x"): ("of_a_newer_program x", "of_a_newer_program x"),
+}
+
+
+def line(action: str, about: str = "") -> Line:
+    return Line(1, NOW_MS, "李敏", action, about, "10.1.2.3")
+
+
+@pytest.mark.parametrize(("action", "about"), SAID)
+def test_each_line_is_a_sentence_in_each_language(action, about):
+    assert SAID[action, about] == tuple(deed(line(action, about), language).words for language in ("zh", "en"))
+
+
+@pytest.mark.parametrize(
+    ("action", "about", "address"),
+    [
+        ("mending_close", "#12 approved", "/mending/12"),
+        ("parked_linked", "#4 BJ1/2", "/parked/4"),
+        ("draw", "2: 2027-01-01 2027-01-31 bad 40 → 8", "/draws/2"),
+        ("signed_in", "", ""),
+    ],
+)
+def test_a_line_leads_to_what_it_is_about(action, about, address):
+    assert address == deed(line(action, about), "zh").address
+
+
+def noted() -> Iterator[str]:
+    """Every action that some call in the source notes by its name."""
+    for path in Path(collector.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "note":
+                # A page notes what it did; the people's own file says before that who did it.
+                given = node.args[:2][getattr(node.func.value, "attr", "") == "log" :][:1]
+                for each in (inner for arg in given for inner in ast.walk(arg)):
+                    if isinstance(each, ast.Constant) and re.fullmatch("[a-z]+(_[a-z]+)*", str(each.value)):
+                        yield each.value
+    yield from _NOTED.values()
+    yield from (f"mending_{step}" for step in STEPS)
+
+
+def test_everything_that_is_noted_has_a_name_in_both_languages():
+    """Red as soon as a page notes something that nobody has put into words."""
+    found = set(noted())
+
+    assert {"export", "draw", "alert_tested", "mending_check", "signed_in"} <= found
+    assert set() == found - set(ACTIONS)
+    assert all(" / " in words for words in ACTIONS.values())
