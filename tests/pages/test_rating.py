@@ -546,7 +546,7 @@ def test_one_page_too_many_can_be_rated_on_all_the_same(agent: Running, browse: 
         for _ in range(EACH_MAX):
             stream = open_ones.enter_context(closing(HTTPConnection("127.0.0.1", agent.port, timeout=10)))
             stream.request("GET", f"{agent.standing.removeprefix(agent.url)}events")
-            assert 200 == stream.getresponse().status
+            assert 200 == open_ones.enter_context(stream.getresponse()).status
         page = browse()
         with page.expect_response(lambda answer: answer.url.endswith("/events")) as refused:
             page.goto(agent.standing)
