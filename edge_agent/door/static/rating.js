@@ -88,6 +88,7 @@ function draw() {
     document.querySelector("#trouble h1").textContent = certain ? words().not_kept : words().not_sure;
     $("leave").hidden = !certain;  // nobody is told that it was not kept where nobody knows
     $("again").hidden = !sending;  // it is being tried all the time
+    $("trouble-sign").className = sending ? "sign" : "wait";
   }
   if (is === "over") $("over-words").textContent = words().over[over ? over.words : given.one && now.ended ? now.ended.state : "gone"];
   if (is !== before) {

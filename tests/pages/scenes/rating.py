@@ -107,8 +107,5 @@ def _not_kept(page: Page) -> None:
 def _not_sure(page: Page) -> None:
     """Of a rating without an invitation nobody knows: the next one waits for it."""
     _enlarged("ask")(page)
-    page.route("**/press", lambda route: route.abort())
-    page.evaluate(
-        "send_quietly({ body: { boot, count: 1, level: 'satisfied', invitation: '' }, pressed: 0, tries: 0 })"
-    )
+    page.evaluate("() => { behind.add({ body: { invitation: '' } }); draw(); }")
     page.wait_for_selector("#trouble:visible")
