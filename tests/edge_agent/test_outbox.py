@@ -368,6 +368,16 @@ def test_who_is_not_asked_any_more_does_not_answer(box, outcome):
     assert [outcome] == [closing.outcome for closing in closings(box)]
 
 
+def test_a_screens_press_counts_for_half_a_second_after_its_invitation_was_taken_back(box):
+    """It was on its way then; a second later it was not. Red with SHOWN_LATE_MS three seconds, or none."""
+    for number, late_ms in ((1, 500), (2, 501)):
+        box.open_invitation(invitation(number, at(number * 10_000)))
+        box.close_invitation(an_id(number), "withdrawn", at(number * 10_000 + 5_000))
+        keep(box, at(number * 10_000 + 5_000 + late_ms), replace(press(number), shown=an_id(number), age_ms=0))
+
+    assert [an_id(1), None] == [each.invitation for each in presses(box)]
+
+
 def test_an_invitation_that_was_withdrawn_before_the_pc_started_again_has_ended(box):
     """Also if the PC has lost the date."""
     box.open_invitation(invitation(1, at(0), seconds=600))

@@ -564,7 +564,7 @@ MUTATIONS = (
         "edge_agent/outbox/invitations.py",
         "SHOWN_LATE_MS = 500 ",
         "SHOWN_LATE_MS = 3000 ",
-        ("tests/journeys/test_evaluators.py",),
+        ("tests/edge_agent/test_outbox.py",),
     ),
     Mutation(
         "a screen's press that was on its way when its invitation was taken back counts",
