@@ -31,7 +31,10 @@ _LONG = (
     "window.long = []; new PerformanceObserver(found => { for (const each of found.getEntries())"
     " window.long.push(each.duration) }).observe({type: 'longtask', buffered: true})"
 )
-_PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+_PAINT = (
+    "new Promise(done => new PerformanceObserver(list => { for (const each of list.getEntriesByName("
+    "'first-contentful-paint')) done(each.startTime) }).observe({type: 'paint', buffered: true}))"
+)
 _BYTES = (
     "[...performance.getEntriesByType('resource'), ...performance.getEntriesByType('navigation')]"
     ".reduce((all, each) => all + each.transferSize, 0)"
