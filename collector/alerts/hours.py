@@ -75,6 +75,21 @@ def hours_of(text: str) -> Hours:
     return Hours(_merged(spans))
 
 
+def in_words(text: str) -> str:
+    """The same times as a reader of either language writes their days, `Chinese / English`."""
+
+    def zh(day: re.Match[str]) -> str:
+        return f"周{_ZH[_number(day[0].lower())]}"
+
+    def en(day: re.Match[str]) -> str:
+        return _DAYS[_number(day[0].lower())].capitalize()
+
+    one = re.compile(_DAY, re.IGNORECASE)
+    chinese = re.sub(rf"({_DAY})\s*[-–]\s*({_DAY})", r"\1至\2", text, flags=re.IGNORECASE)
+    english = text.replace("至", "-")
+    return f"{one.sub(zh, chinese)} / {one.sub(en, english)}"
+
+
 def _days(first: str | None, last: str | None) -> list[int]:
     if first is None:
         return list(range(7))

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 from ..alerts.alerts import Alerts
 from ..alerts.core import Alert, Reach, Silence
 from ..alerts.file import NotKept
-from ..alerts.hours import ALWAYS, BadHours, hours_of
+from ..alerts.hours import ALWAYS, BadHours, hours_of, in_words
 from ..alerts.kinds import BAD_RATING, KINDS, WEIGHTS
 from ..ledger.tally import time_text
 from .gate import Gate
@@ -178,7 +178,7 @@ def _shown(silence: Silence, at_ms: int) -> dict[str, Any]:
         "windows": ", ".join(silence.reach.windows),
         "from": time_text(silence.from_ms),
         "until": time_text(silence.until_ms),
-        "weekly": silence.weekly_text,
+        "weekly": in_words(silence.weekly_text) if silence.weekly_text else "",
         "reason": silence.reason,
         "who": silence.who,
         "coming": silence.from_ms > at_ms,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.alerts.core import CALM_MS, EVENT_MS, FLAP_MS, Alert, Found, Reach, Rule, Silence, decide
-from collector.alerts.hours import ALWAYS, BadHours, hours_of
+from collector.alerts.hours import ALWAYS, BadHours, hours_of, in_words
 from collector.alerts.kinds import KINDS
 from collector.ledger.tally import begins_ms, day_number
 
@@ -347,3 +347,20 @@ def test_however_something_flaps_the_messages_stay_few(passes):
 def test_an_event_ends_by_itself_after_a_day_and_calm_is_a_minute():
     """What the page of the alerts says of them."""
     assert (24 * HOUR, MIN, 30 * MIN) == (EVENT_MS, CALM_MS, FLAP_MS)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Sat 08:00-12:00", "周六 08:00-12:00 / Sat 08:00-12:00"),
+        (
+            "周一至周五 18:00-24:00; sun 09:00-10:00",
+            "周一至周五 18:00-24:00; 周日 09:00-10:00 / Mon-Fri 18:00-24:00; Sun 09:00-10:00",
+        ),
+        ("08:00-09:00", "08:00-09:00 / 08:00-09:00"),
+    ],
+)
+def test_weekly_times_are_shown_in_the_readers_words_and_mean_the_same(text, words):
+    """Red if a person reads other days than those that hold."""
+    assert words == in_words(text)
+    assert {hours_of(text)} == {hours_of(each) for each in words.split(" / ")}
