@@ -33,7 +33,8 @@ _NO_ROOM = (
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_BUSY,
 )
-_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# A bit that turned round may be found by SQLite or by us: a column of another name, a number that is none.
+_BROKEN = (sqlite3.Error, IndexError, KeyError, TypeError, ValueError)
 _SCHEMA = f"""
 -- What counts since an agent's start, as it was last heard: what is more by the next time came between.
 CREATE TABLE counted(
@@ -116,19 +117,18 @@ class Past:
 
     @contextmanager
     def _may_break(self) -> Iterator[None]:
-        """Alone with the file; what its disk refuses is left, and a broken one is begun anew."""
+        """Alone with the file. What its disk refuses is left, and a broken one is begun anew: nothing of it ends the
+        program, which would take it for its ledger."""
         with self._lock:
             try:
                 yield
-            except sqlite3.DatabaseError as error:
+            except _BROKEN as error:
                 if _is(error, _NO_ROOM):
                     if self._db.in_transaction:
                         self._db.execute("ROLLBACK")
-                elif _is(error, _DAMAGE):
+                else:
                     self._db.close()
                     self._db = _begun_anew(self._path, error)
-                else:
-                    raise
 
     def _note(self, agent: str, health: Health, at_ms: int) -> None:
         # Both moments are the agent's: a clock that is wrong is as wrong in the one as in the other.
@@ -167,36 +167,46 @@ def _more(now: int, before: int | None) -> int:
 
 def _opened(path: Path) -> sqlite3.Connection:
     try:
-        return _connected(path)
-    except sqlite3.DatabaseError as error:
+        return _connected(str(path))
+    except sqlite3.Error as error:
         if not _is(error, _NO_ROOM):
             return _begun_anew(path, error)
-        log.warning("往日数字暂不保存 / past figures are not kept for now: %s: %s", path, error)
-        return _connected(None)
+        return _remembered(path, error)
 
 
-def _begun_anew(path: Path, error: sqlite3.DatabaseError) -> sqlite3.Connection:
+def _begun_anew(path: Path, why: Exception) -> sqlite3.Connection:
     words = "往日数字损坏, 已移存, 另建新的 / past figures were damaged and set aside, a new file is begun"
-    log.error("%s: %s: %s", words, path, error)
-    for ending in ("-wal", "-shm", ""):
-        part = path.with_name(path.name + ending)
-        if part.exists():
-            part.replace(path.with_name(f"{path.name}.damaged{ending}"))
-    return _connected(path)
+    log.error("%s: %s: %s", words, path, why)
+    try:
+        for ending in ("-wal", "-shm", ""):
+            part = path.with_name(path.name + ending)
+            if part.exists():
+                part.replace(path.with_name(f"{path.name}.damaged{ending}"))
+        return _connected(str(path))
+    except (OSError, sqlite3.Error) as error:
+        return _remembered(path, error)
 
 
-def _is(error: sqlite3.Error, codes: tuple[int, ...]) -> bool:
+def _remembered(path: Path, why: Exception) -> sqlite3.Connection:
+    log.warning("往日数字暂不保存 / past figures are not kept until the next start: %s: %s", path, why)
+    return _connected(":memory:")
+
+
+def _is(error: Exception, codes: tuple[int, ...]) -> bool:
     return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in codes
 
 
-def _connected(path: Path | None) -> sqlite3.Connection:
-    db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, timeout=5)
+def _connected(name: str) -> sqlite3.Connection:
+    db = sqlite3.connect(name, isolation_level=None, check_same_thread=False, timeout=5)
     db.row_factory = sqlite3.Row
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("BEGIN IMMEDIATE")  # two collectors of one ledger may begin it at once
         if db.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
-            db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+            for statement in _SCHEMA.split(";"):
+                db.execute(statement)
+        db.execute("COMMIT")
         if (
             db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION
             or db.execute("PRAGMA user_version").fetchone()[0] > VERSION

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,53 @@ def test_a_bit_that_turns_round_under_it_ends_nothing(past, path):
 
     assert path.with_name("past.db.damaged").exists()
     assert 1 == today(past).noise
+
+
+@pytest.mark.parametrize(
+    ("was", "turned"),
+    [(b"waiting INTEGER", b"vaiting INTEGER"), (b"noise INTEGER", b"nnise INTEGER"), (b"hour_at", b"hou2_at")],
+)
+def test_a_bit_that_turns_round_in_a_name_ends_nothing_either(path, was, turned):
+    """SQLite's own check passes over it, and what breaks is a question. Red if that ends the collector."""
+    first = Past(path)
+    first.note([heard(NOON_MS)])
+    first.close()
+    path.write_bytes(path.read_bytes().replace(was, turned))
+    past = Past(path)
+    for n in (1, 2, 3):
+        past.note([heard(NOON_MS + n, noise=n)])
+        past.forget(NOON_MS + n)
+        assert today(past).noise >= 0
+
+    assert 1 <= today(past).noise <= 3
+    past.close()
+
+
+def test_a_number_that_is_none_ends_nothing(past):
+    past.note([heard(NOON_MS)])
+    past._db.execute("UPDATE counted SET noise = 'x'")
+    for n in (1, 2, 3):
+        past.note([heard(NOON_MS + n, noise=n)])
+
+    assert 1 == today(past).noise
+
+
+def test_where_nothing_can_be_kept_the_collector_goes_on(tmp_path):
+    """A folder in its place cannot even be set aside for a file."""
+    path = tmp_path / "past.db"
+    path.mkdir()
+    (tmp_path / "past.db.damaged").write_bytes(b"")
+    past = Past(path)
+    past.note([heard(NOON_MS), heard(NOON_MS + 1, noise=2)])
+
+    assert 2 == today(past).noise
+    past.close()
+
+
+def test_collectors_that_begin_it_at_once_have_one_file(tmp_path):
+    for n in range(20):
+        path = tmp_path / f"{n}.db"
+        with ThreadPoolExecutor(4) as pool:
+            for each in pool.map(lambda _, path=path: Past(path), range(4)):
+                each.close()
+        assert not path.with_name(f"{n}.db.damaged").exists()
