@@ -32,12 +32,13 @@ demo: $(READY)
 # 在这台机器上试用: 消息服务器和省平台是模拟的, 汇聚器和代理是真的; Ctrl-C 结束 / a trial on this machine: broker and province are
 # simulated, collector and agent are real; Ctrl-C ends it: deploy/trial/README.md
 trial: $(READY)
-	@mkdir -p trial && cp -n deploy/trial/*.toml deploy/trial/*.json trial/ && cd trial && { \
-		../$(BIN)/firmware-sim broker --port 18830 --users-file users.json & \
-		../$(BIN)/firmware-sim province --dialect json --port 18800 --key-file province.json --journal province.jsonl & \
-		../$(BIN)/collector run --config collector.trial.toml & \
-		../$(BIN)/edge-agent run --config agent.trial.toml & \
-		trap 'kill $$(jobs -p)' INT TERM; wait; }
+	@mkdir -p trial && cp -n deploy/trial/*.toml deploy/trial/*.json trial/ && BIN=$$(realpath $(BIN)) && cd trial && \
+		parts=; trap 'kill $$parts 2>/dev/null; wait' INT TERM EXIT; \
+		$$BIN/firmware-sim broker --port 18830 --users-file users.json & parts="$$parts $$!"; \
+		$$BIN/firmware-sim province --dialect json --port 18800 --key-file province.json --journal province.jsonl & \
+		parts="$$parts $$!"; \
+		$$BIN/collector run --config collector.trial.toml & parts="$$parts $$!"; \
+		$$BIN/edge-agent run --config agent.trial.toml & parts="$$parts $$!"; wait
 
 # 两个进程并行; 计时的测试随后单独运行 (退出码 5: 没有选中任何测试) / two processes side by side, and those that hold
 # a clock by themselves behind them (5: none was chosen)

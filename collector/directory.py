@@ -81,7 +81,11 @@ class Directory:
 
     def meanings(self, press: PressRecord) -> dict[int, Key]:
         """What the buttons of this press's device mean; empty where nobody has confirmed it."""
-        return _PAGE_KEYS if press.profile == PAGE else self.keys.get(press.device, {})
+        return self.keys_of(press.device, press.profile)
+
+    def keys_of(self, device: str, profile: str) -> dict[int, Key]:
+        """What the buttons of this device mean, which is taken for this profile."""
+        return _PAGE_KEYS if profile == PAGE else self.keys.get(device, {})
 
     @property
     def agents(self) -> set[str]:

@@ -20,7 +20,7 @@ What = Literal["opened", "flapping", "reminded", "resolved"]
 CALM_MS = 60_000  # so long something has to be right before anybody is told that it is
 FLAP_MS = 30 * 60_000  # what is wrong again within this time is the same alert
 FLAPS = 3  # so often within that time: it is told as coming and going, and needs FLAP_MS of calm to be right
-EVENT_MS = 24 * 3_600_000  # an event that nobody has acknowledged is shown for so long
+EVENT_MS = 24 * 3_600_000  # an event is shown for so long, once more from when somebody took it
 EVENT_MAX_MS = 7 * EVENT_MS  # and for so long at most it waits for the hours in which it may be told
 
 
@@ -262,9 +262,9 @@ def _gone(alert: Alert, now_ms: int) -> Alert:
 
 
 def _over(alert: Alert, waits: bool, seen_to: bool, now_ms: int) -> Alert:
-    """An event is over when somebody has seen to it, or it was shown and told for long enough."""
-    age_ms = now_ms - alert.opened_ms
-    over = seen_to or alert.acked_ms is not None or age_ms >= (EVENT_MAX_MS if waits else EVENT_MS)
+    """An event is over when it was seen to, or shown and told for long enough, also with the name of who sees to it."""
+    age_ms = now_ms - max(alert.opened_ms, alert.acked_ms or 0)
+    over = seen_to or age_ms >= (EVENT_MAX_MS if waits else EVENT_MS)
     return replace(alert, closed_ms=now_ms) if over and alert.closed_ms is None else alert
 
 

@@ -28,6 +28,8 @@ CONFIG = click.option(
 
 def settings_of(path: Path) -> tuple[Settings, Directory]:
     """What this file says, and the directory that it names; every mistake ends the program."""
+    if not path.exists():
+        give_up(f"{path}: 没有这个配置文件, 请用 --config 指明它 / no such settings file: name it with --config")
     try:
         settings = load(path)
         file = path.parent / settings.directory

@@ -14,7 +14,7 @@ from protocols.messages import PressRecord
 from .days import Days
 from .history import History
 from .links import CASE_NO, JOINED, NUMBER
-from .since import PARKED, Since
+from .since import PARKED, UNANSWERED_MS, Since
 from .store import Store
 from .tables import Tables
 
@@ -71,7 +71,7 @@ class Overview:
     def _unanswered(self) -> dict[str, Any]:
         """Ratings that were sent and not answered: how many, since when the first waits, and what was said last."""
         row = self._store.row(
-            "SELECT count(*) AS ratings, min(made_ms) AS since_ms, max(words) AS words FROM rating"
+            f"SELECT count(*) AS ratings, min({UNANSWERED_MS}) AS since_ms, max(words) AS words FROM rating"
             " WHERE state = 'due' AND tries > 0"
         )
         return dict(row)

@@ -16,6 +16,14 @@ from .tally import begins_ms
 
 PARKED = "state IN ('awaiting_case', 'parked') AND state = 'parked'"
 """So said that SQLite sees its index, `rating_open`."""
+# Since when a rating waits for the province: its turn; once it was tried, its first call without an answer or, if that
+# was earlier, the moment at which it and its case were there.
+UNANSWERED_MS = (
+    "CASE WHEN tries = 0 THEN next_ms ELSE min(max(made_ms, coalesce((SELECT received_ms FROM service_case AS its"
+    " WHERE its.case_no = rating.case_no AND its.service_number = rating.service_number), 0)),"
+    " coalesce((SELECT min(at_ms) FROM attempt WHERE attempt.rating = rating.id"
+    " AND coalesce(verdict, '') NOT IN ('accepted', 'refused')), made_ms)) END"
+)
 _CALLS = 50  # the newest: with many workers a few of them wait for an answer
 _CLOSING = b'{"kind":"closing"'  # how a closing begins, as our agents write it
 _status: msgspec.json.Decoder[AgentStatus] = msgspec.json.Decoder(AgentStatus)
@@ -49,7 +57,7 @@ class Forwarding(NamedTuple):
 
     away_since_ms: int | None
     due_since_ms: int | None
-    """When the rating was made that goes first; None if none waits to be sent."""
+    """Since when the rating waits for the province that goes first; None if none waits to be sent."""
     answered_ms: int | None
     """When the last of the newest calls was begun that had an answer."""
 
@@ -178,12 +186,13 @@ class Since:
         with self._store.reading():
             away = self._store.row("SELECT away_since_ms FROM province")
             due = self._store.row(
-                "SELECT made_ms FROM rating INDEXED BY rating_due WHERE state = 'due' ORDER BY bad DESC, id LIMIT 1"
+                f"SELECT {UNANSWERED_MS} AS since_ms FROM rating INDEXED BY rating_due WHERE state = 'due'"
+                " ORDER BY bad DESC, id LIMIT 1"
             )
             calls = self._store.rows("SELECT at_ms, verdict FROM attempt ORDER BY id DESC LIMIT ?", (_CALLS,))
         answered = [row["at_ms"] for row in calls if row["verdict"] in ("accepted", "refused")]
         return Forwarding(
-            away["away_since_ms"], due["made_ms"] if due is not None else None, max(answered, default=None)
+            away["away_since_ms"], due["since_ms"] if due is not None else None, max(answered, default=None)
         )
 
     def writable(self) -> bool:

@@ -47,6 +47,7 @@ def add(
         line = picture.line(agent, window)
         if line is None:
             raise Wrong(404, "window", "没有这个窗口 / no such window")
+        health = live.said(agent, window) or WindowHealth(window, "ready")
         today, most = day_of(now_ms()), _wanted()
         days = history.days(agent, window, today - most + 1, today)
         noted = past.days(agent, window, today - most + 1, today) if past is not None else {}
@@ -54,9 +55,9 @@ def add(
             "window.html",
             line=line,
             kind=STATES[line.standing.state],
-            health=live.said(agent, window) or WindowHealth(window, "ready"),
+            health=health,
             place=directory.places.get((agent, window)),
-            keys=directory.keys.get(line.device, {}),
+            keys=directory.keys_of(line.device, health.profile),
             counts=shown.of(agent, window),
             days=[_shown(day, noted.get(day.day, PastDay())) for day in reversed(days)],
             levels=_LEVELS,
@@ -65,7 +66,7 @@ def add(
             presses=history.presses(agent, window, _LAST)[:_LAST],
             outcome_words=OUTCOMES,
             fate_words=FATE_WORDS,
-            evidence=said(EVIDENCE, (live.said(agent, window) or WindowHealth(window, "ready")).evidence),
+            evidence=said(EVIDENCE, health.evidence),
             most=most,
             choices=DAYS,
             first=day_text(today - most + 1),

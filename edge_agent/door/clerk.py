@@ -121,7 +121,10 @@ class ClerkPages:
 
     def _door(self, mistake: str = "", status: int = 200) -> Response:
         known = [each for each in self._clerks.all() if each.pin]
-        words = render_template("clerk_in.html", windows=list(self._windows), mistake=mistake, nobody=not known)
+        # What was typed stays, but for the PIN: whoever mistypes that need not say again who they are.
+        words = render_template(
+            "clerk_in.html", windows=list(self._windows), given=request.form, mistake=mistake, nobody=not known
+        )
         return Response(words, status)
 
     def _sign_in(self) -> Response:

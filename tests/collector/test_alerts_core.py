@@ -94,16 +94,17 @@ def test_each_bad_rating_is_told_at_once_at_any_hour_and_only_once():
     assert [] == told.open()
 
 
-def test_a_bad_rating_is_on_the_page_until_somebody_sees_to_it():
+def test_a_bad_rating_stays_on_the_page_with_the_name_of_who_sees_to_it():
+    """Red if it goes as soon as somebody takes it: nobody else would know that somebody works on it."""
     told = Told()
     told.look(NINE, BAD)
-    told.look(NINE + HOUR)
+    told.alerts[0] = replace(told.alerts[0], acked_by="李敏", acked_ms=NINE + HOUR)
+    told.look(NINE + 2 * HOUR)
 
     assert [BAD.cause] == told.open()
-    told.alerts[0] = replace(told.alerts[0], acked_by="李敏", acked_ms=NINE + HOUR)
-    told.look(NINE + HOUR + 1)
-    assert [] == told.open()
-    assert [] == told.look(NINE + HOUR + 2, BAD)
+    assert [] == told.every(HOUR, NINE + 2 * HOUR, NINE + 24 * HOUR, BAD)
+    assert [BAD.cause] == told.open()
+    told.look(NINE + 25 * HOUR, BAD)
     assert [] == told.open()
 
 

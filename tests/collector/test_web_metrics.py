@@ -14,8 +14,8 @@ from collector.web.keeper import Keeper
 from collector.web.metrics import Metric, text
 from protocols.messages import AgentStatus, Health, WindowHealth
 from protocols.ratings import Accepted, Refused, Unavailable
-from tests.collector.agents import NOW_MS, Agent
-from tests.collector.ledgers import Ledger
+from tests.collector.agents import NOW_MS, Agent, closing, press
+from tests.collector.ledgers import Ledger, case
 from tests.collector.people import gate
 from tests.collector.test_web import TOKEN, Clock, bearer
 
@@ -210,3 +210,29 @@ def test_without_a_province_it_says_so(ledger):
 
     assert 200 == status
     assert "只收不报" in said["parts"]["province"]["words"]
+
+
+def test_a_rating_that_waited_for_its_case_is_not_late_the_moment_it_has_it(ledger):
+    """Red if it is blamed on the province that nobody told it before: the watchman's call would stop for nothing."""
+    agent = Agent()
+    ledger.take(agent, agent.write(press(1, f"{agent.epoch}-1"), closing(f"{agent.epoch}-1", "C1")))
+    later_ms = NOW_MS + 8 * 60_000
+    ledger.intake.take_cases([case("C1")], later_ms)
+
+    assert 200 == health(ledger, later_ms + 8_000)[0]
+    assert 503 == health(ledger, later_ms + 121_000)[0]
+
+
+def test_it_is_unanswered_since_it_and_its_case_were_there(ledger):
+    """Not since it was pressed. Red if the board says that the province is silent since before it was told."""
+    agent = Agent()
+    ledger.take(agent, agent.write(press(1, f"{agent.epoch}-1"), closing(f"{agent.epoch}-1", "C1")))
+    later_ms = NOW_MS + 8 * 60_000
+    ledger.intake.take_cases([case("C1")], later_ms)
+    for again_ms in (later_ms + 400, later_ms + 60_000):
+        due = ledger.delivery.next(again_ms, ())
+        ledger.delivery.end(
+            due, "rating", ledger.delivery.begin(due, "rating", again_ms), Unavailable("HTTP 503"), again_ms + 10
+        )
+
+    assert later_ms == ledger.overview.counts()["unanswered"]["since_ms"]
