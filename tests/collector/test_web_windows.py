@@ -207,3 +207,13 @@ def test_the_directory_is_only_read(opened):
 
     assert directory.Directory(KEYLESS.places, {"D1": KEYLESS.keys["D1"], "D2": {}}) == KEYLESS
     assert 0 == ledger.count("key_map")
+
+
+def test_the_keys_of_our_own_page_need_nobodys_word(opened):
+    """Red if the page of such a window says that its keys are not confirmed."""
+    ledger = opened(KEYLESS)
+    healthy(ledger, WindowHealth("w2", "ready", device="D2", profile="page"))
+    page = Site(ledger).page("/windows/hall-a/w2?lang=zh")
+
+    assert "未确认" not in page
+    assert "5 非常满意" in page
