@@ -10,6 +10,7 @@ import base64
 import binascii
 import logging
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -35,7 +36,7 @@ from .ledger.checkpoint_text import BadCheckpoint, readable, text, untext
 from .ledger.checkpoints import Checkpoint, End, taken
 from .ledger.store import Store
 from .people import people_of
-from .people.log import end
+from .people.log import begun_anew, end
 
 log = logging.getLogger(__name__)
 
@@ -239,6 +240,42 @@ def log_at(ledger: Path, line: int | None) -> End | None:
     """Where it was at this line, or is now; None if there is none, or it does not go so far."""
     found = end(people_of(ledger), line)
     return None if found is None else End(*found)
+
+
+def log_before(ledger: Path, said: End) -> str | None:
+    """None if a file that was set aside for the one beside this ledger, and lies beside it too, has this end; else what
+    is to be said of such a file, nothing where none was set aside."""
+    path, words, seen = people_of(ledger), "", set[str]()
+    while (found := _set_aside_for(path)) and found[0] not in seen:
+        name, at_ms = found
+        seen.add(name)
+        path = path.with_name(name)
+        try:
+            held = end(path, said.number)
+        except sqlite3.DatabaseError:
+            why = "那里读不了", "cannot be read there"
+        else:
+            if held is not None and End(*held) == said:
+                return None
+            why = "没有此文件", "there is no such file"
+            if path.exists():
+                why = "那里没有当时的末行", "it lacks the line of then"
+        when = readable(at_ms)
+        words = (
+            f"; 此文件自称 {when} 因损坏而重建, 以前的日志在 {name}, 请放在旁边再核对: {why[0]}"
+            f" / this file says that it was begun anew on {when}, the one before being damaged; the earlier log is in"
+            f" {name}, put it beside and check again: {why[1]}"
+        )
+    return words
+
+
+def _set_aside_for(path: Path) -> tuple[str, int] | None:
+    try:
+        found = begun_anew(path)
+    except sqlite3.DatabaseError:
+        return None
+    # Only a name that the program itself gives: a line of a log must not lead to any other file.
+    return found if found and re.fullmatch(r"people\.db\.damaged-[0-9]{1,20}", found[0]) else None
 
 
 # ---- every day

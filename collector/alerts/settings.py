@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
@@ -110,6 +110,19 @@ def heartbeat_of(settings: AlertsSettings, folder: Path, environment: Mapping[st
     return _address(settings.heartbeat_file, settings.heartbeat_env, folder, environment)
 
 
+def _callable(url: str) -> bool:
+    """Whether an address of this form can ever be called: letters of ASCII, a host with a name, a port that is one."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")
+    except ValueError:
+        return False
+    # A name and password before the host are not understood by what calls it.
+    usual = url.isascii() and url.isprintable() and "@" not in parts.netloc
+    return _HTTP.fullmatch(url) is not None and usual and bool(host) and port != 0
+
+
 def _address(file: str, variable: str, folder: Path, environment: Mapping[str, str]) -> str:
     if variable:
         return environment.get(variable, "").strip()
@@ -136,7 +149,7 @@ def mistakes(settings: AlertsSettings, folder: Path, environment: Mapping[str, s
     if settings.heartbeat_file or settings.heartbeat_env:
         found += _address_mistakes(
             "alerts.heartbeat_file", settings.heartbeat_file, "alerts.heartbeat_env", settings.heartbeat_env,
-            folder, environment, _HTTP, "https://…",
+            folder, environment, _callable, "https://…",
         )  # fmt: skip
     names: list[str] = []
     for at, receiver in enumerate(settings.receivers, 1):
@@ -188,7 +201,7 @@ def _url_mistakes(where: str, receiver: ReceiverSettings, folder: Path, environm
         words = "缺少, 填此项或 url_env / missing, give this or url_env; 写法见 / see docs/alerts.md"
         return [f"{where}.url_file: {words}"]
     names = f"{where}.url_file", f"{where}.url_env"
-    return _address_mistakes(names[0], file, names[1], variable, folder, environment, _SCHEME, "wecombot://…")
+    return _address_mistakes(names[0], file, names[1], variable, folder, environment, _SCHEME.fullmatch, "wecombot://…")
 
 
 def _address_mistakes(
@@ -198,7 +211,7 @@ def _address_mistakes(
     variable: str,
     folder: Path,
     environment: Mapping[str, str],
-    form: re.Pattern[str],
+    fits: Callable[[str], object],
     like: str,
 ) -> list[str]:
     if file and variable:
@@ -215,7 +228,7 @@ def _address_mistakes(
         return [f"{key}: 不是文本 / is no text: {file!r}"]
     except OSError as error:
         return [f"{key}: 读不了 / cannot be read: {file!r}: {error.strerror}"]
-    if not form.fullmatch(url):
+    if not fits(url):
         # Never the address itself: it holds a token.
         return [
             f"{key}: 应为一行地址, 如 {like} (不显示所填内容) / expected one line with an address, as in"

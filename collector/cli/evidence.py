@@ -162,9 +162,17 @@ def _files_of(given: tuple[Path, ...]) -> list[Path]:
 def _held_against(file: Path, signed: _Signed) -> list[audit.Finding]:
     if not signed:
         return []
-    differences = checkpoints.compared(file, [each for _, each in signed], partial(signing.log_at, file))
+    differences = checkpoints.compared(
+        file, [each for _, each in signed], partial(signing.log_at, file), partial(signing.log_before, file)
+    )
     return [
-        audit.Finding(source.name, readable(each.at_ms), each.stretch, f"检查点不符 / checkpoint: {words}")
+        audit.Finding(
+            source.name,
+            readable(each.at_ms),
+            each.stretch,
+            f"检查点不符 / checkpoint: {words}",
+            "log" if words.startswith(checkpoints.LOG) else "ledger",
+        )
         for (source, each), wrong in zip(signed, differences, strict=True)
         for words in wrong
     ]
@@ -198,7 +206,16 @@ def _show(found: audit.Audit, signed: int, seconds: float) -> None:
         click.echo(f"↻ {mending.at}: {mending.what}; 损坏的原样 / the damaged one: {mending.aside or '–'}")
     for finding in found.findings:
         click.echo(f"✗ {finding.agent} {finding.epoch} #{finding.seq}: {finding.what}")
-    click.echo("账本被改动 / the ledger was changed" if found.findings else "完好 / whole")
+    of = {finding.of for finding in found.findings}
+    if "ledger" in of:
+        click.echo("账本被改动 / the ledger was changed")
+    elif of:
+        click.echo(
+            "账本完好; 旁边的审计日志与检查点不符"
+            " / the ledger is whole; the audit log beside it is not what a checkpoint says"
+        )
+    else:
+        click.echo("完好 / whole")
 
 
 def _day(value: str) -> int:

@@ -41,8 +41,12 @@ class Ends:
 
 
 _ACTS = {"step": "步骤 steps", "draw": "抽查公告 draws", "drawn": "抽查结果 drawn"}
+LOG = "审计日志 audit log"
+"""What every difference of the audit log begins with: it is no difference of the ledger."""
 LogAt = Callable[[int | None], End | None]
 """The audit log up to this line, its last one if None is asked for; None if it does not go so far."""
+LogBefore = Callable[[End], str | None]
+"""None if an audit log that was set aside, its file being damaged, had this end; else what is to be said of one."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,9 @@ def _one(db: sqlite3.Connection, sql: str) -> Any:
 # ---- the same ledger later
 
 
-def compared(path: Path, checkpoints: Iterable[Checkpoint], log_at: LogAt) -> list[list[str]]:
+def compared(
+    path: Path, checkpoints: Iterable[Checkpoint], log_at: LogAt, log_before: LogBefore = lambda _end: ""
+) -> list[list[str]]:
     """What of each checkpoint is not so any more in the ledger at `path` and the audit log beside it, in words; nothing
     where all of it is."""
     given = list(checkpoints)
@@ -114,7 +120,7 @@ def compared(path: Path, checkpoints: Iterable[Checkpoint], log_at: LogAt) -> li
     found: list[list[str]] = [[] for _ in given]
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as db:
         db.execute("BEGIN")
-        then = _Then(db, log_at)
+        then = _Then(db, log_at, log_before)
         agreed = 0
         for at in in_order:
             found[at] = then.differences(given[at], agreed)
@@ -126,9 +132,10 @@ def compared(path: Path, checkpoints: Iterable[Checkpoint], log_at: LogAt) -> li
 class _Then:
     """The ledger as it was at one stretch after another: each row is read once, however many checkpoints there are."""
 
-    def __init__(self, db: sqlite3.Connection, log_at: LogAt):
+    def __init__(self, db: sqlite3.Connection, log_at: LogAt, log_before: LogBefore):
         self._db = db
         self._log_at = log_at
+        self._log_before = log_before
         known = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'identity'").fetchone()
         self._ledger = db.execute("SELECT id FROM identity").fetchone()[0] if known else None
         self._stretch = self._rating = 0
@@ -172,16 +179,19 @@ class _Then:
         if said is None:
             return []
         wrong = [words for table, name in _ACTS.items() if (words := self._act(table, name, getattr(said, table)))]
-        there, log = self._log_at(None), self._log_at(said.people.number)
-        if there is None and said.people.number:
-            wrong.append(
-                f"旁边没有人员文件 people.db, 当时有 {said.people.number} 行审计日志: 请一并复制, 或被删去"
-                f" / no people.db beside the ledger, and its audit log had {said.people.number} lines: copy it too,"
+        return wrong + self._log(said.people)
+
+    def _log(self, said: End) -> list[str]:
+        there, held = self._log_at(None), self._log_at(said.number)
+        if there is None and said.number:
+            return [
+                f"{LOG}: 旁边没有人员文件 people.db, 当时有 {said.number} 行审计日志: 请一并复制, 或被删去"
+                f" / no people.db beside the ledger, and its audit log had {said.number} lines: copy it too,"
                 " or somebody removed it"
-            )
-        elif there is not None:
-            wrong += _lacking("审计日志 audit log", said.people, there.number, log)
-        return wrong
+            ]
+        wrong = _lacking(LOG, said, there.number, held) if there is not None else []
+        before = self._log_before(said) if wrong else ""
+        return [] if before is None else [f"{words}{before}" for words in wrong]
 
     def _act(self, table: str, name: str, said: End) -> str:
         known = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()

@@ -3,7 +3,8 @@ new, however much there is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import msgspec
@@ -71,6 +72,10 @@ class Since:
     def rest(self) -> None:
         """This thread has read what it wanted."""
         self._store.rest()
+
+    def until(self, ended: Callable[[], bool]) -> AbstractContextManager[None]:
+        """What this thread reads of the ledger within is broken off as soon as `ended` says so: OperationalError."""
+        return self._store.reading_until(ended)
 
     def heard(self, known: Mapping[str, tuple[Any, ...]]) -> Iterator[Heard]:
         """The agents that have spoken since; `known`: the `mark` of each that is known already."""

@@ -21,6 +21,7 @@ from .schema import SCHEMA, VERSION, bring_up, version_of
 Values = tuple[Any, ...] | dict[str, Any]
 
 _LOOK_PAGES = 256  # a megabyte at once
+_ASK_EVERY = 50_000  # steps of SQLite's machine: less than ten milliseconds, and what asks costs nothing
 
 
 class Store:
@@ -239,6 +240,16 @@ class Store:
             yield db
         finally:
             db.execute("COMMIT")
+
+    @contextmanager
+    def reading_until(self, ended: Callable[[], bool]) -> Iterator[None]:
+        """Whatever this thread reads within is broken off as soon as `ended` says so, with an OperationalError."""
+        db = self._reader()
+        db.set_progress_handler(lambda: int(ended()), _ASK_EVERY)
+        try:
+            yield
+        finally:
+            db.set_progress_handler(None, 0)
 
     def rows(self, sql: str, values: Values = ()) -> list[sqlite3.Row]:
         """All rows of a question."""

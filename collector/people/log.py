@@ -150,6 +150,16 @@ def end(path: Path, line: int | None = None) -> tuple[int, str] | None:
     return row[0], row[1].hex()
 
 
+def begun_anew(path: Path) -> tuple[str, int] | None:
+    """The name of the file that was set aside for this one, and when, as the first line of its log says; None if it
+    does not. DatabaseError if it cannot be read."""
+    if not path.exists():
+        return None
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as db:
+        row = db.execute("SELECT about, at_ms FROM log WHERE n = 1 AND action = 'file_set_aside'").fetchone()
+    return (row[0], row[1]) if row is not None else None
+
+
 def _line(row: sqlite3.Row) -> Line:
     return Line(row["n"], row["at_ms"], row["who"], row["action"], row["about"], row["address"])
 

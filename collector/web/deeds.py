@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
+from urllib.parse import quote, unquote
 
 from protocols.words import Language, said_in
 
 from ..alerts.kinds import KINDS as TROUBLES
-from ..mending.words import KINDS, LEVELS, OUTCOMES, STEPS
+from ..mending.words import KINDS, LEVELS, OUTCOMES, STEPS, TABS
 from ..people.log import ACTIONS, Line
 from ..people.roles import WORDS as ROLES
 from ..reconcile.words import REASONS
@@ -38,14 +39,44 @@ def deed(line: Line, language: Language) -> Deed:
     found = form and re.fullmatch(form.about, line.about)
     if not form or not found:
         name = said_in(ACTIONS.get(line.action, line.action), language)
-        return Deed(f"{name} {said_in(line.about, language)}".strip())
+        # As it stands, both languages of it if there are two: whoever wrote it must not choose what is left out.
+        return Deed(f"{name} {line.about}".strip())
     parts = {name: _PARTS.get(name, _as_it_is)(part or "", language) for name, part in found.groupdict().items()}
     return Deed((form.zh if language == "zh" else form.en).format(**parts).strip(" ,:"), form.address.format(**parts))
 
 
+def picks(given: Mapping[str, str]) -> str:
+    """What was picked, for the `about` of a line: `hall=… level=…`, and no value can be taken for another pick."""
+    # Bounded, for a line that is too long is cut; %20 for a space, as in an address.
+    values = {name: _BLANK.sub(lambda found: quote(found[0]), value[:_PICK_MAX]) for name, value in given.items()}
+    return " ".join(f"{name}={value}" for name, value in values.items() if value)
+
+
+_PICK_MAX = 64  # characters, as long as the name of a hall
+_BLANK = re.compile(r"[\s%\x00-\x1f]")
+_WORD = re.compile(r"[\w./-]+")
+_MARKS = str.maketrans("“”", '""')
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _NUMBERED = r"#(?P<n>[0-9]+) ?"
 _DAYS = f"(?P<first>{_DAY})-(?P<last>{_DAY})"
+
+
+_ASKED = {"who": "人员 / person", "action": "动作 / action", "from": "从 / from", "to": "到 / to"}
+_PICKED = {
+    "window": "窗口 / window",
+    "tab": "栏 / tab",
+    "reason": "原因 / reason",
+    "hall": "大厅 / hall",
+    "level": "等级 / level",
+    "number": "窗口号 / window number",
+    "clerk": "窗口人员 / clerk",
+}
+
+
+def _picks(*names: str) -> str:
+    """Picks of these names as they stand in an `about`, or nothing."""
+    one = rf"(?:{'|'.join(names)})=\S+"
+    return f"(?:{one}(?: {one})*)?"
 
 
 def _mended(step: str) -> _Form:
@@ -89,11 +120,16 @@ _FORMS = {
         "成批重发 {times} 条: {reason} {picked}",
         "sent {times} again all at once: {reason} {picked}",
     ),
-    "log_exported": _Form("(?P<asked>.*)", "导出审计日志: {asked}", "took the audit log away: {asked}"),
+    "log_exported": _Form(
+        f"(?P<asked>{_picks('who', 'action', 'from', 'to')})",
+        "导出审计日志: {asked}",
+        "took the audit log away: {asked}",
+    ),
     "export": _Form(
-        _DAYS.join(("(?P<table>[a-z]+)-", r"(?P<own> with text)? \((?P<times>[0-9]+)\)")),
-        "导出{table} {first} 至 {last}{own}, {times} 条",
-        "took away {table} of {first} to {last}{own}, {times} lines",
+        f"(?P<table>[a-z]+)(?P<days>-{_DAY}-{_DAY})?(?P<own> with text)?"
+        rf"(?: \((?P<lines>[0-9]+)\))?(?: (?P<only>{_picks(*_PICKED)}))?",
+        "导出{table}{days}{own}{lines}{only}",
+        "took away {table}{days}{own}{lines}{only}",
     ),
     "draw": _Form(
         f"(?P<n>[0-9]+): (?P<first>{_DAY}) (?P<last>{_DAY}) (?P<kind>[a-z]+) (?P<size>[0-9]+) → (?P<times>[0-9]+)",
@@ -155,11 +191,36 @@ def _picked(part: str, language: Language) -> str:
 
 
 def _asked(part: str, language: Language) -> str:
-    found = re.findall(r"(who|action|from|to)=(\S+)", part)
-    said = [
-        f"{said_in(_ASKED[name], language)} {said_in(ACTIONS.get(value, value), language)}" for name, value in found
-    ]
-    return _listed(said, language) or ("全部" if language == "zh" else "all of it")
+    return _said_picks(part, _ASKED, language) or ("全部" if language == "zh" else "all of it")
+
+
+def _only(part: str, language: Language) -> str:
+    return part and (", 仅 " if language == "zh" else ", only of ") + _said_picks(part, _PICKED, language)
+
+
+def _said_picks(part: str, names: Mapping[str, str], language: Language) -> str:
+    pairs = (each.partition("=") for each in part.split())
+    return _listed(
+        [f"{said_in(names[name], language)} {_value(name, unquote(value), language)}" for name, _, value in pairs],
+        language,
+    )
+
+
+def _value(name: str, value: str, language: Language) -> str:
+    known = _VALUES.get(name, {}).get(value)
+    if known:
+        return said_in(known, language)
+    # In marks where it is more than a word: what somebody typed must not read as a part of the sentence.
+    return value if _WORD.fullmatch(value) else f"“{value.translate(_MARKS)}”"
+
+
+def _days(part: str, language: Language) -> str:
+    first, last = part[1:11], part[12:]
+    return part and (f" {first} 至 {last}" if language == "zh" else f" of {first} to {last}")
+
+
+def _lines(part: str, language: Language) -> str:
+    return part and (f", {part} 条" if language == "zh" else f", {part} lines")
 
 
 def _troubles(part: str, language: Language) -> str:
@@ -172,14 +233,19 @@ def _reach(part: str, _language: Language) -> str:
     return "" if part == "* *" else f" · {part}"
 
 
-_ASKED = {"who": "人员 / person", "action": "动作 / action", "from": "从 / from", "to": "到 / to"}
 _TROUBLES = {name: kind.name for name, kind in TROUBLES.items()}
-_TABLES = {"ratings": "评价表 / the table of ratings"}
+_TABLES = {
+    "ratings": "评价表 / the table of ratings",
+    "parked": "待处理评价表 / the table of parked ratings",
+    "mending": "差评整改清单 / the list of bad ratings and their mending",
+}
+_REASONS = {name: words.name for name, words in REASONS.items()}
+_VALUES: Mapping[str, Mapping[str, str]] = {"action": ACTIONS, "reason": _REASONS, "level": LEVELS, "tab": TABS}
 _PARTS = {
     "role": _word_of(ROLES),
     "before": _word_of(ROLES),
     "outcome": _word_of(OUTCOMES),
-    "reason": _word_of({name: words.name for name, words in REASONS.items()}),
+    "reason": _word_of(_REASONS),
     "kind": _word_of(KINDS),
     "table": _word_of(_TABLES),
     "trouble": _word_of(_TROUBLES),
@@ -188,6 +254,9 @@ _PARTS = {
     "own": _own,
     "picked": _picked,
     "asked": _asked,
+    "only": _only,
+    "days": _days,
+    "lines": _lines,
     "troubles": _troubles,
     "reach": _reach,
 }

@@ -4,7 +4,7 @@ somebody, the statistics, the lines of the reconciliation."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flask import Flask, Response, render_template, request, stream_with_context
@@ -16,6 +16,7 @@ from ..ledger.tally import day_number, day_of, day_text
 from ..people.roles import Role
 from ..windows.live import Live
 from . import sheets, taken
+from .deeds import picks
 from .gate import Gate
 from .keeper import wants_page
 from .language import say
@@ -121,8 +122,9 @@ def add(
         if number > _ROWS_MAX:
             zh, en = f"{number} 条, 至多 {_ROWS_MAX} 条", f"{number} ratings, {_ROWS_MAX} at most"
             raise BadDays("from", f"{zh}, 请选较少的天 / {en}: choose fewer days")
-        gate.note("export", f"{_of_days('ratings', first, last)}{' with text' if text else ''} ({number})")
-        return _sent(kind, taken.ratings(overview.tables, first, last, text, window, now_ms()))
+        own = " with text" if text else ""
+        about = _about(f"{_of_days('ratings', first, last)}{own} ({number})", {"window": window})
+        return _sent(kind, taken.ratings(overview.tables, first, last, text, window, now_ms()), about)
 
     @app.get("/export/reconcile.<kind>")
     def export_reconcile(kind: str) -> Response:
@@ -133,8 +135,8 @@ def add(
     @app.get("/export/parked.<kind>")
     def export_parked(kind: str) -> Response:
         gate.person("operator", "auditor")
-        picked = [request.args.get(name, "") for name in ("reason", "hall", "level")]
-        return _sent(kind, taken.parked(desk, picked, now_ms()))
+        picked = {name: request.args.get(name, "") for name in ("reason", "hall", "level")}
+        return _sent(kind, taken.parked(desk, [*picked.values()], now_ms()), _about("parked", picked))
 
     if works is not None:
 
@@ -142,7 +144,9 @@ def add(
         def export_mending(kind: str) -> Response:
             gate.person("operator", "auditor")
             picked = {name: request.args.get(name, "").strip() for name in ("hall", "number", "clerk")}
-            return _sent(kind, taken.mending(works.mendings, request.args.get("tab", "open"), picked, now_ms()))
+            tab = request.args.get("tab", "open")
+            table = taken.mending(works.mendings, tab, picked, now_ms())
+            return _sent(kind, table, _about("mending", {"tab": tab, **picked}))
 
         @app.get("/export/statistics.<kind>")
         def export_statistics(kind: str) -> Response:
@@ -168,7 +172,8 @@ def add(
             kept={name: request.args[name] for name in ("text", "window") if request.args.get(name)},
         )
 
-    def _sent(kind: str, table: Table) -> Response:
+    def _sent(kind: str, table: Table, about: str = "") -> Response:
+        """The table. `about`: the words of the audit log, where cases, clerks or citizens' words leave the centre."""
         if kind not in sheets.KINDS:
             raise Wrong(404, "", "只有 csv 和 xlsx / only csv and xlsx")
         if not running.acquire(blocking=False):
@@ -176,6 +181,12 @@ def add(
             response = Response(render_template("wrong.html", message=words) if wants_page() else say(words), 503)
             response.headers["Retry-After"] = str(_AGAIN_S)
             return response
+        try:
+            if about:
+                gate.note("export", about)
+        except BaseException:
+            running.release()
+            raise
         body = (sheets.csv_of if kind == "csv" else sheets.xlsx_of)(table)
         response = Response(stream_with_context(body), content_type=sheets.KINDS[kind])
         response.call_on_close(running.release)
@@ -219,6 +230,10 @@ def _pieces(mistake: BadDays) -> Sequence[tuple[str, str]]:
     lasts: Iterable[int] = range(mistake.last, mistake.first - 1, -DAYS_MAX)
     pieces = [(day_text(max(mistake.first, last - DAYS_MAX + 1)), day_text(last)) for last in lasts]
     return pieces[:_PIECES_MAX]
+
+
+def _about(table: str, picked: Mapping[str, str]) -> str:
+    return f"{table} {picks(picked)}".strip()
 
 
 def _of_days(name: str, first: int, last: int) -> str:

@@ -10,7 +10,7 @@ from flask import Flask, Response, render_template, request, stream_with_context
 from ..ledger.tally import DAY_MS, ZONE_MS, day_number, time_text
 from ..people.log import ACTIONS, Log
 from .columns import LOG, columns
-from .deeds import deed
+from .deeds import deed, picks
 from .keeper import Keeper
 from .language import language, say
 from .pages import number_asked
@@ -18,6 +18,7 @@ from .sheets import KINDS, Cell, Table, csv_of, xlsx_of
 from .wrong import Wrong
 
 _PAGE = 100
+_PICKS = ("who", "action", "from", "to")
 _EXPORTED = 1000  # lines at a time: a year's log is not held in memory at once
 
 
@@ -37,7 +38,7 @@ def add(app: Flask, keeper: Keeper) -> None:
             whos=log.known("who"),
             did=log.known("action"),
             actions=ACTIONS,
-            asked={name: request.args.get(name, "") for name in ("who", "action", "from", "to")},
+            asked={name: request.args.get(name, "") for name in _PICKS},
             time_text=time_text,
         )
 
@@ -46,7 +47,7 @@ def add(app: Flask, keeper: Keeper) -> None:
     def log_table(kind: str) -> Response:
         keeper.person("auditor")
         asked = _asked()
-        keeper.note("log_exported", " ".join(f"{name}={value}" for name, value in request.args.items() if value))
+        keeper.note("log_exported", picks({name: request.args.get(name, "") for name in _PICKS}))
         table = Table("audit-log", say("审计日志 / audit log"), say("说明 / about"), columns(*LOG), _rows(log, asked))
         return Response(
             stream_with_context((csv_of if kind == "csv" else xlsx_of)(table)),

@@ -130,7 +130,7 @@ class Live:
         self._ended = threading.Event()
 
     def end(self) -> None:
-        """Nothing is read any more from when this returns; streams end."""
+        """Nothing is read any more from when this returns, and a count under way is broken off; streams end."""
         self._ended.set()
         with self._counting:
             pass  # nobody begins another count
@@ -197,7 +197,9 @@ class Live:
     def _count_again(self) -> None:
         begun_ms = self._now_ms()
         try:
-            counted = self._count()
+            # A large ledger is counted for seconds, and whoever ends the collector does not wait for it.
+            with self._since.until(self._ended.is_set):
+                counted = self._count()
         finally:
             self._since.rest()
         with self._lock:

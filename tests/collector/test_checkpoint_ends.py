@@ -14,7 +14,7 @@ from collector.ledger import acts, checkpoints
 from collector.ledger.tally import day_of
 from collector.mending.draws import Draws
 from collector.mending.mendings import Mendings
-from collector.people import People
+from collector.people import People, open_people
 from collector.people.file import File
 from protocols import chain
 from tests.collector.agents import NOW_MS
@@ -119,6 +119,61 @@ ATTACKS = {
     "a line is another one, all hashes made anew": (log_anew, "审计日志 audit log: 第 1–3 行"),
     "the people's file is gone": (lambda folder: (folder / "people.db").unlink(), "旁边没有人员文件 people.db"),
 }
+
+
+def damaged(folder: Path) -> Path:
+    """The people's file is found damaged, is set aside by the program, and people go on; where it lies now."""
+    whole = (folder / "people.db").read_bytes()
+    (folder / "people.db").write_bytes(b"x" * 9000)
+    people, aside = open_people(folder / "ledger.db", NOW_MS + sum(1 for _ in folder.glob("people.db.damaged-*")))
+    for about in "defg":
+        people.log.note("李敏", "parked_corrected", about, "10.0.0.7", NOW_MS)
+    people.close()
+    assert aside is not None
+    aside.write_bytes(whole)  # damaged where nothing of the log lies
+    return aside
+
+
+def test_a_log_that_was_set_aside_is_looked_for_where_it_lies(folder):
+    """Twice even. Red if a disk's damage has every checkpoint of before accuse an honest ledger for ever."""
+    first = written(folder)
+    damaged(folder)
+    second = written(folder)
+    damaged(folder)
+
+    assert (0, True) == outcome(verified(folder, first, second, written(folder)), "3 个检查点")
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        (lambda aside: aside.unlink(), "请放在旁边再核对: 没有此文件"),
+        (lambda aside: aside.write_bytes(b"x" * 9000), "请放在旁边再核对: 那里读不了"),
+        (lambda aside: by_hand(aside, "DELETE FROM log WHERE n = 3"), "那里没有当时的末行"),
+    ],
+)
+def test_a_log_of_before_that_cannot_be_had_is_named_and_the_ledger_is_not_accused(folder, lost, words):
+    """Whoever puts a new file there may say that the old one was damaged: it stays a finding, of the log."""
+    file = written(folder)
+    aside = damaged(folder)
+    lost(aside)
+    found = verified(folder, file)
+
+    assert (1, True) == outcome(found, words)
+    assert aside.name in found.output
+    assert "the ledger is whole; the audit log beside it is not what a checkpoint says" in found.output
+    assert "the ledger was changed" not in found.output
+
+
+def test_a_line_of_a_log_leads_to_no_other_file(folder):
+    """Red if the first line of an exchanged file can name any file that suits its owner."""
+    file = written(folder)
+    (folder / "people.db").replace(folder / "mine.db")
+    people = People(File(folder / "people.db"))
+    people.log.note("", "file_set_aside", "mine.db", "", NOW_MS)
+    people.close()
+
+    assert (1, True) == outcome(verified(folder, file), "审计日志 audit log: 只到第 1 行, 当时已有 3 行")
 
 
 @pytest.mark.parametrize("what", ATTACKS)

@@ -12,7 +12,7 @@ import pytest
 import collector
 from collector.mending.words import STEPS
 from collector.people.log import ACTIONS, Line
-from collector.web.deeds import deed
+from collector.web.deeds import deed, picks
 from collector.web.desk_pages import _NOTED
 from tests.collector.agents import NOW_MS
 
@@ -56,6 +56,28 @@ SAID = {
         "导出审计日志: 人员 李敏、动作 导出表格、从 2027-01-01",
         "took the audit log away: person 李敏, action table taken away, from 2027-01-01",
     ),
+    ("export", "parked"): ("导出待处理评价表", "took away the table of parked ratings"),
+    ("export", "parked reason=no_case hall=A%20厅 level=dissatisfied"): (
+        "导出待处理评价表, 仅 原因 无办件编号、大厅 “A 厅”、等级 不满意",
+        "took away the table of parked ratings, only of reason no case number, hall “A 厅”, level dissatisfied",
+    ),
+    ("export", "mending tab=overdue clerk=018"): (
+        "导出差评整改清单, 仅 栏 逾期、窗口人员 018",
+        "took away the list of bad ratings and their mending, only of tab Overdue, clerk 018",
+    ),
+    ("export", "ratings-2027-01-01-2027-01-31 (12) window=hall-a/w1"): (
+        "导出评价表 2027-01-01 至 2027-01-31, 12 条, 仅 窗口 hall-a/w1",
+        "took away the table of ratings of 2027-01-01 to 2027-01-31, 12 lines, only of window hall-a/w1",
+    ),
+    ("log_exported", ""): ("导出审计日志: 全部", "took the audit log away: all of it"),
+    ("log_exported", "x=who=李敏 from=2027-01-01"): (
+        "导出审计日志 x=who=李敏 from=2027-01-01",
+        "audit log exported x=who=李敏 from=2027-01-01",
+    ),
+    ("of_a_newer_program", "a role / nothing"): (
+        "of_a_newer_program a role / nothing",
+        "of_a_newer_program a role / nothing",
+    ),
     ("of_a_newer_program", "x"): ("of_a_newer_program x", "of_a_newer_program x"),
 }
 
@@ -67,6 +89,18 @@ def line(action: str, about: str = "") -> Line:
 @pytest.mark.parametrize(("action", "about"), SAID)
 def test_each_line_is_a_sentence_in_each_language(action, about):
     assert SAID[action, about] == tuple(deed(line(action, about), language).words for language in ("zh", "en"))
+
+
+def test_what_was_picked_is_said_as_it_was_and_no_value_is_another_pick():
+    """Red if somebody chooses what the line says: a space in a value, a per cent sign, a line end."""
+    given = {"who": "李敏 from=2027-01-01", "action": "", "from": "5%20", "to": "a\n b"}
+    about = picks(given)
+
+    assert "who=李敏%20from=2027-01-01 from=5%2520 to=a%0A%20b" == about
+    assert (
+        "导出审计日志: 人员 “李敏 from=2027-01-01”、从 “5%20”、到 “a\n b”"
+        == deed(line("log_exported", about), "zh").words
+    )
 
 
 @pytest.mark.parametrize(

@@ -431,6 +431,24 @@ def test_a_device_that_lost_its_counters_goes_on_rating(ledger):
     assert ["rated", "rated"] == ledger.fates()
 
 
+@pytest.mark.parametrize(
+    ("profile", "boot", "fates"),
+    [("page", 1, ["rated", "duplicate"]), ("page", 2, ["rated", "rated"]), ("house", 1, ["rated", "rated"])],
+)
+def test_a_press_of_our_own_page_is_known_by_its_number_alone(opened, profile, boot, fates):
+    """The tablet slept for forty minutes and said it again to an agent whose outbox had been replaced. Red if one press
+    is two ratings; another start of the page, or a device that counts anew from one, is another press."""
+    ledger = opened(directory_of(window(more="walk_in = true")))
+    first, anew = Agent(), Agent()
+    ledger.take(first, first.write(press(7, profile=profile)))
+    later_ms = NOW_MS + 40 * 60_000
+    said_again = press(7, profile=profile, boot=boot, pressed_ms=later_ms, kept_ms=later_ms, mono_ms=later_ms)
+    ledger.take(anew, anew.write(said_again))
+
+    assert fates == ledger.fates()
+    assert fates.count("rated") == ledger.count("rating")
+
+
 def test_a_resent_press_that_was_given_to_another_invitation_is_still_the_same_press(ledger):
     """An agent with an older copy of its file takes the citizen before for the one who is asked. Red: rated twice."""
     first, older = Agent(), Agent()

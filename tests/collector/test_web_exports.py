@@ -330,3 +330,32 @@ def test_each_list_is_taken_away_from_where_it_is_read(ledger, path):
     for link in links:
         with page.get(link, headers=HTML) as answer:
             assert (200, "attachment") == (answer.status_code, answer.headers["Content-Disposition"][:10]), link
+
+
+def test_who_took_cases_and_clerks_away_stands_in_the_audit_log(ledger):
+    """With what was picked. Red if a table with case numbers or clerks leaves the centre and nobody knows."""
+    ledger.rate(1, 2, button=2)
+    gate = StandIn("auditor")
+    page = client(ledger, gate)
+    asked = [
+        "/export/parked.csv",
+        "/export/parked.xlsx?reason=no_case&hall=A 厅&level=dissatisfied&x=y",
+        "/export/mending.csv?clerk=018",
+        f"/export/ratings.csv?from={DAY}&to={DAY}&window=hall-a/w1",
+        f"/log.csv?x=who=zhang from={DAY}",
+        f"/log.csv?from={DAY}&to={DAY}&who=a from=b",
+    ]
+    for path in asked:
+        with page.get(path) as answer:
+            assert (200, path) == (answer.status_code, path)
+    refused = [page.get(path).status_code for path in ("/export/mending.csv?tab=none", "/export/parked.pdf")]
+
+    assert [400, 404] == refused
+    assert [
+        ("李敏", "export", "parked"),
+        ("李敏", "export", "parked reason=no_case hall=A%20厅 level=dissatisfied"),
+        ("李敏", "export", "mending tab=open clerk=018"),
+        ("李敏", "export", f"ratings-{DAY}-{DAY} (2) window=hall-a/w1"),
+        ("李敏", "log_exported", ""),
+        ("李敏", "log_exported", f"who=a%20from=b from={DAY} to={DAY}"),
+    ] == gate.notes

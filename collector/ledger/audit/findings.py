@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 FINDINGS_MAX = 100  # of each kind: after that a person knows enough, and a broken file must not fill a disk
 
@@ -16,6 +17,8 @@ class Finding:
     epoch: str
     seq: int
     what: str
+    of: Literal["ledger", "log"] = "ledger"
+    """The ledger itself, or the audit log beside it."""
 
 
 @dataclass(frozen=True)

@@ -338,6 +338,31 @@ def test_other_channels_are_no_windows(two):
     assert 2 == len(Looking(two).look().lines)
 
 
+def test_the_end_waits_for_no_count_of_the_whole_ledger(two):
+    """It takes seconds in a large ledger. Red if the count is gone through; the file is closed safely behind it."""
+    looking = Looking(two)
+    picture = looking.look()
+    counting, finished = threading.Event(), []
+    numbers = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000000) SELECT count(*) FROM n"
+    )
+
+    def count():
+        with two.overview.moment():
+            counting.set()
+            finished.append(two.store.row(numbers))
+
+    looking.live._count = count
+    looking.now_ms += 115_000
+    looking.live.look(at_once=True)
+    assert counting.wait(60)
+    looking.live.end()
+    two.store.close()
+
+    assert [] == finished
+    assert picture.order == looking.look().order
+
+
 def test_nothing_is_read_after_the_end(two):
     """The ledger may be closed then. Red with ProgrammingError from the closed file."""
     looking = Looking(two)
