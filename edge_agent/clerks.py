@@ -174,14 +174,18 @@ class Clerks:
 
     # ---- who has signed out
 
-    def end(self, sign_in: str, until_s: int, now_s: int) -> None:
+    def end(self, sign_in: str, until_s: int, now_s: int, left: str = "") -> None:
         """This sign-in, which would hold until then, lets nobody in any more, wherever it was copied to, also after a
-        restart."""
+        restart; nobody sits at the window that was `left`. OSError if it could not be written down: then it is so until
+        the next start."""
         with self._lock:
             held = sorted((each, name) for name, each in self._ended.items() if each > now_s)[1 - _ENDED_MAX :]
             self._ended = {name: each for each, name in held} | {_name(sign_in): until_s}
-            self._write_seats()
+            if left:
+                self._seats = {**self._seats, left: Seat()}
         self._tell()
+        with self._lock:
+            self._write_seats()
 
     def has_ended(self, sign_in: str) -> bool:
         """Whether whoever signed in so has signed out."""

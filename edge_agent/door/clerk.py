@@ -4,6 +4,7 @@ rated. Never the level, and nothing here can rate."""
 from __future__ import annotations
 
 import hmac
+import logging
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -27,10 +28,17 @@ from .rating import Screen, Touched, card, photo
 from .streams import SOON, State, Streams
 from .wrong import Wrong
 
+log = logging.getLogger(__name__)
+
 _COOKIE = "clerk"
 _SHIFT_S = 14 * 3600  # longer than any day at a window
 _LATEST = 12  # of today's services: what a clerk may want to look back at
 _WELL = ("ready", "inviting")
+_UNWRITTEN = (
+    "已退出, 但本机写不进磁盘: 代理重启后, 别处拷走的登录可能又有效, 请告诉信息人员"
+    " / you are signed out, but the disk took no note of it: a copied sign-in may hold again once the agent has been"
+    " restarted. Tell hall IT"
+)
 _UNTIL = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
@@ -154,11 +162,14 @@ class ClerkPages:
 
     def _sign_out(self) -> Response:
         at = self._may()
-        if self._clerks.seat(at.window).clerk == at.clerk.number:
-            self._clerks.sit(at.window, Seat())
-        # Also for whoever has a copy of the cookie, and for what of it is open elsewhere.
-        self._clerks.end(at.sign_in, at.until_s, self._now().wall_ms // 1000)
+        left = at.window if self._clerks.seat(at.window).clerk == at.clerk.number else ""
         response: Any = redirect("/clerk/", 303)
+        try:
+            # Also for whoever has a copy of the cookie, and for what of it is open elsewhere.
+            self._clerks.end(at.sign_in, at.until_s, self._now().wall_ms // 1000, left)
+        except OSError as error:
+            log.error("退出没有写下 / a sign-out could not be written down: window=%s %s", at.window, error.strerror)
+            response = self._door(_UNWRITTEN, 507)
         response.delete_cookie(_COOKIE)
         return response  # type: ignore[no-any-return]
 

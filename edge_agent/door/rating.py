@@ -87,6 +87,8 @@ class Touched:
         self._open: dict[str, int] = {}
         self._asked_ms: dict[str, int] = {}
         self._touched: dict[str, str] = {}
+        self._versions: dict[str, int] = {}
+        self._touches = 0
 
     def opened(self, window: str, by: int) -> None:
         """A page of this window was opened, or closed (-1)."""
@@ -106,7 +108,14 @@ class Touched:
 
     def touch(self, window: str, invitation: str) -> None:
         """Somebody is answering this invitation."""
-        self._touched[window] = invitation
+        with self._lock:
+            self._touched[window] = invitation
+            self._touches += 1
+            self._versions[window] = self._touches
+
+    def version(self, window: str) -> int:
+        """Another number after each touch there: that its end has moved, and nothing of how far."""
+        return self._versions.get(window, 0)
 
     def is_touched(self, window: str, invitation: str) -> bool:
         """Whether somebody has begun to answer this one."""
@@ -229,7 +238,9 @@ class Pages:
             "window": screen.window,
             "paused": seat.paused,
             "clerk": card(self._clerks, clerk),
-            "invitation": None if waiting is None else _asked(waiting[0]),
+            "invitation": None
+            if waiting is None
+            else _asked(waiting[0]) | {"version": self._touched.version(screen.window)},
             "ended": None if shown is None or waiting is not None else {"id": shown.id, "state": shown.state},
             "storage": FULL if self._outbox.full else "ok",
         }
@@ -329,8 +340,8 @@ def photo(clerks: Clerks, number: str) -> Response:
 
 
 def _asked(invitation: Invitation) -> dict[str, Any]:
-    seconds = invitation.seconds + invitation.added_s
-    return {"id": invitation.id, "case": _tail(invitation.case_no), "seconds": seconds}
+    # As promised: what was added for somebody who writes is nothing for whoever else has the link.
+    return {"id": invitation.id, "case": _tail(invitation.case_no), "seconds": invitation.seconds}
 
 
 def _tail(case_no: str | None) -> str:

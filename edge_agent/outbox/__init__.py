@@ -298,7 +298,7 @@ class Outbox(Outgoing):
         with self._or_wished(invitation.window, "withdrawn", tried, replace), self._writer.transaction():
             known = self._invitations.get(invitation.id)
             if known is not None:
-                return known.invitation
+                return self._invitations.told(known)
             busy = self._invitations.open_in(invitation.window)
             if busy is not None:
                 # One whose time is over ends by that, whoever comes next.
@@ -348,13 +348,13 @@ class Outbox(Outgoing):
         """This invitation as it is now."""
         with self._lock:
             kept = self._invitations.get(invitation)
-        return kept.invitation if kept is not None else None
+            return self._invitations.told(kept) if kept is not None else None
 
     def open_at(self, window: str, moment: Moment) -> tuple[Invitation, int] | None:
         """The window's open invitation and how many milliseconds it has left (below 0: over)."""
         with self._lock:
             kept = self._invitations.open_in(window)
-        return (kept.invitation, kept.remaining_ms(moment)) if kept is not None else None
+            return (self._invitations.told(kept), kept.remaining_ms(moment)) if kept is not None else None
 
     def open_id(self, window: str) -> str | None:
         """The id of the window's open invitation."""
@@ -366,7 +366,8 @@ class Outbox(Outgoing):
         """Those of this window that were opened last, the newest first, and whether each has had a press: also one
         that was taken back while somebody was answering it."""
         with self._lock:
-            return [(kept.invitation, kept.press is not None) for kept in self._invitations.latest(window, most)]
+            told = self._invitations.told
+            return [(told(kept), kept.press is not None) for kept in self._invitations.latest(window, most)]
 
     def kept_rated(self) -> dict[str, int]:
         """Per window, how many invitations have had a press."""

@@ -12,6 +12,7 @@ import sqlite3
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from protocols.messages import ClosingRecord
@@ -21,7 +22,6 @@ from . import rows
 
 GRACE_MS = 1000  # a device starts its seconds when INVITE reaches it, and its words can wait STALE_MS in our buffers
 INVITE_S_MAX = 600  # nobody answers for longer; whoever opens one may not ask for more either
-_ADDED = 1000  # more than INVITE_S_MAX
 NOBODY_S = 0  # the time of an invitation that nobody was asked by
 HELD_MAX_MS = 3_600_000
 """For so long after it was made a page's press still answers what it showed, though that has ended: a page says a press
@@ -30,6 +30,10 @@ to be older may as well be somebody's who has had the link since yesterday, and 
 SHOWN_LATE_MS = 500  # a page's press across a hall's network; what it showed says whose it is
 _LOOKED_AT = 10_000  # a window's services of a month: a device may hold a press for as long as it has power
 _KEPT_MS = 30 * 86_400_000  # how long an ended invitation can still be asked for
+# Made when it is first needed: a start on a full disk writes nothing, and an older program of this form, which knows
+# nothing of it, reads and writes all the others as ever. Whoever has no row in it was promised all that it goes on for.
+_PROMISED = """CREATE TABLE IF NOT EXISTS promised(
+    n INTEGER PRIMARY KEY, seconds INTEGER NOT NULL, sum BLOB NOT NULL)"""
 _TRIM = 10  # of the oldest at each opening: a look at all of them would hold up a hall's presses
 _STAY = 1_000  # a week of a window
 
@@ -54,8 +58,7 @@ class Kept(NamedTuple):
     window: str
     state: InvitationState
     seconds: int
-    """As promised, and _ADDED times what was added for somebody who was answering it: one column, so that an outbox
-    reads the same in every program of its form."""
+    """How long it goes on in all, also for somebody who is answering it: so every program of this form reads it."""
     opened_ms: int
     mono_ms: int
     host_boot: str
@@ -71,29 +74,23 @@ class Kept(NamedTuple):
 
     @property
     def invitation(self) -> Invitation:
-        """The same as everybody knows it."""
+        """The same as others know it, with all that it goes on for: `Invitations.told` knows what was promised."""
         synced = None if self.synced is None else bool(self.synced)
         return Invitation(
             id=self.id,
             window=self.window,
             opened=Moment(self.opened_ms, self.mono_ms, self.host_boot, synced),
-            seconds=self.seconds % _ADDED,
+            seconds=self.seconds,
             case_no=self.case_no,
             service_number=self.service_number,
             clerk=self.clerk,
             state=self.state,
             closed_ms=self.closed_ms,
-            added_s=self.seconds // _ADDED,
         )
-
-    @property
-    def lasts_s(self) -> int:
-        """How long it goes on in all."""
-        return self.seconds % _ADDED + self.seconds // _ADDED
 
     def remaining_ms(self, moment: Moment) -> int:
         """What is left of its time; below 0 it is over."""
-        return self.lasts_s * 1000 - self.since_opened_ms(moment)
+        return self.seconds * 1000 - self.since_opened_ms(moment)
 
     def since_opened_ms(self, moment: Moment) -> int:
         return _since_ms(self.opened_ms, self.mono_ms, self.host_boot, moment)
@@ -155,7 +152,8 @@ class Invitations:
             return None, kept  # older than what it answers: nobody knows when it was made
         # Its age does not know how long it was on its way.
         if not kept.was_open(press.age_ms + SHOWN_LATE_MS, moment):
-            return None, None
+            # A tablet's clock stands still while that sleeps: what it shows may have been open when it was pressed.
+            return None, None if kept.state in ("withdrawn", "declined") else kept
         return (kept, None) if press.age_ms <= HELD_MAX_MS else (None, kept)
 
     def _was_asked_before(self, begun: Kept, press: Press, moment: Moment) -> bool:
@@ -192,6 +190,14 @@ class Invitations:
     def latest(self, window: str, most: int) -> list[Kept]:
         """Those of this window that were opened last, the newest first."""
         return list(self._rows_of(window, "AND seconds != ? ORDER BY n DESC LIMIT ?", NOBODY_S, most))
+
+    def told(self, kept: Kept) -> Invitation:
+        """The same as everybody knows it: what was promised, and beside it what was added."""
+        if not rows.has_promised(self._db):
+            return kept.invitation
+        row = self._db.execute(f"{rows.SELECT['promised']} WHERE n = ?", (kept.n,)).fetchone()
+        promised_s = kept.seconds if row is None else rows.checked("promised", row)[1]
+        return replace(kept.invitation, seconds=promised_s, added_s=kept.seconds - promised_s)
 
     def all_open(self) -> list[Kept]:
         """Those that are open, of all windows."""
@@ -280,9 +286,15 @@ class Invitations:
         if kept.remaining_ms(moment) <= -GRACE_MS:
             return  # its time is over, whoever says so first
         until_s = min(INVITE_S_MAX, -(-kept.since_opened_ms(moment) // 1000) + seconds)
-        if until_s > kept.lasts_s:
-            promised_s = kept.seconds % _ADDED
-            self._change(kept._replace(seconds=promised_s + _ADDED * (until_s - promised_s)))
+        if until_s > kept.seconds:
+            self._db.execute(_PROMISED)
+            values = kept.n, kept.seconds
+            # The first time it is what was promised; later ones change nothing of that.
+            self._db.execute(
+                "INSERT OR IGNORE INTO promised(n, seconds, sum) VALUES (?,?,?)",
+                (*values, rows.sum_of_row("promised", *values)),
+            )
+            self._change(kept._replace(seconds=until_s))
 
     def end(self, kept: Kept, outcome: Outcome, moment: Moment) -> ClosingRecord:
         """It ends with this outcome."""
@@ -299,7 +311,7 @@ class Invitations:
             service_number=kept.service_number,
             clerk=kept.clerk,
             opened_ms=kept.opened_ms,
-            deadline_ms=kept.opened_ms + kept.lasts_s * 1000,
+            deadline_ms=kept.opened_ms + kept.seconds * 1000,
             closed_ms=moment.wall_ms,
             mono_ms=moment.mono_ms,
             host_boot=moment.host_boot,
@@ -356,8 +368,10 @@ class Invitations:
             _STAY,
             before_ms,
         )
+        tables = ("invitation_row", "promised") if rows.has_promised(self._db) else ("invitation_row",)
         for kept in list(old):
-            self._db.execute("DELETE FROM invitation_row WHERE n = ?", (kept.n,))
+            for table in tables:
+                self._db.execute(f"DELETE FROM {table} WHERE n = ?", (kept.n,))
 
 
 def _since_ms(wall_ms: int, mono_ms: int, host_boot: str | None, moment: Moment) -> int:

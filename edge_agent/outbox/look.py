@@ -77,9 +77,12 @@ def one_view(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def _sums(db: sqlite3.Connection, slice: int) -> Iterator[str]:
-    for table in (table for table in rows.SUMMED if table not in ("seen", "invitation")):
+    long = {"seen": "id", "invitation": "n", "promised": "n"}
+    for table in (table for table in rows.SUMMED if table not in long):
         yield "" if all(rows.holds(table, row) for row in db.execute(rows.SELECT[table]).fetchall()) else _row(table)
-    for table, number in (("seen", "id"), ("invitation", "n")):
+    if not rows.has_promised(db):
+        del long["promised"]
+    for table, number in long.items():
         last = -(1 << 63)
         while found := db.execute(
             f"{rows.SELECT[table]} WHERE {number} > ? ORDER BY {number} LIMIT ?", (last, slice)

@@ -88,6 +88,7 @@ SUMMED = {
     "seen": "id, device, boot, count, button, pressed_ms, mono_ms, host_boot",
     "invitation": "n, id, window, state, seconds, opened_ms, mono_ms, host_boot, synced, case_no, service_number,"
     " clerk, closed_ms, closed_mono_ms, closed_boot, press",
+    "promised": "n, seconds",
     "rescued": "n, file, at_ms, seen, invitations, upto, whole",
     "daily_head": "day, epoch, seq, head",
 }
@@ -95,6 +96,11 @@ SELECT = {table: f"SELECT {values}, sum FROM {table}" for table, values in SUMME
 """The values of each row and its sum, as `checked` takes them."""
 
 _encode = msgspec.msgpack.Encoder().encode  # one way to write each value, the same on every machine
+
+
+def has_promised(db: sqlite3.Connection) -> bool:
+    """Whether anything was ever promised to end sooner than it did: the one table that a file may lack."""
+    return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'promised'").fetchone() is not None
 
 
 def sum_of_row(table: str, *values: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import re
@@ -154,6 +155,18 @@ def test_a_page_without_a_stream_is_told_the_same(visitor: Visitor) -> None:
     assert of_another["ended"] is None
 
 
+def test_the_page_does_not_say_how_much_was_added_for_whoever_writes(visitor: Visitor) -> None:
+    """Its seconds are those that were promised; that something has changed shows, for its streams. Red if what was
+    added is told with them."""
+    visitor.invite(1)
+    before = visitor.ask("GET", f"{OF_3}state")[1]
+    visitor.ask("POST", f"{OF_3}stay", {"invitation": an_id(1)})
+    after = visitor.ask("GET", f"{OF_3}state")[1]
+
+    assert 30 == before["invitation"]["seconds"] == after["invitation"]["seconds"]
+    assert before["invitation"] != after["invitation"] and before["left_ms"] < after["left_ms"]
+
+
 def test_a_screen_that_asks_is_open_for_the_clerk(visitor: Visitor) -> None:
     """Red if only streams count: she would be sent to look at a tablet that works."""
     visitor.sign_in()
@@ -195,6 +208,26 @@ def test_signing_out_ends_every_copy(visitor: Visitor, tmp_path: Path) -> None:
         assert until(lambda: not opened.readline())
     assert 401 == copy.ask("GET", "/clerk/state")[0]
     assert Clerks(tmp_path).has_ended(copy.cookie.partition("=")[2].strip('"'))
+
+
+def test_she_is_signed_out_though_the_disk_is_full(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """She and every copy are out, nobody sits there, her browser forgets it, and she is told that a restart would not
+    know of it. Red if it is written down first."""
+    visitor.sign_in()
+    copy = Visitor(visitor.port, visitor.cookie)
+    form = re.search(r'name="form" value="(\w+)"', visitor.ask("GET", "/clerk/")[1])
+    assert form is not None
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("edge_agent.clerks.write_private", full)
+    status, page = visitor.ask("POST", "/clerk/sign-out", {"form": form.group(1)}, form=True)
+
+    assert 507 == status and "已退出" in page
+    assert 401 == copy.ask("GET", "/clerk/state")[0]
+    assert visitor.ask("GET", f"{OF_3}state")[1]["clerk"] is None
+    assert "" == visitor.cookie.partition("=")[2]
 
 
 def test_signing_out_here_leaves_her_signed_in_there(visitor: Visitor) -> None:

@@ -21,6 +21,7 @@ from edge_agent.outbox import (
     Settled,
     WindowBusy,
     invitations,
+    rows,
 )
 from edge_agent.outbox.invitations import HELD_MAX_MS
 from edge_agent.page import OWN
@@ -487,6 +488,18 @@ def test_a_page_pressed_after_its_invitation_had_ended_rates_nothing(box):
     assert [None] == answers(box)
 
 
+@pytest.mark.parametrize("outcome", ["expired", "answered", "device_failed"])
+def test_what_a_tablet_says_that_slept_is_a_doubt(box, outcome):
+    """Its clock stood still meanwhile, so its press seems younger than the end of what it shows. It is rated for
+    nobody, and not passed off as that of a citizen whom nobody had asked. Red if its age alone decides."""
+    box.open_invitation(invitation(1, at(0)))
+    box.close_invitation(an_id(1), outcome, at(30_000))
+    keep(box, at(2_400_000), shown(1, 1, age_ms=5_000))
+    [record] = presses(box)
+
+    assert (None, an_id(1)) == (record.invitation, record.doubt)
+
+
 def test_what_another_window_was_asked_is_not_this_ones(box):
     """Red if the id alone decides."""
     box.open_invitation(invitation(1, at(0), window="other"))
@@ -561,6 +574,37 @@ def test_how_long_somebody_writes_moves_no_deadline_that_is_told(box, opened):
 
     assert (30, 70) == (again.seconds, again.added_s)
     assert T0_MS + 30_000 == again.deadline_ms
+
+
+def test_an_older_program_of_this_form_reads_how_long_it_goes_on(box):
+    """Its column says seconds and nothing more, and its sum holds: rolled back, the invitation is open for no longer
+    than here. Red if what was promised is packed in with them."""
+    box.open_invitation(invitation(1, at(0), seconds=30))
+    box.stay(an_id(1), 60, at(25_000))
+    box.close()
+    with closing(sqlite3.connect(box.path)) as db:
+        [row] = db.execute(rows.SELECT["invitation"]).fetchall()
+
+    assert 85 == row[4]
+    assert rows.holds("invitation", row)
+
+
+def test_what_an_older_program_wrote_was_promised_for_all_of_its_time(box, opened):
+    """It knows no other; and what it goes on with, and then ends, is told by this one as it was promised. Red if a file
+    without the table is not read."""
+    box.open_invitation(invitation(1, at(0), seconds=30))
+    box.stay(an_id(1), 60, at(25_000))
+    box.close()
+    with closing(sqlite3.connect(box.path)) as db:
+        db.execute("DROP TABLE promised")
+        db.commit()
+    again = opened(box.path)
+    older = again.invitation(an_id(1))
+    again.stay(an_id(1), 60, at(40_000))
+
+    assert again.set_aside is None
+    assert (85, 0) == (older.seconds, older.added_s)
+    assert (85, 15) == (again.invitation(an_id(1)).seconds, again.invitation(an_id(1)).added_s)
 
 
 def test_an_invitation_stays_open_no_longer_than_it_may(box):

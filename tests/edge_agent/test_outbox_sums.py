@@ -61,6 +61,8 @@ ALTERED = [
     "UPDATE daily_head SET seq = 9",
     "UPDATE rescued SET file = 'outbox.db.damaged-2'",
     "UPDATE rescued SET whole = 0",
+    "UPDATE promised SET seconds = 31",
+    "UPDATE promised SET n = 1",
 ]
 
 
@@ -74,6 +76,7 @@ def file(opened, tmp_path) -> Path:
     keep(box, at(DAY_MS), press(2), press(3), press(4))
     keep(box, at(DAY_MS + 40_000), press(5), window="2")
     box.open_invitation(invitation(2, at(DAY_MS + 60_000)))
+    box.stay(an_id(2), 60, at(DAY_MS + 61_000))
     with box._writer.transaction():
         box._rescue._put(_Rescued(1, "outbox.db.damaged-1", 1, 0, 0, 0, True))
     box.close()

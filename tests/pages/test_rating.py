@@ -457,6 +457,52 @@ def test_a_window_without_invitations_may_always_be_rated(windows: Hall, browse:
     assert [(4, None), (5, None)] == [(each["button"], each.get("invitation")) for each in agent.kept()]
 
 
+def test_who_walks_in_after_a_not_now_rates_for_themselves(windows: Hall, browse: Callable[..., Page]) -> None:
+    """Without a network the "not now" waits on the page, and so does the next citizen's press: hers is declined, theirs
+    is nobody's invitation. Red if a press names what the page has declined, or if the decline is given up."""
+    agent = windows.window("walk_in = true")
+    page = browse()
+    page.goto(agent.standing)
+    invitation = invited(agent, page, seconds=120)
+    failed: list[str] = []
+    page.on("requestfailed", lambda request: failed.append(request.url.rpartition("/")[2]))
+    page.context.set_offline(True)
+    page.click("#decline")
+    shows(page, "ask")
+    page.click(".face.very_satisfied")
+    page.click("#submit")
+    for _ in range(200):
+        page.wait_for_timeout(100)
+        if failed.count("decline") > 5:
+            break
+    page.context.set_offline(False)
+    shows(page, "thanks", 20_000)
+    for _ in range(50):
+        page.wait_for_timeout(100)
+        if agent.state(invitation) != "open":
+            break
+
+    assert [(5, None)] == [(each["button"], each.get("invitation")) for each in agent.kept()]
+    assert "declined" == agent.state(invitation)
+
+
+def test_who_walks_in_after_an_answer_rates_for_themselves(windows: Hall, browse: Callable[..., Page]) -> None:
+    """Also where the page has not heard yet that the invitation is over: it has answered it. Red if the second press
+    names what was answered, and would count as the first citizen's once more."""
+    agent = windows.window("walk_in = true")
+    page = browse()
+    page.goto(agent.standing)
+    invitation = invited(agent, page, seconds=120)
+    page.evaluate("told = () => {}")
+    for face in ("very_satisfied", "satisfied"):
+        shows(page, "ask")
+        page.click(f".face.{face}")
+        page.click("#submit")
+        shows(page, "thanks")
+
+    assert [(5, invitation), (4, None)] == [(each["button"], each.get("invitation")) for each in agent.kept()]
+
+
 def test_an_uncertain_rating_holds_up_the_next_one(windows: Hall, browse: Callable[..., Page]) -> None:
     """Without invitations nothing tells a citizen's second try from the next citizen: while nobody knows of the first
     no face is offered, it is said again by itself, and the citizen is thanked. The agent had it all along: one press.

@@ -25,7 +25,7 @@ const first = { language, large: new URLSearchParams(location.search).has("large
 let now = { paused: false, clerk: null, invitation: null, ended: null, storage: "ok" };  // what the agent says
 let ends_at = 0;  // of the invitation, by performance.now()
 let total_ms = 1;
-let shown = "";  // the invitation whose question is on the screen; "" for none
+let shown = "";  // the invitation whose question is on the screen, as long as it is open for this page; "" for none
 let choice = null;  // { level, tags, text, touched, from }
 let sending = null;  // the press on its way: { body, pressed, made, tries, state, why, certain }
 const behind = new Set();  // presses of citizens who have gone, said again until it is certain what became of them
@@ -168,7 +168,8 @@ function draw_why() {
 
 function choose(level) {
   if (sending || choice || !may_rate()) return;  // a second tap says no more than the first
-  choice = { level, tags: new Set(), text: "", touched: performance.now(), from: shown };
+  // What has ended here asks nobody, whatever the agent has heard of that: who touches a face now just walked in.
+  choice = { level, tags: new Set(), text: "", touched: performance.now(), from: open_invitation() ? shown : "" };
   if (!BAD.includes(level) && given.reasons === "bad") return submit();
   $("why-words").classList.remove("wrong");
   draw_why();
@@ -266,7 +267,7 @@ async function send_quietly(press) {
 
 function kept(press) {
   tell("kept", press.body.invitation);
-  if (press.body.invitation) answered = press.body.invitation;
+  settled(press.body.invitation);
   behind.delete(press);
   if (sending !== press) return;
   sending = null;
@@ -282,14 +283,21 @@ function thank() {
 async function decline() {
   const invitation = open_invitation();
   if (!invitation || sending || choice) return;
-  answered = invitation.id;
+  const over_at = ends_at;
+  settled(invitation.id);
   end_with("declined");
   tell("declined", invitation.id);
-  for (let tries = 1; tries < 5; tries += 1) {
+  for (let tries = 1; performance.now() < over_at; tries += 1) {
     const said = await ask("decline", { invitation: invitation.id });
     if (said.ok || said.status < 500 && said.status) return;
-    await new Promise((wake) => setTimeout(wake, 500 * tries));
+    await new Promise((wake) => setTimeout(wake, Math.min(2000, 500 * tries)));
   }
+}
+
+// This page asks it no more. A late answer to one of before says nothing of the one that is asked now.
+function settled(invitation) {
+  if (now.invitation && now.invitation.id === invitation) answered = invitation;
+  if (shown === invitation) shown = "";
 }
 
 function end_with(state) {
@@ -314,8 +322,8 @@ function told(state) {
   if (is !== was) {
     shown = is;
     // Where nobody else is asked yet, whoever chose still stands there, and is thanked for what is kept.
-    if (choice && choice.from === was) is ? leave_behind() : submit();
-    if (sending && sending.body.invitation === was && is) {
+    if (choice && choice.from !== is) is ? leave_behind() : submit();
+    if (sending && sending.body.invitation !== is && is) {
       const press = sending;
       sending = null;  // its own loop goes on, unless that had given up
       if (press.state === "refused") leave(press);
