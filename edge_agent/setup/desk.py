@@ -24,6 +24,7 @@ from .found import Sockets
 from .guard import Sessions, Tries
 from .jobs import ChainCheck, Examination
 from .place import Place
+from .typed import Typed
 
 PASSWORD_FILE = "broker.password"  # noqa: S105 - a file's name
 _ANSWERED_S = 0.8  # the page that says so has to reach the browser before the program ends
@@ -40,6 +41,7 @@ class Desk:
         self.trying = threading.Lock()
         """One password is looked at at a time: each costs memory."""
         self.drafts = Drafts(place.folder)
+        self.typed = Typed()
         self.sockets = Sockets()
         self.bench = Bench(place.now)
         self.examination = Examination(place.now)
