@@ -72,6 +72,26 @@ def with_window(text: str, draft: Draft) -> str:
     return f"{text.rstrip()}\n\n{window_text(draft)}"
 
 
+def with_broker(text: str, draft: Draft) -> str:
+    """These settings with another broker, that of the draft; its password is in a file. ValueError if they are none."""
+    parsed = _parsed(text)
+    uplink: Any = parsed["uplink"]
+    was_later = uplink.get("host", LATER) == LATER
+    uplink["host"], uplink["port"] = draft.host, draft.port
+    if was_later and draft.host != LATER:
+        # The comment of the guide says that none is given yet.
+        uplink["host"].comment("消息服务器 / the broker")
+    if draft.password_file:
+        uplink.pop("password", None)
+        uplink["password_file"] = draft.password_file
+    if not draft.tls:
+        uplink.pop("tls", None)
+    elif "tls" not in uplink or uplink["tls"].get("ca", "") != draft.ca:
+        tls: Any = _table(uplink, ["tls"], make=True)
+        tls["ca"] = draft.ca
+    return tomlkit.dumps(parsed)
+
+
 def directory_text(draft: Draft, keys: Mapping[str, str] | None) -> str:
     """What goes into the collector's directory.toml: `keys` as TOML values, None where the profile says them all."""
     known = ", ".join(f"{key} = {value}" for key, value in (keys or {}).items())

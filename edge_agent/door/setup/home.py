@@ -16,6 +16,7 @@ from ...setup.bundle import bundle
 from ...setup.desk import Desk
 from ...setup.draft import LATER
 from ...setup.fields import SECRETS, TABLES, Field, fields
+from .broker import Broker
 from .restart import restarting
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -35,6 +36,7 @@ _STATES = {
 def add(app: Flask, desk: Desk) -> None:
     """The pages behind the guide."""
     Home(desk).add(app)
+    Broker(desk).add(app)
 
 
 class Home:
