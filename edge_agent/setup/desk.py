@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from .found import Sockets
 from .guard import Sessions, Tries
 from .jobs import ChainCheck, Examination
 from .place import Place
+from .typed import Typed
 
 PASSWORD_FILE = "broker.password"  # noqa: S105 - a file's name
 _ANSWERED_S = 0.8  # the page that says so has to reach the browser before the program ends
@@ -40,6 +42,7 @@ class Desk:
         self.trying = threading.Lock()
         """One password is looked at at a time: each costs memory."""
         self.drafts = Drafts(place.folder)
+        self.typed = Typed()
         self.sockets = Sockets()
         self.bench = Bench(place.now)
         self.examination = Examination(place.now)
@@ -84,6 +87,28 @@ class Desk:
             # The guide would not know after the restart that its window is there, and offer to write it once more.
             apply.take_back(self.place.file, self._kept)
             raise
+
+    def apply_broker(self, draft: Draft) -> None:
+        """Write another broker, its password into a file of its own if one was given; `restart` is to follow.
+        BadSettings or OSError: all is as it was."""
+        file = self.place.folder / PASSWORD_FILE
+        before = file.with_name(f"{PASSWORD_FILE}.before")
+        if not draft.password:
+            self.apply(toml.with_broker(self.text, draft))
+            return
+        there = file.exists()
+        if there:
+            shutil.copy2(file, before)
+        try:
+            apply.keep_secret(self.place.folder, PASSWORD_FILE, draft.password)
+            self.apply(toml.with_broker(self.text, msgspec.structs.replace(draft, password_file=PASSWORD_FILE)))
+        except (OSError, BadSettings):
+            if there:
+                before.replace(file)  # this asks for no room
+            else:
+                file.unlink(missing_ok=True)
+            raise
+        before.unlink(missing_ok=True)
 
     def apply(self, text: str) -> None:
         """Put this text into agent.toml; `restart` is to follow. BadSettings or OSError: all is as it was."""

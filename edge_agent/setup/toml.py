@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, Table
+
+from protocols.errors import BadSettings
 
 from .draft import LATER, Draft
 from .fields import SECRETS, Field
@@ -68,6 +70,26 @@ def window_text(draft: Draft) -> str:
 def with_window(text: str, draft: Draft) -> str:
     """These settings and one more window, nothing else touched."""
     return f"{text.rstrip()}\n\n{window_text(draft)}"
+
+
+def with_broker(text: str, draft: Draft) -> str:
+    """These settings with another broker, that of the draft; its password is in a file. ValueError if they are none."""
+    parsed = _parsed(text)
+    uplink: Any = parsed["uplink"]
+    was_later = uplink.get("host", LATER) == LATER
+    uplink["host"], uplink["port"] = draft.host, draft.port
+    if was_later and draft.host != LATER:
+        # The comment of the guide says that none is given yet.
+        uplink["host"].comment("消息服务器 / the broker")
+    if draft.password_file:
+        uplink.pop("password", None)
+        uplink["password_file"] = draft.password_file
+    if not draft.tls:
+        uplink.pop("tls", None)
+    elif "tls" not in uplink or uplink["tls"].get("ca", "") != draft.ca:
+        tls: Any = _table(uplink, ["tls"], make=True)
+        tls["ca"] = draft.ca
+    return tomlkit.dumps(parsed)
 
 
 def directory_text(draft: Draft, keys: Mapping[str, str] | None) -> str:
@@ -178,31 +200,57 @@ def covered(text: str) -> str:
         return ""
     for key in SECRETS:
         table = _table(parsed, key.split(".")[:-1], make=False)
-        if table is not None and table.get(key.rpartition(".")[2]):
+        if isinstance(table, MutableMapping) and table.get(key.rpartition(".")[2]):
             table[key.rpartition(".")[2]] = COVERED
     return tomlkit.dumps(parsed)
 
 
 def uncovered(text: str, before: str) -> str:
-    """A text whose covered secrets are what they were before. As it stands, if it is no TOML: the check says why."""
+    """A text whose covered secrets are what they were before. As it stands, if it is no TOML: the check says why.
+    BadSettings if there was none before: what stands for a secret is never taken for one."""
     try:
-        parsed, old = _parsed(text), _parsed(before)
+        parsed = _parsed(text)
     except ValueError:
         return text
-    for key in SECRETS:
-        path, name = key.split(".")[:-1], key.rpartition(".")[2]
-        table, was = _table(parsed, path, make=False), _table(old, path, make=False)
-        if table is not None and table.get(name) == COVERED and was is not None:
-            table[name] = was[name]
+    was = secrets(before)
+    for key, value in secrets(text).items():
+        if value != COVERED:
+            continue
+        if key not in was:
+            zh, en = (
+                f"{COVERED} 不是口令, 请输入口令本身",
+                f"{COVERED} only stands for one: type the secret itself",
+            )
+            raise BadSettings([f"agent.toml: {key}: {zh} / {en}"])
+        table = _table(parsed, key.split(".")[:-1], make=False)
+        assert table is not None
+        table[key.rpartition(".")[2]] = was[key]
     return tomlkit.dumps(parsed)
 
 
+def secrets(text: str) -> dict[str, str]:
+    """The secrets that are set, as they are; none of a text that is no TOML."""
+    try:
+        parsed = _parsed(text)
+    except ValueError:
+        return {}
+    found = dict[str, str]()
+    for key in SECRETS:
+        table = _table(parsed, key.split(".")[:-1], make=False)
+        value = table.get(key.rpartition(".")[2]) if isinstance(table, Mapping) else None
+        if value:
+            found[key] = str(value)
+    return found
+
+
 def difference(before: str, after: str) -> list[str]:
-    """What changes, line by line with - and +; secrets covered."""
+    """What changes, line by line with - and +; secrets covered, and named where one is another from now on."""
     old, new = covered(before).splitlines(), covered(after).splitlines()
     lines = list(difflib.unified_diff(old, new, lineterm="", n=1))[2:]
+    was, now = secrets(before), secrets(after)
+    lines += [f'± {key} = "{COVERED}"' for key in SECRETS if key in was and key in now and was[key] != now[key]]
     if not lines and before != after:
-        return ["± ********"]
+        return [f"± {COVERED}"]
     return lines
 
 

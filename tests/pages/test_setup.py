@@ -26,7 +26,7 @@ from tests.edge_agent.setup.visitor import served
 from .setup_rig import WORD, Rig, rig, set_up, sign_in, through
 
 _NARROW = {"width": 360, "height": 740}
-_BEHIND = ("", "password", "doctor", "settings", "settings/text", "log", "guide/device", "guide/try")
+_BEHIND = ("", "password", "doctor", "broker", "settings", "settings/text", "log", "guide/device", "guide/try")
 
 
 def records(at: Rig) -> list[PressRecord]:
@@ -252,7 +252,7 @@ def test_a_page_on_a_screen_is_set_up_and_can_be_opened_at_once(browse, complain
         page.fill("#f-window", "A03")
         again = page.input_value("#f-hall"), page.input_value("#f-device")
         screen = browse()
-        screen.goto(hall.url.replace("/setup/", str(link)))
+        screen.goto(str(link))
 
         expect(screen.locator("#idle")).to_be_visible()
         assert "可以评价" in page.goto(hall.url).text()
@@ -262,6 +262,67 @@ def test_a_page_on_a_screen_is_set_up_and_can_be_opened_at_once(browse, complain
         assert ("青山区政务服务大厅", "A03-page") == again
         hall.agent.kill()
         expect(page.locator("#stale")).to_be_visible(timeout=20_000)
+
+
+def test_our_own_page_is_tried_from_the_guide(browse, complaints, tmp_path):
+    """Its window asks for one rating, of no case; it is kept and shown, and what becomes of it is said. Red if nobody
+    but a business system can have the page take one."""
+    page: Page = browse()
+    with rig(tmp_path / "hall") as hall:
+        sign_in(page, hall.url)
+        through(page, hall, "device")
+        page.click("text=用评价页")
+        page.fill("#f-window", "A03")
+        page.click("button.first")
+        page.wait_for_url("**/guide/try", timeout=90_000)
+        address = page.inner_text("#rating-page")
+        screen = browse()
+        screen.goto(address)
+        page.click("#ask")
+        expect(page.locator("[role=status]")).to_contain_text("正在邀请")
+        looked_at(page, complaints, "asked")
+        screen.click(".face.satisfied", timeout=20_000)
+
+        expect(page.locator(".well.done")).to_be_visible(timeout=60_000)
+        expect(page.locator("main")).to_contain_text("不能撤销")
+        assert until(lambda: [None] != [record.invitation for record in records(hall)])
+        assert hall.url.removesuffix("/setup/") == address.partition("/rate/")[0]
+
+
+def test_a_broker_that_was_left_for_later_is_given_in_the_page(browse, complaints, tmp_path):
+    """Its "give it" leads to host, port and password, which can be tried first; the password ends in its file, is kept
+    over the try and stands in no page. Red if another way than this page is needed."""
+    word = "swordfish one"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        nobody = free.getsockname()[1]
+    page: Page = browse()
+    with rig(tmp_path / "hall") as hall:
+        (hall.folder / "broker.password").write_text("")
+        sign_in(page, hall.url)
+        through(page, hall, "device")
+        page.click("text=用评价页")
+        page.fill("#f-window", "A03")
+        page.click("button.first")
+        page.wait_for_url("**/guide/try", timeout=90_000)
+        page.click("#give", timeout=60_000)
+        looked_at(page, complaints, "broker")
+        page.fill("#f-host", "localhost")
+        page.fill("#f-port", str(nobody))
+        page.fill("#f-password", word)
+        page.click("button[value=test]")
+        expect(page.locator("p.alarm")).to_contain_text(str(nobody))
+        source = page.content()
+        page.click("button[value=apply]")
+        page.wait_for_url(hall.url, timeout=90_000)
+        uplink = tomllib.loads((hall.folder / "agent.toml").read_text("utf-8"))["uplink"]
+        file = hall.folder / uplink["password_file"]
+
+        assert {"host": "localhost", "port": nobody, "password_file": "broker.password"} == uplink
+        assert word == file.read_text().strip()
+        assert 0o600 == file.stat().st_mode & 0o777
+        assert word not in source
+        assert "还没有" not in (hall.folder / "agent.toml").read_text("utf-8").partition("[door]")[0]
+        assert [file] == list(hall.folder.glob("broker.password*"))
 
 
 @pytest.fixture(scope="module")

@@ -152,6 +152,7 @@ def _add_sign_in(app: Flask, desk: Desk) -> None:
     @app.post("/setup/sign-out", endpoint="setup.sign_out")
     def sign_out() -> Any:
         desk.sessions.end(g.token)
+        desk.typed.forget(g.token)
         response = redirect(url_for("setup.sign_in"))
         response.delete_cookie(_COOKIE, path="/setup")
         return response

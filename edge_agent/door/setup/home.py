@@ -6,7 +6,7 @@ import logging
 import shutil
 from typing import Any
 
-from flask import Flask, Response, redirect, render_template, request, url_for
+from flask import Flask, Response, abort, g, make_response, redirect, render_template, request, url_for
 
 from protocols.errors import BadSettings
 
@@ -15,10 +15,15 @@ from ...setup import apply, toml
 from ...setup.bundle import bundle
 from ...setup.desk import Desk
 from ...setup.draft import LATER
-from ...setup.fields import TABLES, Field, fields
+from ...setup.fields import SECRETS, TABLES, Field, fields
+from .broker import Broker
 from .restart import restarting
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_GONE = (
+    "代理重启过, 或这一页放得太久: 没有保存, 请重新打开“配置”再改 / the agent has started again, or this page is too"
+    " old: nothing was saved, open Settings anew"
+)
 _STATES = {
     "ready": ("good", "可以评价", "ready for presses"),
     "inviting": ("good", "正在邀请评价", "a citizen is being asked"),
@@ -31,6 +36,7 @@ _STATES = {
 def add(app: Flask, desk: Desk) -> None:
     """The pages behind the guide."""
     Home(desk).add(app)
+    Broker(desk).add(app)
 
 
 class Home:
@@ -143,13 +149,17 @@ class Home:
                 return self._form(toml.values(text), {})
             except ValueError:
                 return redirect(url_for("settings.text"))
-        wanted = {key: value.strip() for key, value in request.form.items() if key not in ("form_word", "do")}
+        wanted = {key: value.strip() for key, value in request.form.items() if key not in ("form_word", "do", "typed")}
+        known = toml.secrets(self._typed())
+        whole = wanted | {key: known[key] for key in known if wanted.get(key) == toml.COVERED}
+        changed = toml.changed(text, whole, self._fields)
         try:
-            return self._reviewed(toml.changed(text, wanted, self._fields))
+            return self._reviewed(changed)
         except BadSettings as error:
-            return self._form(wanted, apply.by_key(error)), 422
+            shown = {key: toml.COVERED if key in SECRETS and value else value for key, value in wanted.items()}
+            return self._form(shown, apply.by_key(error), self._kept(changed)), 422
 
-    def _form(self, values: dict[str, str], wrong: dict[str, str]) -> str:
+    def _form(self, values: dict[str, str], wrong: dict[str, str], typed: str = "") -> str:
         windows = 1 + max((int(key.split(".")[1]) for key in values if key.startswith("windows.")), default=-1)
         tables: list[tuple[str, str, list[Field]]] = []
         for table in TABLES:
@@ -159,7 +169,7 @@ class Home:
         seen = {f"{prefix}.{field.name}" if prefix else field.name for _, prefix, here in tables for field in here}
         rest = [words for key, words in wrong.items() if key not in seen]
         return render_template(
-            "setup/settings.html", tables=tables, titles=TABLES, values=values, wrong=wrong, rest=rest
+            "setup/settings.html", tables=tables, titles=TABLES, values=values, wrong=wrong, rest=rest, typed=typed
         )
 
     def text(self) -> Any:
@@ -167,27 +177,51 @@ class Home:
             return render_template("setup/settings_text.html", text=toml.covered(self._desk.text), wrong=[])
         typed = request.form.get("text", "").replace("\r\n", "\n")
         try:
-            return self._reviewed(toml.uncovered(typed, self._desk.text))
+            text = toml.uncovered(typed, self._typed())
         except BadSettings as error:
-            return render_template("setup/settings_text.html", text=typed, wrong=error.mistakes), 422
+            return self._as_text(typed, error), 422
+        try:
+            return self._reviewed(text)
+        except BadSettings as error:
+            return self._as_text(text, error), 422
+
+    def _as_text(self, text: str, error: BadSettings) -> str:
+        """The text once more, with what is wrong. One that is no TOML is shown as it was typed: who knows where in it
+        its secrets are?"""
+        shown = toml.covered(text) or text
+        return render_template("setup/settings_text.html", text=shown, wrong=error.mistakes, typed=self._kept(text))
 
     def _reviewed(self, text: str) -> str:
         """What would change, once more before it does. BadSettings if it is wrong."""
         apply.check(text, self._desk.place.file)
         changes = toml.difference(self._desk.text, text)
-        return render_template("setup/settings_apply.html", changes=changes, text=toml.covered(text))
+        return render_template("setup/settings_apply.html", changes=changes, typed=self._kept(text))
 
     def apply(self) -> Any:
-        typed = request.form.get("text", "").replace("\r\n", "\n")
+        """What was shown just before, and nothing else."""
+        text = self._desk.typed.of(g.token, request.form.get("typed", ""))
+        if text is None:
+            return render_template("setup/wrong.html", words=_GONE), 409
         try:
-            self._desk.apply(toml.uncovered(typed, self._desk.text))
+            self._desk.apply(text)
         except BadSettings as error:
-            return render_template("setup/settings_text.html", text=typed, wrong=error.mistakes), 422
+            return self._as_text(text, error), 422
         except OSError as error:
-            changes = toml.difference(self._desk.text, toml.uncovered(typed, self._desk.text))
-            given = {"changes": changes, "text": typed, "lack": apply.not_written(error)}
-            return render_template("setup/settings_apply.html", **given), 507
+            given = {"changes": toml.difference(self._desk.text, text), "typed": request.form["typed"]}
+            return render_template("setup/settings_apply.html", **given, lack=apply.not_written(error)), 507
         return restarting(self._desk, url_for("home"), self._elsewhere())
+
+    def _typed(self) -> str:
+        """What covered secrets of this form stand for: those that were typed on the page before, or those in force."""
+        typed = request.form.get("typed", "")
+        text = self._desk.typed.of(g.token, typed) if typed else self._desk.text
+        if text is None:
+            # Taking the secret in force instead would drop the one that was typed, without a word.
+            abort(make_response(render_template("setup/wrong.html", words=_GONE), 409))
+        return text
+
+    def _kept(self, text: str) -> str:
+        return self._desk.typed.keep(g.token, text)
 
     def _elsewhere(self) -> str:
         """The page's new address, if it has one from now on; empty if not, or if there will be none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from edge_agent.setup.apply import take_back
 from tests.disks import Disk
 
 from ..hall import until
-from .visitor import Page, Visitor, served
+from .visitor import Answer, Page, Visitor, served
 
 BEFORE = """# by hand
 agent = "hall-pc-1"
@@ -57,18 +58,23 @@ def written(folder: Path) -> dict[str, str]:
     return {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.name != "ballast"}
 
 
+def typed(answer: Answer) -> dict[str, str]:
+    """What the form of this page carries."""
+    return dict(re.findall(r'name="(typed)" value="([^"]+)"', answer.text))
+
+
 def test_settings_applied_on_a_full_disk_leave_the_old_ones_whole(disk, page, visitor):
     """507 in words, not a byte of any file changed and none left over, nothing starts again; with room the same button
     applies them. Red if a half-written copy stays, and if what was typed is gone."""
     for name in ("broker.password", "door.token"):
         (disk.path / name).write_text("secret-0123456789")
     (disk.path / "agent.toml").write_text(BEFORE)
-    before, word = written(disk.path), visitor.get("/setup/settings/text").form_word
+    before, reviewed = written(disk.path), visitor.post("/setup/settings/text", {"text": AFTER})
     disk.fill()
-    refused = visitor.post("/setup/settings/apply", {"text": AFTER}, word)
+    refused = visitor.post("/setup/settings/apply", typed(reviewed), reviewed.form_word)
     during = written(disk.path)
     disk.free()
-    applied = visitor.post("/setup/settings/apply", {"text": AFTER}, refused.form_word)
+    applied = visitor.post("/setup/settings/apply", typed(refused), refused.form_word)
     assert until(lambda: page.again)
 
     assert 507 == refused.status

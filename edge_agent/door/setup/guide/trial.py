@@ -8,17 +8,21 @@ from typing import Any
 from flask import Flask, abort, redirect, render_template, request, url_for
 
 from protocols.profiles.vocabulary import KeyMeaning
-from protocols.ratings import Level
+from protocols.ratings import Invitation, Level
 
 from .... import config
+from ....config import is_loopback
 from ....doctor.learn.meanings import LETTERS
 from ....links import Links
+from ....outbox import OutboxFull, WindowBusy
+from ....outbox.invitations import new_id
 from ....page import OWN
 from ....setup import toml
 from ....setup.draft import LATER, Draft
 from ....window import Window
 from .walk import Walk, levels
 
+_ASKED_S = 120  # long enough to walk to the tablet and open the page
 _TRIED_MS = 15 * 60_000  # after the first press: whoever tries is done by then
 
 
@@ -30,6 +34,7 @@ class Trial:
     def add(self, app: Flask) -> None:
         app.add_url_rule("/setup/guide/try", "guide.try", self.try_it)
         app.add_url_rule("/setup/guide/try/part", "guide.try_part", self.try_part)
+        app.add_url_rule("/setup/guide/try/ask", "guide.ask", self.ask, methods=["POST"])
 
     def try_it(self) -> Any:
         if self._desk.place.running is None:
@@ -38,6 +43,27 @@ class Trial:
 
     def try_part(self) -> str:
         return render_template("setup/try_part.html", draft=self._walk.draft(), **self._tried_so_far())
+
+    def ask(self) -> Any:
+        """Ask for one rating at this window, as a business system would, of no case. Nobody who is being asked now is
+        put off for a try."""
+        running, found = self._desk.place.running, self._walk.draft()
+        if running is None or found.window not in [each.id for each in running.windows]:
+            abort(404)
+        now = self._desk.place.now()
+        try:
+            running.outbox.open_invitation(Invitation(new_id(now.wall_ms), found.window, now, _ASKED_S))
+        except (WindowBusy, OutboxFull):
+            pass  # the page says how the window stands
+        return redirect(url_for("guide.try"), 303)
+
+    def _asked_s(self, window: Window | None) -> int:
+        """For how many seconds the window still asks for a rating; 0 if it does not."""
+        running = self._desk.place.running
+        if running is None or window is None:
+            return 0
+        waiting = running.outbox.open_at(window.id, self._desk.place.now())
+        return max(0, waiting[1] // 1000) if waiting is not None else 0
 
     def _tried_so_far(self) -> dict[str, Any]:
         running, found = self._desk.place.running, self._walk.draft()
@@ -52,6 +78,8 @@ class Trial:
         return {
             "window": window,
             "rating_page": self._page_of(window),
+            "asked_s": self._asked_s(window),
+            "here_alone": is_loopback(self._desk.place.door_host),
             "health": window.health(self._desk.place.now()) if window is not None else None,
             "kept": [(at, key, tip, tip <= done, _meaning(window, key)) for at, key, tip in reversed(kept)],
             "own": window is not None and window.profile.id == OWN,
@@ -63,12 +91,12 @@ class Trial:
         }
 
     def _page_of(self, window: Window | None) -> str:
-        """The path of the window's rating page; empty where its device is none."""
+        """The whole address of the window's rating page; empty where its device is none."""
         settings = self._desk.settings
         if window is None or settings is None or settings.door is None or window.profile.id != OWN:
             return ""
         token = config.secret("door.token", settings.door.token, settings.door.token_file, self._desk.place.folder)
-        return Links(token).window(window.id)
+        return f"http://{request.host}{Links(token).window(window.id)}"
 
     def _handed_over(self) -> dict[str, Any]:
         """The lines for the collector's directory.toml."""
