@@ -288,6 +288,7 @@ def test_our_own_page_is_tried_from_the_guide(browse, complaints, tmp_path):
         expect(page.locator(".well.done")).to_be_visible(timeout=60_000)
         expect(page.locator("main")).to_contain_text("不能撤销")
         page.goto(hall.url)
+        assert address in page.inner_text("#pages")
         looked_at(page, complaints, "overview")
         expect(page.locator("#pages")).to_contain_text(address)
         expect(page.locator("#pages")).to_contain_text("/clerk/")

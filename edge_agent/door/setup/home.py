@@ -82,7 +82,7 @@ class Home:
             "windows": [(each.health(moment), each.device) for each in running.windows],
             "ports": {each.id: line.link.port for line in running.lines for each in line.windows},
             "pages": [(each.id, path) for each in running.windows if (path := desk.rating_path(each))],
-            "here": f"http://{request.host}",
+            "door_url": f"http://{request.host}",
             "here_alone": is_loopback(desk.place.door_host),
             "states": _STATES,
             "backlog": backlog,
