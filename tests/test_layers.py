@@ -47,6 +47,7 @@ LIBRARIES = {
             "door/setup/guide/name.py",
             "door/setup/guide/trial.py",
             "door/setup/guide/walk.py",
+            "door/setup/broker.py",
             "door/setup/home.py",
             "door/setup/restart.py",
         ),

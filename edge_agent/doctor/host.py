@@ -23,6 +23,7 @@ from .words import Words
 
 _LOW_MB, _FULL_MB = 1_000, 100  # a year of one hall is some hundred megabytes; SQLite needs room to work in as well
 _OLD_MS = 3_600_000  # an hour without a receipt is no hiccup of the network
+_LATER = "127.0.0.1"
 _WITHIN_S = 3.0  # a broker that answers later than this is as good as away
 _WITHIN_DOOR_S = 1.0  # it is on this machine
 
@@ -67,7 +68,9 @@ def disk(folder: Path, free: Callable[[Path], int] = lambda folder: shutil.disk_
                 f"sudo mkdir -p {folder}",
             )
         ]
-    words = Words(f"磁盘剩余 {megabytes} MB: {folder}", f"{megabytes} MB left on the disk: {folder}")
+    words = Words(
+        f"磁盘剩余 {megabytes} MB: {folder.resolve()}", f"{megabytes} MB left on the disk: {folder.resolve()}"
+    )
     if megabytes >= _LOW_MB:
         return [Finding("disk", "ok", words)]
     cure = Words("清出空间", "make room")
@@ -151,6 +154,13 @@ def _cure(error: Exception, uplink: UplinkSettings) -> tuple[Words, str]:
         ca = uplink.tls.ca if uplink.tls is not None else ""
         cure = Words("检查 uplink.tls 的证书和主机名", "check the certificates of uplink.tls and the host's name")
         return cure, f"openssl s_client -connect {uplink.host}:{uplink.port}" + (f" -CAfile {ca}" if ca else "")
+    if isinstance(error, ConnectionRefusedError) and uplink.host == _LATER:
+        # What the guide writes where the broker is to be given later: then there is none here to be started.
+        cure = Words(
+            "按键先存在本机。在设置页“概况”点“去填”; 消息服务器就在本机的, 启动它",
+            "presses are kept here. Give the broker on the setup page's overview; if it is this machine, start it",
+        )
+        return cure, "edge-agent setup"
     if isinstance(error, ConnectionRefusedError):
         cure = Words(
             "在该主机上启动消息服务器, 或改正 uplink.port", "start the broker on that host, or correct uplink.port"

@@ -17,6 +17,9 @@ from .. import config
 from ..config import Settings
 from ..doctor.learn import Proposal, with_meanings
 from ..hall_it import HallIt, write_private
+from ..links import Links
+from ..page import OWN
+from ..window import Window
 from . import apply, toml
 from .again import REFUSED_FILE
 from .bench import Bench
@@ -138,6 +141,14 @@ class Desk:
 
     def forget_refused(self) -> None:
         (self.place.folder / REFUSED_FILE).unlink(missing_ok=True)
+
+    def rating_path(self, window: Window) -> str:
+        """The path of the window's rating page; empty where its device is another."""
+        settings = self.settings
+        if settings is None or settings.door is None or window.profile.id != OWN:
+            return ""
+        token = config.secret("door.token", settings.door.token, settings.door.token_file, self.place.folder)
+        return Links(token).window(window.id)
 
     # ---- profiles
 

@@ -238,6 +238,7 @@ def test_a_page_on_a_screen_is_set_up_and_can_be_opened_at_once(browse, complain
         sign_in(page, hall.url)
         through(page, hall, "device")
         page.click("text=用评价页")
+        unbound = page.inner_text("main")
         page.fill("#f-window", "A03")
         expect(page.locator("#f-device")).to_have_value("A03-page")
         page.locator("details").first.locator("summary").click()
@@ -257,6 +258,7 @@ def test_a_page_on_a_screen_is_set_up_and_can_be_opened_at_once(browse, complain
         expect(screen.locator("#idle")).to_be_visible()
         assert "可以评价" in page.goto(hall.url).text()
         assert 0 == asked
+        assert not [words for words in ("背面", "将写入 agent.toml") if words in unbound]
         assert 'device = "A03-page"' in lines
         assert "keys" not in lines
         assert ("青山区政务服务大厅", "A03-page") == again
@@ -285,6 +287,11 @@ def test_our_own_page_is_tried_from_the_guide(browse, complaints, tmp_path):
 
         expect(page.locator(".well.done")).to_be_visible(timeout=60_000)
         expect(page.locator("main")).to_contain_text("不能撤销")
+        page.goto(hall.url)
+        assert address in page.inner_text("#pages")
+        looked_at(page, complaints, "overview")
+        expect(page.locator("#pages")).to_contain_text(address)
+        expect(page.locator("#pages")).to_contain_text("/clerk/")
         assert until(lambda: [None] != [record.invitation for record in records(hall)])
         assert hall.url.removesuffix("/setup/") == address.partition("/rate/")[0]
 

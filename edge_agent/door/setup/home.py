@@ -11,6 +11,7 @@ from flask import Flask, Response, abort, g, make_response, redirect, render_tem
 from protocols.errors import BadSettings
 
 from ... import config
+from ...config import is_loopback
 from ...setup import apply, toml
 from ...setup.bundle import bundle
 from ...setup.desk import Desk
@@ -80,6 +81,9 @@ class Home:
         return {
             "windows": [(each.health(moment), each.device) for each in running.windows],
             "ports": {each.id: line.link.port for line in running.lines for each in line.windows},
+            "pages": [(each.id, path) for each in running.windows if (path := desk.rating_path(each))],
+            "door_url": f"http://{request.host}",
+            "here_alone": is_loopback(desk.place.door_host),
             "states": _STATES,
             "backlog": backlog,
             "old_s": old_s,

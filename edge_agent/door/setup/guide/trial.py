@@ -10,10 +10,8 @@ from flask import Flask, abort, redirect, render_template, request, url_for
 from protocols.profiles.vocabulary import KeyMeaning
 from protocols.ratings import Invitation, Level
 
-from .... import config
 from ....config import is_loopback
 from ....doctor.learn.meanings import LETTERS
-from ....links import Links
 from ....outbox import OutboxFull, WindowBusy
 from ....outbox.invitations import new_id
 from ....page import OWN
@@ -92,11 +90,8 @@ class Trial:
 
     def _page_of(self, window: Window | None) -> str:
         """The whole address of the window's rating page; empty where its device is none."""
-        settings = self._desk.settings
-        if window is None or settings is None or settings.door is None or window.profile.id != OWN:
-            return ""
-        token = config.secret("door.token", settings.door.token, settings.door.token_file, self._desk.place.folder)
-        return f"http://{request.host}{Links(token).window(window.id)}"
+        path = self._desk.rating_path(window) if window is not None else ""
+        return f"http://{request.host}{path}" if path else ""
 
     def _handed_over(self) -> dict[str, Any]:
         """The lines for the collector's directory.toml."""
