@@ -61,9 +61,10 @@ class Running:
         """The address of the page that stays at its window."""
         return self.url + Links(TOKEN).window(self.window)
 
-    def kept(self, kind: str = "press") -> list[dict[str, Any]]:
-        """Every record of this kind that is on the disk and not receipted, of its window."""
-        with reading(self.folder / "outbox.db") as found:
+    def kept(self, kind: str = "press", folder: Path | None = None) -> list[dict[str, Any]]:
+        """Every record of this kind that is on the disk and not receipted, of its window; `folder`: where its
+        outbox is elsewhere."""
+        with reading((folder or self.folder) / "outbox.db") as found:
             records = found.records()
             bodies = [json.loads(body) for _, body in records.after(records.done)]
         return [body for body in bodies if (body["kind"], body["window"]) == (kind, self.window)]

@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 from tests.disks import Disk
 
 from .agents import running
-from .test_rating import invited, kept, shows
+from .test_rating import invited, shows
 
 
 @pytest.fixture
@@ -49,4 +49,4 @@ def test_a_press_on_a_full_disk_is_refused_in_words_and_kept_once_when_there_is_
     assert [507, 507] == [first.value.status, second.value.status]
     assert "存储已满" in words
     assert ("open", "answered") == (during, after)
-    assert [(2, invitation)] == [(each["button"], each["invitation"]) for each in kept(disk.path)]
+    assert [(2, invitation)] == [(each["button"], each["invitation"]) for each in agent.kept(folder=disk.path)]

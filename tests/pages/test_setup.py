@@ -211,7 +211,7 @@ def test_an_unknown_device_is_learnt_on_the_page(browse, complaints, tmp_path):
         page.select_option("[name=level-1]", "satisfied")
         page.select_option("[name=level-2]", "satisfied")
         page.click("button.first")
-        page.wait_for_selector("[role=alert]")
+        page.wait_for_selector("[role=alert]:not([hidden])")
         page.select_option("[name=level-2]", "dissatisfied")
         page.click("button.first")
         page.fill("#f-window", "1")
