@@ -308,6 +308,10 @@ def test_the_link_of_an_invitation_rates_it_alone(agent: Running, browse: Callab
     again.goto(agent.url + opened["page"])
     shows(again, "over")
     assert "已评价过" in again.inner_text("#over-words")
+    slow = browse()
+    slow.route("**/events", lambda _: None)  # the agent has not said anything yet
+    slow.goto(agent.url + opened["page"])
+    shows(slow, "idle")  # and nobody is told that a link has ended before it is known
     other = agent.invite()
     press = {"boot": 1, "count": 1, "level": "satisfied", "invitation": other["id"]}
     stolen = agent.ask("POST", opened["page"] + "press", press)

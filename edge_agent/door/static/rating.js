@@ -34,6 +34,7 @@ let thanked_until = 0;
 let answered = "";  // the invitation that this page has answered or declined: it is not asked again
 let lost_since = performance.now();
 let joined = false;
+let known = false;  // whether the agent has said anything yet
 let stayed_at = -Infinity;
 let aloud = false;
 let before = "";
@@ -57,7 +58,7 @@ function mode() {
   if (at < thanked_until) return "thanks";
   if (over && at < over.until) return "over";
   if (may_rate()) return "ask";
-  if (given.one) return "over";
+  if (given.one && known) return "over";
   if (unsure()) return "trouble";
   return now.paused ? "paused" : "idle";
 }
@@ -316,6 +317,7 @@ function set_end(left_ms) {
 function told(state) {
   const was = shown;
   now = state;
+  known = true;
   const invitation = state.invitation && state.invitation.id !== answered ? state.invitation : null;
   if (invitation) set_end(state.left_ms);
   const is = invitation ? invitation.id : "";
