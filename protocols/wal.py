@@ -6,11 +6,12 @@ Format: https://www.sqlite.org/walformat.html
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, Self
 
 HEADER, FRAME_HEADER = 32, 24
+_READ = 256  # frames at once: a megabyte
 _WORD = 0xFFFFFFFF
 _MAGIC = {0x377F0682: "<", 0x377F0683: ">"}  # the second half says in which byte order the checksums were taken
 
@@ -110,6 +111,62 @@ def newest(log: bytes, known: int = 0) -> dict[int, int]:
             found |= coming
             coming = {}
     return found
+
+
+class Growing:
+    """A log that others write to, read again and again: each frame once in a life of the log, but those of the last
+    commit. That one may have come to nothing (its writer could not put it on the disk), and another may stand there
+    the next time.
+
+    `read(size, at)` gives the log's bytes.
+    """
+
+    def __init__(self, read: Callable[[int, int], bytes]):
+        self._read = read
+        self._begin(b"")
+
+    def _begin(self, head: bytes) -> None:
+        self._head = head
+        self._sure: dict[int, int] = {}
+        self._at, self._checksum = HEADER, struct.unpack(">2I", head[24:]) if len(head) == HEADER else (0, 0)
+        self.unchanged = HEADER
+        """What stands before this in the log is what was there the last time."""
+
+    def newest(self) -> dict[int, int]:
+        """As `newest` of the log as it is now. Nobody may be writing."""
+        head = self._read(HEADER, 0)
+        if head != self._head:
+            self._begin(head)
+        self.unchanged = self._at
+        if len(head) < HEADER or not _header_holds(head):
+            return {}
+        last: dict[int, int] = {}
+        coming: dict[int, int] = {}
+        begun = before = self._at, self._checksum
+        for at, frame, checksum in self._behind(head):
+            coming[int.from_bytes(frame[:4], "big")] = at + FRAME_HEADER
+            if frame[4:8] != b"\0\0\0\0":
+                # Nobody writes behind a commit that came to nothing, so the one before this is there for good.
+                self._sure |= last
+                before, begun = begun, (at + len(frame), checksum)
+                last, coming = coming, {}
+        self._at, self._checksum = before
+        return self._sure | last
+
+    def _behind(self, head: bytes) -> Iterator[tuple[int, bytes, Pair]]:
+        """Where each frame begins that is right and stands behind the sure ones, its bytes and its checksum."""
+        order, size = _MAGIC[int.from_bytes(head[:4], "big")], FRAME_HEADER + int.from_bytes(head[8:12], "big")
+        at, checksum = self._at, self._checksum
+        while pieces := self._read(size * _READ, at):
+            for start in range(0, len(pieces) - size + 1, size):
+                frame = pieces[start : start + size]
+                checksum = _checksum(_summed(frame), checksum, order)
+                if frame[8:16] != head[16:24] or _stated(frame) != checksum:
+                    return
+                yield at + start, frame, checksum
+            if len(pieces) < size * _READ:
+                return
+            at += size * _READ
 
 
 def _frames(log: bytes, known: int) -> Iterator[tuple[int, bytes, Pair | None, Pair]]:

@@ -17,7 +17,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import ClassVar
 
-from protocols.wal import FRAME_HEADER, HEADER, newest
+from protocols.wal import FRAME_HEADER, HEADER, Growing
 
 from .file import LedgerDamaged, log_of, log_sums_of, sums_of
 
@@ -138,6 +138,7 @@ class Pages:
         """Where the newest version of each page stands that is in the log."""
         self._summed: dict[int, int] = {}
         """Those of them whose sum is on disk."""
+        self._growing: Growing | None = None
 
     def close(self) -> None:
         """Let go of the files; after every connection, for with the file its locks go."""
@@ -257,8 +258,11 @@ class Pages:
             return
         os.ftruncate(self._log_sums, 0)
         self._life = os.pread(log, HEADER, 0)
-        self._newest = newest(os.pread(log, os.fstat(log).st_size, 0))
-        self._summed.clear()
+        if self._growing is None:
+            self._growing = Growing(lambda size, at: os.pread(log, size, at))
+        self._newest = self._growing.newest()
+        unchanged = self._growing.unchanged
+        self._summed = {page: at for page, at in self._summed.items() if at < unchanged}
 
     def _begin(self, header: bytes) -> None:
         """The log begins anew: all that it held is in the file."""

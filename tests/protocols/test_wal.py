@@ -7,7 +7,8 @@ from random import Random
 
 import pytest
 
-from protocols.wal import FRAME_HEADER, HEADER, healed, log_is_cut, newest
+from protocols import wal
+from protocols.wal import FRAME_HEADER, HEADER, Growing, healed, log_is_cut, newest
 
 PAGE = 4096
 FRAME = FRAME_HEADER + PAGE
@@ -52,6 +53,74 @@ def test_what_was_not_committed_is_no_version_of_a_page(lying):
 
     assert max(newest(cut).values()) <= first_life[-2] + FRAME_HEADER
     assert {} == newest(log[: HEADER + 100])
+
+
+class Log:
+    """What `Growing` reads: the log as it is now, and how much of it was asked for."""
+
+    def __init__(self) -> None:
+        self.now = b""
+        self.asked = 0
+
+    def read(self, size: int, at: int) -> bytes:
+        piece = self.now[at : at + size]
+        self.asked += len(piece)
+        return piece
+
+
+def logs_of(folder: Path, *words: str, after: tuple[Path, Path] | None = None) -> list[bytes]:
+    """The log as it is after each of these commits, behind what lay there before; a word "move" moves the log."""
+    folder.mkdir()
+    if after is not None:
+        for each in ("a.db", "a.db-wal"):
+            (folder / each).write_bytes((after[0] / each).read_bytes())
+    db = sqlite3.connect(folder / "a.db", isolation_level=None)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("CREATE TABLE IF NOT EXISTS word(n INTEGER PRIMARY KEY, text TEXT)")
+    logs = []
+    for word in words:
+        db.execute("PRAGMA wal_checkpoint") if word == "move" else db.execute(
+            "INSERT INTO word(text) VALUES (?)", (word,)
+        )
+        logs.append((folder / "a.db-wal").read_bytes())
+    (folder / "left").mkdir()
+    for each in ("a.db", "a.db-wal"):
+        (folder / "left" / each).write_bytes((folder / each).read_bytes())
+    db.close()
+    return logs
+
+
+def test_a_log_that_grows_is_read_as_if_anew_and_each_frame_once(tmp_path, monkeypatch):
+    """Through two lives of it. Red if the older life stays, and if all of it is read each time."""
+    monkeypatch.setattr(wal, "_READ", 1)
+    words = [f"{n} " * 300 * (1 + n % 5) for n in range(40)]
+    log = Log()
+    growing = Growing(log.read)
+    for now in logs_of(tmp_path / "one", *words[:25], "move", *words[25:]):
+        log.now = now
+        assert newest(now) == growing.newest()
+
+    log.asked = 0
+    assert newest(log.now) == growing.newest()
+    assert log.asked < len(log.now) / 4
+
+
+@pytest.mark.parametrize(
+    "others", [("other",), ("other " * 4000,), ("other " * 4000, "more"), ("other", "and", "more")]
+)
+def test_a_commit_that_came_to_nothing_is_forgotten_when_another_stands_there(tmp_path, others):
+    """Its writer could not put it on the disk. Red if what was read once is believed for good."""
+    before = logs_of(tmp_path / "before", "one", "two")
+    left = tmp_path / "before" / "left", tmp_path
+    failed = logs_of(tmp_path / "failed", "came to nothing " * 1500, after=left)[-1]
+    log = Log()
+    growing = Growing(log.read)
+    for log.now in (*before, failed):
+        growing.newest()
+    for which, other in enumerate(logs_of(tmp_path / "other", *others, after=left)):
+        log.now = other + failed[len(other) :]
+        assert newest(log.now) == growing.newest()
+        assert which or growing.unchanged <= len(before[-1])
 
 
 @pytest.mark.parametrize("seed", range(20))
