@@ -17,8 +17,8 @@ from ..ledger.since import Heard, Since
 from .standing import RANK, WELL, Facts, Standing, State, standing
 from .today import At, Today
 
-_FRESH_MS = 700  # from a change to every screen within a second
-_AGAIN = 15  # looks until every window was thought over once: sentences say how old something is
+_FRESH_MS = 500  # and what reading, sending and drawing take: from a change to every screen within a second
+_AGAIN = 20  # looks until every window was thought over once: sentences say how old something is
 _USUAL_MIN = 20  # ratings of an agent before anything is called usual there
 _PAUSE_TIMES = 20  # what counts the whole ledger takes a twentieth of the time at most, however large it is
 _PAUSE_MAX_MS = 120_000

@@ -70,6 +70,15 @@ def _guide(camera: Camera, first: Rig) -> None:
     camera.take("setup-6-try", first.url, signed("/setup/guide/try"))
     for name, path in (("home", ""), ("doctor", "doctor"), ("log", "log"), ("text", "settings/text")):
         camera.take(f"setup-7-{name}", first.url, signed(f"/setup/{path}", lambda page: page.wait_for_timeout(1200)))
+
+    def no_answer(page: Page) -> None:
+        page.fill("#f-host", "127.0.0.1")
+        page.fill("#f-port", "9")
+        page.click("button[value=test]")
+        page.wait_for_selector("p.alarm")
+
+    camera.take("setup-7-broker", first.url, signed("/setup/broker", no_answer))
+    camera.take("setup-7-broker-narrow", first.url, signed("/setup/broker"), looks=("zh",), size=_NARROW)
     camera.take("setup-7-password", first.url, signed("/setup/password", wrong_old), looks=("zh", "en", "dark"))
     camera.take("setup-7-settings", first.url, signed("/setup/settings"), looks=("zh", "en", "dark"))
     camera.take("setup-7-home-narrow", first.url, signed("/setup/"), looks=("zh",), size=_NARROW)
