@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 S = TypeVar("S", bound=msgspec.Struct)
 
 PIN_MIN = 4  # digits or letters: it opens a page that cannot rate
+PIN_SHORT = f"口令至少 {PIN_MIN} 位 / a PIN has at least {PIN_MIN} characters"
+CARD_WRONG = "工号用字母、数字和 -, 姓名至多 20 字 / number: letters, digits and -, name: at most 20 characters"
 _TRIES = 5  # wrong PINs of a clerk before the next one has to wait
 _WAIT_MS = 30_000  # so long, and twice as long after each further one
 _WAIT_MAX_MS = 15 * 60_000
@@ -128,11 +130,26 @@ class Clerks:
         """Forget this clerk; whether there was one."""
         with self._lock:
             known = dict(self._by_number())
-            if known.pop(number, None) is None:
+            gone = known.pop(number, None)
+            if gone is None:
                 return False
             _write(self._file, _Clerks(list(known.values())))
+            if gone.photo and all(each.photo != gone.photo for each in known.values()):
+                (self.photos / gone.photo).unlink(missing_ok=True)  # nobody's face stays behind
         self._tell()
         return True
+
+    def keep_photo(self, number: str, suffix: str, photo: bytes) -> str:
+        """Lay this clerk's photo beside the others; what their card is to call it. BadSettings if it is too large or of
+        a kind that not every browser shows, OSError if there is no room for it."""
+        if suffix not in PHOTOS:
+            raise BadSettings([f"照片应为 {', '.join(sorted(PHOTOS))} / a photo has to be one of these"])
+        if len(photo) > PHOTO_MAX:
+            raise BadSettings([f"照片至多 {PHOTO_MAX // 1024} kB, 请缩小 / at most that, make it smaller"])
+        self.photos.mkdir(exist_ok=True)
+        name = f"{number}{suffix}"
+        (self.photos / name).write_bytes(photo)
+        return name
 
     def signs_in(self, number: str, pin: str, mono_ms: int) -> Clerk | Wait | None:
         """Who this is; None if number or PIN is wrong, Wait if there were too many wrong ones before."""

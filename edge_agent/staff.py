@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import msgspec
 
 from protocols.errors import BadSettings
 
-from .clerks import PHOTO_MAX, PHOTOS, PIN_MIN, Clerk, Clerks
+from .clerks import CARD_WRONG, PIN_MIN, PIN_SHORT, Clerk, Clerks
 from .config import load, secret
 from .ground import CONFIG, give_up
 from .links import Links
@@ -49,8 +48,7 @@ def add(
             Clerk,
         )
     except msgspec.ValidationError as error:
-        words = "工号用字母、数字和 -, 姓名至多 20 字 / number: letters, digits and -, name: at most 20 characters"
-        give_up(f"{words} ({error})")
+        give_up(f"{CARD_WRONG} ({error})")
     clerks.put(said, _pin(pin_stdin) if asks or pin_stdin else None)
     click.echo(f"{said.number} {said.name} {'★' * said.stars} 已保存 / saved")
 
@@ -104,17 +102,12 @@ def _clerks(path: Path) -> Clerks:
 
 def _kept(clerks: Clerks, number: str, photo: Path) -> str:
     """The photo's name once it lies beside the others."""
-    if photo.suffix.lower() not in PHOTOS:
-        give_up(f"{photo.name}: 照片应为 / a photo has to be one of: {', '.join(sorted(PHOTOS))}")
     try:
-        if photo.stat().st_size > PHOTO_MAX:
-            give_up(f"{photo.name}: 照片至多 {PHOTO_MAX // 1024} kB, 请缩小 / at most that, make it smaller")
-        clerks.photos.mkdir(exist_ok=True)
-        name = f"{number}{photo.suffix.lower()}"
-        shutil.copyfile(photo, clerks.photos / name)
+        return clerks.keep_photo(number, photo.suffix.lower(), photo.read_bytes())
+    except BadSettings as error:
+        give_up(f"{photo.name}: {error.mistakes[0]}")
     except OSError as error:
         give_up(f"{photo}: 读不了或放不下 / cannot be read or kept: {error.strerror}")
-    return name
 
 
 def _pin(from_stdin: bool) -> str:
@@ -123,5 +116,5 @@ def _pin(from_stdin: bool) -> str:
     else:
         pin = click.prompt("登录口令 / PIN", hide_input=True, confirmation_prompt="再输一次 / again")
     if len(pin) < PIN_MIN:
-        give_up(f"口令至少 {PIN_MIN} 位 / a PIN has at least that many characters")
+        give_up(PIN_SHORT)
     return str(pin)

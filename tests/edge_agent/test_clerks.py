@@ -140,12 +140,13 @@ def test_hall_it_adds_lists_and_removes_clerks(tmp_path: Path) -> None:
     listed = run(main, ["clerk", "list", *how])
     short = run(main, ["clerk", "add", "021", "--pin-stdin", *how], input="12\n")
     strange = run(main, ["clerk", "add", "0/1", "--no-pin", *how])
+    photo = (tmp_path / "photos" / "018.png").read_bytes()
     removed = run(main, ["clerk", "remove", "018", *how])
     again = run(main, ["clerk", "remove", "018", *how])
 
     assert (0, 0) == (added.exit_code, removed.exit_code)
     assert "张敏\t★★★★\t018.png\t可登录" in listed.output and PIN not in added.output + listed.output
-    assert b"png" == (tmp_path / "photos" / "018.png").read_bytes()
+    assert (b"png", []) == (photo, list((tmp_path / "photos").iterdir()))  # nobody's face stays behind
     assert "口令至少 4 位" in short.output and "工号用字母" in strange.output and "没有这个工号" in again.output
 
 

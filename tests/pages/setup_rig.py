@@ -155,3 +155,7 @@ def run_out(process: subprocess.Popen[bytes], within_s: float = 10) -> int | Non
     while process.poll() is None and time.monotonic() < deadline_s:
         time.sleep(0.02)
     return process.poll()
+
+
+def sideways(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))

@@ -23,7 +23,7 @@ from tests.edge_agent.hall import until
 from tests.edge_agent.machines import Machine
 from tests.edge_agent.setup.visitor import served
 
-from .setup_rig import WORD, Rig, rig, set_up, sign_in, through
+from .setup_rig import WORD, Rig, rig, set_up, sideways, sign_in, through
 
 _NARROW = {"width": 360, "height": 740}
 _BEHIND = ("", "password", "doctor", "broker", "settings", "settings/text", "log", "guide/device", "guide/try")
@@ -45,10 +45,6 @@ def _unpacked(seq: int, body: bytes, check: bytes) -> bytes:
     unpacked = rows.unpacked(seq, body, check)
     assert unpacked is not None
     return unpacked
-
-
-def sideways(page: Page) -> bool:
-    return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
 
 
 def looked_at(page: Page, complaints, where: str) -> None:

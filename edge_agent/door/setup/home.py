@@ -18,6 +18,7 @@ from ...setup.desk import Desk
 from ...setup.draft import LATER
 from ...setup.fields import SECRETS, TABLES, Field, fields
 from .broker import Broker
+from .cards import Cards
 from .restart import restarting
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -38,6 +39,7 @@ def add(app: Flask, desk: Desk) -> None:
     """The pages behind the guide."""
     Home(desk).add(app)
     Broker(desk).add(app)
+    Cards(desk).add(app)
 
 
 class Home:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
+from tests.pages.portrait import portrait
 from tests.pages.screenshots import Camera
 from tests.pages.setup_rig import Rig, rig, sign_in, through
 
@@ -77,6 +78,18 @@ def _guide(camera: Camera, first: Rig) -> None:
         page.click("button[value=test]")
         page.wait_for_selector("p.alarm")
 
+    def a_clerk(page: Page) -> None:
+        page.set_input_files("#f-photo", {"name": "face.png", "mimeType": "image/png", "buffer": portrait()})
+        page.wait_for_function("document.getElementById('h-photo').textContent === 'face.png'")
+        page.fill("#f-number", "018")
+        page.fill("#f-name", "王芳")
+        page.select_option("#f-stars", "4")
+        page.fill("#f-pin", "2468")
+        page.click("button[value=keep]")
+        page.wait_for_selector("#clerks .face")
+
+    camera.take("setup-7-clerks", first.url, signed("/setup/clerks", a_clerk))
+    camera.take("setup-7-clerks-narrow", first.url, signed("/setup/clerks"), looks=("zh",), size=_NARROW)
     camera.take("setup-7-broker", first.url, signed("/setup/broker", no_answer))
     camera.take("setup-7-broker-narrow", first.url, signed("/setup/broker"), looks=("zh",), size=_NARROW)
     camera.take("setup-7-password", first.url, signed("/setup/password", wrong_old), looks=("zh", "en", "dark"))
