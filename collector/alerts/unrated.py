@@ -7,15 +7,12 @@ from collections.abc import Iterable
 from protocols.messages import ClosingRecord
 
 from ..directory import Directory
-from ..ledger.since import Rated, Since
+from ..ledger.since import At, Rated, Since, went_unrated
 from ..ledger.tally import day_of
 from .facts import Unrated
 from .hours import Hours
 
-At = tuple[str, str]
-"""Agent and window."""
 _MOST = 20_000  # records in one look: a tenth of a second
-_NOT_ASKED = ("answered", "withdrawn")  # answered ones have their rating; of withdrawn ones nobody was to rate
 
 
 class Watch:
@@ -62,7 +59,7 @@ class Watch:
 
     def _close(self, agent: str, closing: ClosingRecord) -> None:
         at = (agent, closing.window)
-        if closing.outcome not in _NOT_ASKED and at in self._directory.places:
+        if went_unrated(closing) and at in self._directory.places:
             self._closed_ms.setdefault(at, []).append(closing.closed_ms)
 
     def _of(self, at: At, from_ms: int) -> Unrated | None:
