@@ -48,8 +48,10 @@ class Watch:
 
     def _begin(self, from_ms: int, now_ms: int) -> None:
         self._stretch = self._since.stretch_before(from_ms)
-        for day in range(day_of(from_ms), day_of(now_ms) + 1):
-            rated, self._rating = self._since.day(day)
+        days = [self._since.day(day) for day in range(day_of(from_ms), day_of(now_ms) + 1)]
+        # From the first of these looks on: what came while the days behind it were read may be of one read before.
+        self._rating = days[0][1]
+        for rated, _ in days:
             self._rate(rated)
 
     def _rate(self, rated: Iterable[Rated]) -> None:
