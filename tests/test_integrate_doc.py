@@ -26,9 +26,9 @@ from protocols.dialects.jsonrest import JsonRest, JsonRestSettings
 from protocols.dialects.linewell import Linewell, LinewellSettings
 from protocols.ratings import Case, Moment
 from tests.collector.agents import NOW_MS
+from tests.collector.doors import app_of
 from tests.collector.ledgers import Ledger, directory_of, window
 from tests.collector.people import gate
-from tests.collector.test_web import parts
 
 TEXT = (Path(__file__).parent.parent / "docs" / "integrate.md").read_text(encoding="utf-8")
 BODIES = [json.loads(body) for body in re.findall(r"-d '(\{.*?\})'", TEXT, flags=re.DOTALL)]
@@ -71,7 +71,7 @@ def test_its_python_works_against_both_doors(tmp_path):
     code: dict[str, Any] = {}
     exec(PYTHON, code)
     ledger = Ledger(tmp_path / "ledger.db", directory_of(window()))
-    collector = web.serve(web.create_app(*parts(ledger), ledger.directory, gate(), [], lambda: NOW_MS), "127.0.0.1", 0)
+    collector = web.serve(app_of(ledger, gate(), lambda: NOW_MS), "127.0.0.1", 0)
     box = Outbox(tmp_path / "outbox.db", "hall-a", NOW_MS)
     moment = Moment(NOW_MS, 1_000, "boot")
     agent, port = door.serve(door.create_app(box, {"1": 30}, "d", lambda: moment), "127.0.0.1", 0)

@@ -16,14 +16,13 @@ from typing import Any
 
 import pytest
 
-from collector import web
 from collector.vault import new_key
 from edge_agent import door
+from tests.collector.doors import app_of
 from tests.collector.gates import works_of
 from tests.collector.ledgers import Ledger, directory_of, window
 from tests.collector.people import gate
 from tests.collector.test_desk import park
-from tests.collector.test_web import parts
 from tests.openapi.__main__ import DOCUMENTS, FOLDER, text
 
 ROOT = Path(__file__).parent.parent
@@ -62,7 +61,7 @@ def test_every_address_stands_in_it_and_no_other(name, tmp_path):
         assert routes(app) == told
         return
     ledger = Ledger(tmp_path / "ledger.db", directory_of(window()))
-    app = web.create_app(*parts(ledger), ledger.directory, gate(), [], lambda: 0, works=works_of(ledger))
+    app = app_of(ledger, gate(), lambda: 0, works=works_of(ledger))
     assert routes(app) == told
     ledger.store.close()
 

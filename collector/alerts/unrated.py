@@ -7,15 +7,12 @@ from collections.abc import Iterable
 from protocols.messages import ClosingRecord
 
 from ..directory import Directory
-from ..ledger.since import Rated, Since
+from ..ledger.since import At, Rated, Since, went_unrated
 from ..ledger.tally import day_of
 from .facts import Unrated
 from .hours import Hours
 
-At = tuple[str, str]
-"""Agent and window."""
 _MOST = 20_000  # records in one look: a tenth of a second
-_NOT_ASKED = ("answered", "withdrawn")  # answered ones have their rating; of withdrawn ones nobody was to rate
 
 
 class Watch:
@@ -51,8 +48,10 @@ class Watch:
 
     def _begin(self, from_ms: int, now_ms: int) -> None:
         self._stretch = self._since.stretch_before(from_ms)
-        for day in range(day_of(from_ms), day_of(now_ms) + 1):
-            rated, self._rating = self._since.day(day)
+        days = [self._since.day(day) for day in range(day_of(from_ms), day_of(now_ms) + 1)]
+        # From the first of these looks on: what came while the days behind it were read may be of one read before.
+        self._rating = days[0][1]
+        for rated, _ in days:
             self._rate(rated)
 
     def _rate(self, rated: Iterable[Rated]) -> None:
@@ -62,7 +61,7 @@ class Watch:
 
     def _close(self, agent: str, closing: ClosingRecord) -> None:
         at = (agent, closing.window)
-        if closing.outcome not in _NOT_ASKED and at in self._directory.places:
+        if went_unrated(closing) and at in self._directory.places:
             self._closed_ms.setdefault(at, []).append(closing.closed_ms)
 
     def _of(self, at: At, from_ms: int) -> Unrated | None:

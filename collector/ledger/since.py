@@ -25,6 +25,9 @@ UNANSWERED_MS = (
     " coalesce((SELECT min(at_ms) FROM attempt WHERE attempt.rating = rating.id"
     " AND coalesce(verdict, '') NOT IN ('accepted', 'refused')), made_ms)) END"
 )
+At = tuple[str, str]
+"""Agent and window."""
+_NOT_ASKED = ("answered", "withdrawn")  # answered ones have their rating; of withdrawn ones nobody was to rate
 _CALLS = 50  # the newest: with many workers a few of them wait for an answer
 _CLOSING = b'{"kind":"closing"'  # how a closing begins, as our agents write it
 _status: msgspec.json.Decoder[AgentStatus] = msgspec.json.Decoder(AgentStatus)
@@ -61,6 +64,11 @@ class Forwarding(NamedTuple):
     """Since when the rating waits for the province that goes first; None if none waits to be sent."""
     answered_ms: int | None
     """When the last of the newest calls was begun that had an answer."""
+
+
+def went_unrated(closing: ClosingRecord) -> bool:
+    """Whether somebody was to rate this case, and nobody did."""
+    return closing.outcome not in _NOT_ASKED
 
 
 class Since:

@@ -13,9 +13,9 @@ from typing import Any
 from protocols.messages import WindowHealth
 
 from ..directory import CLIENT, Directory
-from ..ledger.since import Heard, Since
+from ..ledger.since import At, Heard, Since
 from .standing import RANK, WELL, Facts, Standing, State, standing
-from .today import At, Today
+from .today import Today
 
 _FRESH_MS = 500  # and what reading, sending and drawing take: from a change to every screen within a second
 _AGAIN = 20  # looks until every window was thought over once: sentences say how old something is

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 
 from protocols.messages import ClosingRecord
 
-from ..ledger.since import Rated, Since
+from ..ledger.since import At, Rated, Since, went_unrated
 from ..ledger.tally import begins_ms, day_of
 
-At = tuple[str, str]
-"""Agent and window."""
 _MOST = 20_000  # records in one look: a tenth of a second; a day that is half over is caught up with in a minute
-_NOT_ASKED = ("answered", "withdrawn")  # answered ones have their rating; of withdrawn ones nobody was to rate
 
 
 @dataclass
@@ -73,7 +70,7 @@ class Today:
         return changed
 
     def _close(self, agent: str, closing: ClosingRecord) -> At | None:
-        if closing.outcome in _NOT_ASKED or day_of(closing.closed_ms) != self._day:
+        if not went_unrated(closing) or day_of(closing.closed_ms) != self._day:
             return None
         done = self._done.setdefault((agent, closing.window), Done())
         if closing.closed_ms <= (done.last_ms or 0):

@@ -18,6 +18,7 @@ from protocols.errors import BadSettings
 
 from .draft import LATER, Draft
 from .fields import SECRETS, Field
+from .typed import number_of
 
 COVERED = "********"
 """Stands where a secret is: left alone, the secret stays."""
@@ -178,7 +179,7 @@ def _table(root: Any, path: list[str], make: bool) -> Any | None:
 def _put(table: Table, field: Field, value: str) -> None:
     if not value:
         table.remove(field.name)
-    elif field.kind == "number" and value.removeprefix("-").isdigit():
+    elif field.kind == "number" and number_of(value.removeprefix("-")) is not None:
         table[field.name] = int(value)
     elif field.kind == "list":
         table[field.name] = [each.strip() for each in value.split(",") if each.strip()]

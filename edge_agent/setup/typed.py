@@ -1,4 +1,5 @@
-"""What somebody has typed, kept here between two of their pages, so that no secret has to travel there and back."""
+"""What somebody has typed: as the number that it is, and kept here between two of their pages, so that no secret has to
+travel there and back."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections import OrderedDict
 from hashlib import sha256
 
 _TYPED_MAX = 32  # each up to the size of a page's form; hall IT has a handful of people, and the oldest goes
+_DIGITS_MAX = 18  # Python itself refuses what has thousands, and no number of a form has so many
 
 
 class Typed:
@@ -31,6 +33,11 @@ class Typed:
         """All that this session has typed."""
         for known in [each for each in list(self._texts) if each[0] == _hash(token)]:
             self._texts.pop(known, None)
+
+
+def number_of(text: str) -> int | None:
+    """The number that was typed, in digits of any script as a Chinese keyboard has them; None if it is none."""
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS_MAX else None
 
 
 def _hash(token: str) -> str:

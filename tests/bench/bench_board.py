@@ -19,6 +19,7 @@ from collector import web
 from tests.bench.limits import quantile
 from tests.bench.table import PYTHON, Bench, Line, python_environment
 from tests.brokers import ROOT
+from tests.collector.doors import app_of
 from tests.collector.gates import StandIn
 from tests.collector.windows.many import Province
 from tests.pages import browser as browsers
@@ -57,9 +58,7 @@ def serve(folder: Path) -> None:
     province = Province(folder, WINDOWS, now_ms())
     province.morning(WINDOWS, now_ms())
     ledger = province.ledger
-    app = web.create_app(
-        ledger.overview, ledger.intake, ledger.desk, ledger.channels, ledger.directory, StandIn(), [], now_ms
-    )
+    app = app_of(ledger, StandIn(), now_ms)
     app.extensions["board"].look()
     server = web.serve(app, "127.0.0.1", 0)
     threading.Thread(target=server.run, daemon=True).start()

@@ -25,6 +25,8 @@ from collector.alerts.settings import AlertsSettings, ReceiverSettings
 from collector.alerts.unrated import Watch
 from collector.alerts.wiring import alerts_of
 from collector.ledger.file import FULL
+from collector.ledger.since import Since
+from collector.ledger.tally import day_of
 from collector.mending.mendings import Mendings
 from protocols.messages import Health, WindowHealth
 from tests.collector.agents import NOW_MS, Agent, closing, press
@@ -146,6 +148,29 @@ def test_what_nobody_rated_long_ago_is_nobodys_trouble(ledger, ears):
 
     assert (0, 6) == (len(looks[3]), looks[5][0].cases)
     assert () == Watch(ledger.overview.since, ledger.directory, office, 0, 5).look(NOW_MS)
+
+
+def test_a_rating_that_comes_while_the_days_before_are_read_is_not_missed(ledger):
+    """It is of a day that has been read, and the next day's ratings are numbered behind it. Red if the last day read
+    says from which number the new ones are."""
+    agent, thursday_ms = Agent(), NOW_MS - 24 * 60 * MIN
+    for n in range(5):
+        ledger.take(agent, agent.write(closing(f"i{n}", f"C{n}", outcome="expired", closed_ms=thursday_ms - MIN)))
+
+    class Meanwhile(Since):
+        """Thursday's rating comes in when Thursday has just been read."""
+
+        def day(self, day):
+            found = super().day(day)
+            if day == day_of(thursday_ms):
+                late = press(1, "j", pressed_ms=thursday_ms), closing("j", "D1", closed_ms=thursday_ms)
+                ledger.take(agent, agent.write(*late))
+            return found
+
+    office = hours_of("Mon-Fri 08:30-17:30")
+    assert 1 == len(Watch(ledger.overview.since, ledger.directory, office, 5, 10).look(NOW_MS))
+
+    assert () == Watch(Meanwhile(ledger.store), ledger.directory, office, 5, 10).look(NOW_MS)
 
 
 def count(desk: Desk, pass_ms: int = 0) -> None:

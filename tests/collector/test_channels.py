@@ -13,13 +13,14 @@ from collector import directory as directories
 from collector.ledger import audit
 from collector.ledger.channels import Given
 from collector.reconcile.balance import balance
-from collector.web import Client, create_app
+from collector.web import Client
 from firmware_sim.province.door import serving
 from firmware_sim.province.txnbody import ONLINE_PATH
 from protocols import tags
 from protocols.errors import BadSettings
 from protocols.ratings import Level
 from tests.collector.agents import NOW_MS
+from tests.collector.doors import app_of
 from tests.collector.ledgers import case, directory_of, window
 from tests.collector.people import gate
 from tests.collector.provinces import SPOKEN, eventually, forwarding
@@ -45,9 +46,7 @@ def book(opened):
 
 @pytest.fixture
 def post(book):
-    app = create_app(
-        book.overview, book.intake, book.desk, book.channels, DIRECTORY, gate(), CLIENTS, lambda: NOW_MS
-    ).test_client()
+    app = app_of(book, gate(), lambda: NOW_MS, CLIENTS).test_client()
 
     def call(body, who: str = "portal:s3cret"):
         return app.post(

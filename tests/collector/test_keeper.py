@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import http.client
 import re
-import threading
 
 import pytest
 
-from collector import web
 from collector.people import open_people
 from collector.vault import masked
 from collector.web.keeper import Keeper
 from tests.collector.agents import NOW_MS
+from tests.collector.doors import app_of, served
 from tests.collector.ledgers import case
 from tests.collector.people import NAMES, PASSWORD, gate, signed_in
 from tests.collector.test_desk import park
-from tests.collector.test_web import Clock, bearer, parts
+from tests.collector.test_web import Clock, bearer
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
 OPEN = ("/static/", "/look/", "/sign-in", "/healthz", "/metrics")  # the last asks for a token itself
@@ -29,7 +28,7 @@ class Door:
         self.clock = Clock()
         self.people, _ = open_people(folder / "ledger.db", NOW_MS)
         self.keeper = Keeper(self.people, "t", self.clock)
-        self.app = web.create_app(*parts(ledger), ledger.directory, self.keeper, [], self.clock)
+        self.app = app_of(ledger, self.keeper, self.clock)
 
     def add(self, role: str = "operator", once: bool = False) -> str:
         name = NAMES[role]
@@ -129,7 +128,7 @@ def test_the_reading_api_takes_a_session_or_the_token(door):
 )
 def test_each_page_is_for_those_who_need_it(ledger, path, who):
     ledger.intake.quarantine("hcp/v1/hall-a/batch", "why", b"x", NOW_MS)
-    app = web.create_app(*parts(ledger), ledger.directory, gate(), [], lambda: NOW_MS)
+    app = app_of(ledger, gate(), lambda: NOW_MS)
     answers = {role: signed_in(app.test_client(), role).get(path, headers=HTML).status_code for role in NAMES}
 
     assert {role: 200 if role in who.split() else 403 for role in NAMES} == answers
@@ -143,7 +142,7 @@ def test_whoever_only_looks_sees_nobodys_case(ledger, role):
     park(ledger, "refused", "手机号不对: 王某")
     ledger.desk.correct(1, {"item_name": "身份证补领"}, "李敏", "与王某核对过", NOW_MS)
     park(ledger, "refused", "手机号不对: 王某")
-    client = signed_in(web.create_app(*parts(ledger), ledger.directory, gate(), [], lambda: NOW_MS).test_client(), role)
+    client = signed_in(app_of(ledger, gate(), lambda: NOW_MS).test_client(), role)
     one, listed, board = (client.get(path, headers=HTML).text for path in ("/parked/1", "/parked", "/"))
     secret = {"C1/1", "王某", masked(case("C1")).applicant_name, "身份证补领"}
 
@@ -160,13 +159,13 @@ def test_board_and_desk_count_the_same(ledger):
     ledger.rate(1, 2, 3, with_case=False)
     ledger.intake.take_cases([case("C1")], NOW_MS)
     park(ledger, "refused", "x")
-    client = signed_in(web.create_app(*parts(ledger), ledger.directory, gate(), [], lambda: NOW_MS).test_client())
+    client = signed_in(app_of(ledger, gate(), lambda: NOW_MS).test_client())
     said = {path: re.sub("<[^>]+>", "", client.get(path, headers=HTML).text) for path in ("/", "/parked")}
 
     assert "待处理台 上有 3 条: 待处理 1 + 等待办件信息 2" in said["/"]
     assert "共 3 条待处理 1 + 等待办件信息 2" in said["/parked"]
     ledger.desk.give_up(1, "李敏", "x", NOW_MS)
-    app = web.create_app(*parts(ledger), ledger.directory, gate(), [], lambda: NOW_MS)
+    app = app_of(ledger, gate(), lambda: NOW_MS)
     later = re.sub("<[^>]+>", "", signed_in(app.test_client()).get("/", headers=HTML).text)
     assert "上有 2 条: 待处理 0 + 等待办件信息 2 (上面算在等待中) · 另有 1 条已决定不再上报" in later
 
@@ -176,7 +175,7 @@ def test_who_may_only_look_does_nothing(ledger):
     ledger.rate(1)
     park(ledger, "refused", "x")
     keeper = gate()
-    app = web.create_app(*parts(ledger), ledger.directory, keeper, [], lambda: NOW_MS)
+    app = app_of(ledger, keeper, lambda: NOW_MS)
     for role in ("viewer", "auditor"):
         client = signed_in(app.test_client(), role)
         for path in ("/parked/1/send-again", "/parked/1/give-up", "/parked/send-again", "/people"):
@@ -278,7 +277,7 @@ def test_a_board_left_alone_signs_its_operator_out(door):
 
 def test_a_copied_session_of_another_collector_is_none(door, ledger):
     """Two on one machine share their cookies: each has a name of its own."""
-    app = web.create_app(*parts(ledger), ledger.directory, gate(), [], door.clock)
+    app = app_of(ledger, gate(), door.clock)
     client = door.browser(door.add())
     signed_in(client)
 
@@ -305,17 +304,13 @@ def test_the_log_goes_into_a_table_and_no_cell_of_it_runs(door):
 def test_a_proxy_is_believed_where_it_is_named_and_nobody_else(door, trusted, address, secure):
     """Otherwise anybody could say from where they come, and escape each lock-out."""
     name = door.add()
-    server = web.serve(door.app, "127.0.0.1", 0, trusted)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    connection = http.client.HTTPConnection("127.0.0.1", server.effective_port, timeout=10)
     headers = {"X-Forwarded-For": "10.9.8.7", "X-Forwarded-Proto": "https"}
     headers |= {"Content-Type": "application/x-www-form-urlencoded"}
-    connection.request("POST", "/sign-in", f"name={name}&password={PASSWORD}".encode(), headers)
-    cookie = connection.getresponse().getheader("Set-Cookie")
-    connection.close()
-    server.close()
-    thread.join(10)
+    with served(door.app, trusted=trusted) as port:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("POST", "/sign-in", f"name={name}&password={PASSWORD}".encode(), headers)
+        cookie = connection.getresponse().getheader("Set-Cookie")
+        connection.close()
 
     assert secure == ("Secure" in cookie)
     assert address == door.people.log.lines(1)[0].address

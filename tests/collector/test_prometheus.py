@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +15,9 @@ from typing import Any
 import pytest
 import requests
 
-from collector import web
 from protocols.messages import AgentStatus, Health, WindowHealth
 from tests.collector.agents import NOW_MS, Agent
+from tests.collector.doors import app_of, served
 from tests.collector.ledgers import Ledger, directory_of, window
 from tests.collector.people import gate
 from tests.collector.test_web import TOKEN
@@ -84,43 +83,36 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         "hall-a", Health(NOW_MS, Agent().epoch, windows, backlog=7, oldest_ms=NOW_MS - 90_000), NOW_MS
     )
     ledger.delivery.province_away("HTTP 503", NOW_MS - 700_000)
-    app = web.create_app(
-        ledger.overview,
-        ledger.intake,
-        ledger.desk,
-        ledger.channels,
-        ledger.directory,
-        gate(TOKEN),
-        [],
-        lambda: NOW_MS,
-    )
-    server = web.serve(app, "127.0.0.1", 0)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
+    try:
+        with served(app_of(ledger, gate(TOKEN), lambda: NOW_MS)) as port:
+            yield from _reads(port, tmp_path)
+    finally:
+        ledger.store.close()
+
+
+def _reads(port: int, folder: Path) -> Iterator[Prometheus]:
+    """A Prometheus that has read the collector at this port three times, as long as it is wanted."""
     with socket.socket() as chosen:
         chosen.bind(("127.0.0.1", 0))
-        port = chosen.getsockname()[1]
-    config = tmp_path / "prometheus.yml"
-    config.write_text(CONFIG.format(rules=RULES, token=TOKEN, collector=server.effective_port), "utf-8")
+        own = chosen.getsockname()[1]
+    config = folder / "prometheus.yml"
+    config.write_text(CONFIG.format(rules=RULES, token=TOKEN, collector=port), "utf-8")
     program = subprocess.Popen(
         [
             _find("prometheus"),
             f"--config.file={config}",
-            f"--storage.tsdb.path={tmp_path / 'tsdb'}",
-            f"--web.listen-address=127.0.0.1:{port}",
+            f"--storage.tsdb.path={folder / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{own}",
         ],
         stderr=subprocess.DEVNULL,
     )
-    found = Prometheus(port)
+    found = Prometheus(own)
     try:
         _until(lambda: len(found.shows('up{job="hall-rating"}[1m]')[0]["values"]) >= 3)
         yield found
     finally:
         program.kill()
         program.wait()
-        server.close()
-        thread.join(10)
-        ledger.store.close()
 
 
 def _until(shown: Any) -> None:

@@ -16,6 +16,7 @@ from collector.reconcile import KEYS
 from protocols.messages import AgentStatus, Health, WindowHealth
 from protocols.ratings import Accepted, Refused
 from tests.collector.agents import NOW_MS, Agent, press, rated
+from tests.collector.doors import app_of
 from tests.collector.ledgers import PERSON, Ledger, case, directory_of, window
 from tests.collector.people import gate, signed_in
 
@@ -32,19 +33,12 @@ class Clock:
         return self.now_ms
 
 
-def parts(ledger: Ledger):
-    """What the application is made of."""
-    return ledger.overview, ledger.intake, ledger.desk, ledger.channels
-
-
 class Site:
     """A ledger's web application, as a browser and a hall's business system use it."""
 
     def __init__(self, ledger: Ledger):
         self.clock = Clock()
-        app = web.create_app(
-            ledger.overview, ledger.intake, ledger.desk, ledger.channels, ledger.directory, gate(TOKEN), [], self.clock
-        )
+        app = app_of(ledger, gate(TOKEN), self.clock)
         self.client = signed_in(app.test_client())
 
     def get(self, path: str) -> dict:
@@ -279,17 +273,7 @@ def test_posting_a_case_makes_its_rating_due_and_again_changes_nothing(ledger, s
 
 def test_posting_a_case_tells_at_once_what_the_province_will_miss(ledger):
     """Not only when its rating is parked; the names of the fields, never what stands in them."""
-    app = web.create_app(
-        ledger.overview,
-        ledger.intake,
-        ledger.desk,
-        ledger.channels,
-        Directory(),
-        gate(TOKEN),
-        [],
-        lambda: 0,
-        lambda case: ("mobile",),
-    )
+    app = app_of(ledger, gate(TOKEN), lambda: 0, case_lacks=lambda case: ("mobile",))
     answer = app.test_client().post("/api/v1/cases", json=details(), headers=bearer()).get_json()
 
     assert [{"case_no": "C1", "service_number": 1, "fields": ["mobile"]}] == answer["lacking"]
@@ -390,9 +374,7 @@ def test_nobodys_details_are_seen(ledger, site, caplog):
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_it_serves_on_a_port_of_its_own(ledger, host):
     """One server with one port, behind a name too."""
-    app = web.create_app(
-        ledger.overview, ledger.intake, ledger.desk, ledger.channels, ledger.directory, gate(TOKEN), [], lambda: NOW_MS
-    )
+    app = app_of(ledger, gate(TOKEN), lambda: NOW_MS)
     server = web.serve(app, host, 0)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -409,9 +391,7 @@ def test_it_serves_on_a_port_of_its_own(ledger, host):
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "999.1.1.1"])
 def test_an_address_that_cannot_be_had_is_named(ledger, host):
-    app = web.create_app(
-        ledger.overview, ledger.intake, ledger.desk, ledger.channels, ledger.directory, gate(TOKEN), [], lambda: NOW_MS
-    )
+    app = app_of(ledger, gate(TOKEN), lambda: NOW_MS)
 
     with pytest.raises(OSError) as failure:
         web.serve(app, host, 0)

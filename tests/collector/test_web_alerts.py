@@ -7,7 +7,6 @@ from contextlib import suppress
 
 import pytest
 
-from collector import web
 from collector.alerts.alerts import Alerts, NotSent, Receiver
 from collector.alerts.book import Book, book_of
 from collector.alerts.core import Rule
@@ -15,8 +14,9 @@ from collector.alerts.hours import ALWAYS
 from collector.alerts.reading import Reader
 from protocols.messages import Health, WindowHealth
 from tests.collector.agents import NOW_MS, Agent
+from tests.collector.doors import app_of
 from tests.collector.gates import WORD, StandIn
-from tests.collector.test_web import EVIL, Clock, parts
+from tests.collector.test_web import EVIL, Clock
 
 MIN = 60_000
 
@@ -42,7 +42,7 @@ class Office:
         receiver = Receiver("wecom", "zh", "wecombot://…", self.ears)
         self.alerts = Alerts(self.book, [receiver], [Rule(("wecom",))], ALWAYS, 10, "", self.clock)
         self.alerts.begin(Reader(ledger.store, ledger.directory, NOW_MS))
-        app = web.create_app(*parts(ledger), ledger.directory, self.gate, [], self.clock, alerts=self.alerts)
+        app = app_of(ledger, self.gate, self.clock, alerts=self.alerts)
         self.client = app.test_client()
 
     def pass_by(self, minutes: float) -> None:

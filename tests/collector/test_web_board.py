@@ -5,15 +5,13 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import pytest
 
-from collector import web
 from protocols.messages import AgentStatus, Health, WindowHealth
 from tests.collector.agents import NOW_MS, Agent
+from tests.collector.doors import app_of, served
 from tests.collector.gates import StandIn
 from tests.collector.ledgers import Ledger, directory_of, window
 from tests.collector.test_web import EVIL, Clock, Site
@@ -43,28 +41,9 @@ class Ticking(Clock):
         return self.now_ms
 
 
-@contextmanager
-def served(ledger: Ledger) -> Iterator[int]:
-    """The port of a real server for this ledger."""
-    app = web.create_app(
-        ledger.overview,
-        ledger.intake,
-        ledger.desk,
-        ledger.channels,
-        ledger.directory,
-        StandIn(),
-        [],
-        Ticking(),
-    )
-    server = web.serve(app, "127.0.0.1", 0)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        yield server.effective_port
-    finally:
-        app.extensions["board"].end()
-        server.close()
-        thread.join(10)
+def board_of(ledger: Ledger) -> AbstractContextManager[int]:
+    """The port of a real server for this ledger, as long as it lasts."""
+    return served(app_of(ledger, StandIn(), Ticking()))
 
 
 class Stream:
@@ -100,7 +79,7 @@ def whole(port: int, packed: bool = True) -> dict:
 
 def test_all_windows_come_as_one_answer_packed_for_whoever_can_unpack(hall):
     said(hall, "ready", "cable_out", "inviting")
-    with served(hall) as port:
+    with board_of(hall) as port:
         found, plain = whole(port), whole(port, packed=False)
 
     names = [each[0] for each in found["states"]]
@@ -112,7 +91,7 @@ def test_all_windows_come_as_one_answer_packed_for_whoever_can_unpack(hall):
 def test_a_stream_brings_only_the_windows_that_changed(hall):
     """Within the look after the change. Red if all windows are sent, or the wrong one."""
     said(hall, "ready", "ready", "ready")
-    with served(hall) as port:
+    with board_of(hall) as port:
         stream = Stream(port, whole(port)["id"])
         # The first look round every window settles what is said of it.
         assert [] in [stream.next()["rows"] for _ in range(5)]
@@ -129,7 +108,7 @@ def test_a_stream_brings_only_the_windows_that_changed(hall):
 def test_a_stream_goes_on_where_it_was_broken_off(hall):
     """Red if a change in between is lost, or everything is sent again."""
     said(hall, "ready", "ready", "ready")
-    with served(hall) as port:
+    with board_of(hall) as port:
         stream = Stream(port, whole(port)["id"])
         last = stream.next()["id"]
         stream.close()
@@ -183,7 +162,7 @@ def test_beyond_its_bound_a_stream_is_refused_and_the_rest_goes_on(hall, monkeyp
     """503 with when to come again; the API has threads of its own. Red if a page hangs behind open streams."""
     monkeypatch.setattr("collector.web.board.STREAMS_MAX", 2)
     said(hall, "ready", "ready", "ready")
-    with served(hall) as port:
+    with board_of(hall) as port:
         open_ones = [Stream(port), Stream(port)]
         refused = Stream(port)
         assert (503, "5") == (refused.answer.status, refused.answer.getheader("Retry-After"))
@@ -196,7 +175,7 @@ def test_two_hundred_streams_and_the_api_at_once(hall):
     """Each is told of the change; connections to the ledger stay few. Red with waitress' hundred connections, or with
     a connection to the ledger for each thread."""
     said(hall, "ready", "ready", "ready")
-    with served(hall) as port:
+    with board_of(hall) as port:
         streams = [Stream(port) for _ in range(200)]
         assert {200} == {each.answer.status for each in streams}
         assert all("again" in each.next() for each in streams)

@@ -12,10 +12,10 @@ from datetime import datetime
 import openpyxl
 import pytest
 
-from collector import web
 from collector.web.sheets import Column, Table, csv_of, harmless, xlsx_of
 from protocols.messages import AgentStatus, Health, WindowHealth
 from tests.collector.agents import NOW_MS, Agent, closing, press
+from tests.collector.doors import app_of
 from tests.collector.gates import StandIn, works_of
 from tests.collector.ledgers import PERSON, Ledger, directory_of, window
 from tests.collector.test_web import Clock
@@ -35,17 +35,7 @@ NAMED = {
 
 
 def client(ledger: Ledger, gate=None):
-    app = web.create_app(
-        ledger.overview,
-        ledger.intake,
-        ledger.desk,
-        ledger.channels,
-        ledger.directory,
-        gate or StandIn(),
-        [],
-        Clock(),
-        works=works_of(ledger),
-    )
+    app = app_of(ledger, gate or StandIn(), Clock(), works=works_of(ledger))
     return app.test_client()
 
 

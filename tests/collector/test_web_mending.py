@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from collector.cli import main
-from collector.web import create_app
 from tests.collector.agents import NOW_MS
+from tests.collector.doors import app_of
 from tests.collector.gates import WORD, StandIn, known, works_of
 from tests.collector.ledgers import PERSON, window
 from tests.collector.test_mending import SECRET, WAY
@@ -24,18 +24,7 @@ class Site:
     def __init__(self, ledger):
         self.gate, self.now_ms, self.ledger = StandIn(), NOW_MS + DAY_MS, ledger
         self.works = works_of(ledger)
-        app = create_app(
-            ledger.overview,
-            ledger.intake,
-            ledger.desk,
-            ledger.channels,
-            ledger.directory,
-            self.gate,
-            [],
-            lambda: self.now_ms,
-            works=self.works,
-        )
-        self.app = app
+        self.app = app_of(ledger, self.gate, lambda: self.now_ms, works=self.works)
 
     def ask(self, method: str, path: str, name: str = "李敏", role: str = "operator", **more):
         client = self.app.test_client()

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from collector import web
 from collector.web.keeper import Keeper
 from collector.web.metrics import Metric, text
 from protocols.messages import AgentStatus, Health, WindowHealth
 from protocols.ratings import Accepted, Refused, Unavailable
 from tests.collector.agents import NOW_MS, Agent, closing, press
+from tests.collector.doors import app_of
 from tests.collector.ledgers import Ledger, case
 from tests.collector.people import gate
 from tests.collector.test_web import TOKEN, Clock, bearer
@@ -24,17 +24,7 @@ DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 
 
 def client(ledger: Ledger, clock=None, **more):
-    app = web.create_app(
-        ledger.overview,
-        ledger.intake,
-        ledger.desk,
-        ledger.channels,
-        ledger.directory,
-        Keeper(gate(TOKEN).people, TOKEN, lambda: NOW_MS, MEASURES),
-        [],
-        clock or Clock(),
-        **more,
-    )
+    app = app_of(ledger, Keeper(gate(TOKEN).people, TOKEN, lambda: NOW_MS, MEASURES), clock or Clock(), **more)
     return app.test_client()
 
 

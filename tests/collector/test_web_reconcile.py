@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 
 import pytest
 
-from collector import web
 from protocols.ratings import Accepted, Refused
 from tests.collector.agents import NOW_MS, Agent, closing, press, rated
+from tests.collector.doors import app_of, served
 from tests.collector.halls import DAY_MS, HALL, Hall
 from tests.collector.ledgers import Ledger, case, unguard
 from tests.collector.people import cookie, gate
@@ -133,28 +132,14 @@ def test_a_real_browser_shows_it_whole(opened, tmp_path):
         pytest.skip("没有浏览器 / no browser on this machine: apt-get install chromium")
     ledger = opened(HALL)
     Hall(ledger, 3).live(300)
-    app = web.create_app(
-        ledger.overview,
-        ledger.intake,
-        ledger.desk,
-        ledger.channels,
-        ledger.directory,
-        gate(),
-        [],
-        lambda: NOW_MS + 30 * DAY_MS,
-    )
-    server = web.serve(app, "127.0.0.1", 0)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
+    app = app_of(ledger, gate(), lambda: NOW_MS + 30 * DAY_MS)
     picture = tmp_path / "page.png"
-    url = f"http://127.0.0.1:{server.effective_port}/reconcile"
-    with browser.chromium() as running, browser.opened(running) as page:
+    with served(app) as port, browser.chromium() as running, browser.opened(running) as page:
+        url = f"http://127.0.0.1:{port}/reconcile"
         page.context.add_cookies([cookie(url)])
         page.goto(url)
         drawn = page.content()
         page.screenshot(path=picture)
-    server.close()
-    thread.join(10)
 
     assert "✓ 全部说得清" in text_of(drawn)
     assert drawn.count("</tbody>") > 5

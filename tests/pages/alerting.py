@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from collector import web
 from collector.alerts.alerts import NotSent
 from collector.alerts.core import Decision, Found, Reach, Rule, Silence, decide
 from collector.alerts.hours import hours_of
 from protocols.messages import AgentStatus, Health, WindowHealth
+from tests.collector import doors
 from tests.collector.agents import NOW_MS, Agent
 from tests.collector.ledgers import Ledger, directory_of, window
 from tests.collector.test_web_alerts import MIN, Office
@@ -88,13 +87,9 @@ def _earlier(office: Office) -> None:
 @contextmanager
 def served(office: Office) -> Iterator[str]:
     """The address of its page."""
-    server = web.serve(office.client.application, "127.0.0.1", 0)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
     try:
-        yield f"http://127.0.0.1:{server.effective_port}"
+        with doors.served(office.client.application) as port:
+            yield f"http://127.0.0.1:{port}"
     finally:
-        server.close()
-        thread.join(10)
         office.book.close()
         office.ledger.store.close()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from collector import web
 from collector.ledger.since import Heard
 from collector.windows.past import Past
 from protocols.messages import Health, WindowHealth
 from protocols.ratings import Accepted, Refused
+from tests.collector.doors import app_of, served
 from tests.collector.gates import StandIn
 from tests.collector.ledgers import case
 from tests.collector.windows.many import Province
@@ -31,29 +30,11 @@ class Board(Province):
     past: Past | None = None
 
     @contextmanager
-    def served(self) -> Iterator[str]:
-        ledger = self.ledger
-        app = web.create_app(
-            ledger.overview,
-            ledger.intake,
-            ledger.desk,
-            ledger.channels,
-            ledger.directory,
-            StandIn(),
-            [],
-            now_ms,
-            past=self.past,
-        )
-        server = web.serve(app, "127.0.0.1", 0)
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        self.url = f"http://127.0.0.1:{server.effective_port}"
-        try:
+    def served(self, port: int = 0) -> Iterator[str]:
+        """Its address as long as it answers there; at this port if one is given."""
+        with served(app_of(self.ledger, StandIn(), now_ms, past=self.past), port) as port:
+            self.url = f"http://127.0.0.1:{port}"
             yield self.url
-        finally:
-            app.extensions["board"].end()
-            server.close()
-            thread.join(10)
 
     def address(self, place: int) -> str:
         """The page of one window."""

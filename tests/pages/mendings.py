@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +11,8 @@ from playwright.sync_api import Page
 
 from collector.mending.draws import Draws
 from collector.mending.mendings import Mendings
-from collector.web import create_app, serve
 from tests.collector.agents import NOW_MS, Agent, closing, press
+from tests.collector.doors import app_of, served
 from tests.collector.gates import StandIn, known, works_of
 from tests.collector.ledgers import VAULT, Ledger, case, directory_of, window
 
@@ -86,26 +85,8 @@ def worked_on(ledger: Ledger) -> None:
 @contextmanager
 def serving(ledger: Ledger) -> Iterator[str]:
     """The address of the pages over this ledger."""
-    gate = StandIn()
-    app = create_app(
-        ledger.overview,
-        ledger.intake,
-        ledger.desk,
-        ledger.channels,
-        ledger.directory,
-        gate,
-        [],
-        lambda: TODAY_MS,
-        works=works_of(ledger),
-    )
-    server = serve(app, "127.0.0.1", 0)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.effective_port}"
-    finally:
-        server.close()
-        thread.join()
+    with served(app_of(ledger, StandIn(), lambda: TODAY_MS, works=works_of(ledger))) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def sign_in(page: Page, url: str, name: str, role: str) -> None:

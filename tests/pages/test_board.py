@@ -3,7 +3,6 @@ figures as new."""
 
 from __future__ import annotations
 
-import threading
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from playwright.sync_api import expect
 
 from collector import web
 from protocols.messages import Health
-from tests.collector.gates import StandIn
 from tests.pages.boards import Board, now_ms, small
 from tests.pages.browser import cut_off
 
@@ -121,18 +119,9 @@ def test_when_the_collector_is_gone_the_page_says_since_when(tmp_path, browse):
         port = int(url.rsplit(":", 1)[1])
     expect(page.locator("#stale")).to_be_visible(timeout=20_000)
     expect(page.locator("#stale")).to_contain_text("最后一次更新")
-    ledger = board.ledger
-    app = web.create_app(
-        ledger.overview, ledger.intake, ledger.desk, ledger.channels, ledger.directory, StandIn(), [], now_ms
-    )
-    server = web.serve(app, "127.0.0.1", port)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    expect(page.locator("#stale")).to_be_hidden(timeout=30_000)
-    app.extensions["board"].end()
-    server.close()
-    thread.join(10)
-    ledger.store.close()
+    with board.served(port):
+        expect(page.locator("#stale")).to_be_hidden(timeout=30_000)
+    board.ledger.store.close()
 
 
 def test_where_there_is_no_room_for_a_stream_the_page_asks_now_and_then(tmp_path, browse, monkeypatch):

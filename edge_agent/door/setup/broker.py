@@ -14,6 +14,7 @@ from ...setup import apply
 from ...setup.broker import Answer, tried
 from ...setup.desk import Desk
 from ...setup.draft import LATER, Draft
+from ...setup.typed import number_of
 from .restart import restarting
 
 _KEYS = {
@@ -38,9 +39,9 @@ class Broker:
         if request.method == "GET":
             return self._page(self._in_force(self._desk.settings))
         given = self._given()
-        number = request.form.get("port", "").strip()
+        port = number_of(request.form.get("port", "").strip())
         wrong = {} if given.host else {"host": "请填主机名或地址 / give a host name or an address"}
-        if not (number.isdigit() and 0 < int(number) < 65_536):
+        if port is None or not 0 < port < 65_536:
             wrong["port"] = "应为 1 到 65535 / expected 1 to 65535"
         if wrong:
             return self._page(given, wrong), 422
@@ -82,11 +83,11 @@ class Broker:
     def _given(self) -> Draft:
         form, settings = request.form, self._desk.settings
         assert settings is not None
-        number = form.get("port", "").strip()
+        port = number_of(form.get("port", "").strip())
         return Draft(
             agent=settings.agent,
             host=form.get("host", "").strip(),
-            port=int(number) if number.isdigit() and len(number) < 6 else settings.uplink.port,
+            port=port if port is not None else settings.uplink.port,
             password=form.get("password", "") or self._desk.typed.of(g.token, form.get("typed", "")) or "",
             tls=bool(form.get("tls")),
             ca=form.get("ca", "").strip(),

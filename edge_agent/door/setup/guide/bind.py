@@ -10,6 +10,7 @@ from protocols.errors import BadSettings
 
 from ....setup import apply, draft, toml
 from ....setup.draft import Draft
+from ....setup.typed import number_of
 from ..restart import restarting
 from .walk import Walk
 
@@ -39,7 +40,7 @@ class Bind:
                 found,
                 window=window,
                 device=form.get("device", "").strip() or self._proposed(found, window),
-                address=int(address) if address.isdigit() else None,
+                address=number_of(address),
                 hall=form.get("hall", "").strip(),
                 number=form.get("number", "").strip(),
             )

@@ -14,6 +14,7 @@ from ....doctor.desk import BAUDS
 from ....page import OWN
 from ....setup import judge
 from ....setup.draft import Draft
+from ....setup.typed import number_of
 from .walk import Walk
 
 
@@ -70,8 +71,8 @@ class WhereItIs:
         form = request.form
         match form.get("do"):
             case "baud":
-                baud = int(form["baud"]) if form.get("baud", "").isdigit() else found.baud
-                self._walk.keep(found, baud=min(max(baud, 110), 4_000_000))
+                baud = number_of(form.get("baud", ""))
+                self._walk.keep(found, baud=found.baud if baud is None else min(max(baud, 110), 4_000_000))
             case "say":
                 self._say(found, form.get("profile", ""))
             case "profile":
@@ -79,7 +80,7 @@ class WhereItIs:
                 if profile is None:
                     abort(400)
                 self._desk.bench.clear()
-                address = int(form["device"]) if profile.by_address and form.get("device", "").isdigit() else None
+                address = number_of(form.get("device", "")) if profile.by_address else None
                 named = form.get("device", "") if profile.shape.form == "house" else ""
                 kind = "modbus" if profile.shape.transport == "modbus" else "serial"
                 self._walk.keep(found, profile=form["profile"], kind=kind, device=named, address=address)

@@ -13,6 +13,7 @@ from ....doctor.learn import Naming
 from ....doctor.learn.dialogue import Plan
 from ....doctor.learn.meanings import LETTERS, mistake
 from ....setup import apply
+from ....setup.typed import number_of
 from .walk import Walk, levels
 
 
@@ -35,8 +36,8 @@ class Learn:
         if request.method == "GET":
             lesson = self._desk.bench.lesson
             return self._walk.page("bytes", page="learn", lesson=lesson, stage=lesson and lesson.look())
-        keys = request.form.get("keys", "")
-        number = min(max(int(keys), 2), 32) if keys.isdigit() else 5
+        keys = number_of(request.form.get("keys", ""))
+        number = 5 if keys is None else min(max(keys, 2), 32)
         id, at = self._desk.free_name(), self._desk.place.now().wall_ms
         line = LineSettings(found.baud, alt_baud=[rate for rate in BAUDS if rate != found.baud])
         plan = Plan(line, number, found.bind, Naming(id, date=apply.day(at)))

@@ -14,6 +14,7 @@ from ....config import TlsSettings
 from ....page import OWN
 from ....setup import apply, broker, draft, toml
 from ....setup.draft import Draft
+from ....setup.typed import number_of
 from .walk import Walk
 
 _KEYS = {"agent": "agent", "uplink.host": "host", "uplink.port": "port", "uplink.tls.ca": "ca"}
@@ -47,8 +48,8 @@ class ThisAgent:
     def _named(self, found: Draft) -> tuple[Draft, dict[str, str]]:
         form = request.form
         later, tls = form.get("broker") == "later", bool(form.get("tls"))
-        host, number = form.get("host", "").strip(), form.get("port", "").strip()
-        port = int(number) if number.isdigit() and 0 < int(number) < 65_536 else 0
+        host, typed = form.get("host", "").strip(), number_of(form.get("port", "").strip())
+        port = typed if typed is not None and typed < 65_536 else 0
         found = self._walk.keep(
             found,
             agent=form.get("agent", "").strip(),

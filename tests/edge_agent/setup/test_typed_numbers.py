@@ -1,0 +1,81 @@
+"""Numbers as people type them into the setup page: what is none is said beside its field, and nothing breaks."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edge_agent import config
+from edge_agent.outbox import Outbox
+
+from .visitor import served
+
+SETTINGS = """agent = "hall-pc-1"
+[uplink]
+host = "127.0.0.1"
+password = "x"
+[door]
+token = "t"
+[[windows]]
+id = "A03"
+device = "A03-page"
+profile = "page"
+"""
+NONE = ("²", "9" * 5000, "-1", "1883.0", "")
+
+
+@pytest.fixture
+def visitor(tmp_path):
+    """Somebody signed in at the page of an agent that has its settings."""
+    with served(tmp_path) as page:
+        page.visitor().begin()
+    (tmp_path / "agent.toml").write_text(SETTINGS, "utf-8")
+    file = tmp_path / "agent.toml"
+    box = Outbox(tmp_path / "outbox.db", "hall-pc-1", 1)
+    running: Any = SimpleNamespace(settings=config.checked(file.read_bytes(), file), outbox=box)
+    with served(tmp_path, running) as page:
+        visitor = page.visitor()
+        visitor.sign_in()
+        yield visitor
+    box.close()
+
+
+@pytest.mark.parametrize("port", NONE)
+@pytest.mark.parametrize("do", ["test", "save"])
+def test_a_port_that_is_none_is_said_beside_its_field(visitor, port, do):
+    """Red if whatever has the look of a digit, or is longer than any number, is taken for one."""
+    answer = visitor.post("/setup/broker", {"host": "127.0.0.1", "port": port, "do": do})
+
+    assert 422 == answer.status
+    assert "expected 1 to 65535" in answer.text
+
+
+@pytest.mark.parametrize("port", NONE)
+def test_so_it_is_in_the_guide(tmp_path, port):
+    with served(tmp_path) as page:
+        visitor = page.visitor()
+        visitor.begin()
+        form = {"agent": "hall-pc-1", "broker": "now", "host": "127.0.0.1", "port": port, "do": "next"}
+        answer = visitor.post("/setup/guide/name", form)
+
+    assert 422 == answer.status
+    assert "expected 1 to 65535" in answer.text
+
+
+@pytest.mark.parametrize("port", NONE[:2])
+def test_so_it_is_among_the_settings(visitor, port):
+    answer = visitor.post("/setup/settings", {"uplink.port": port, "do": "review"})
+
+    assert 422 == answer.status
+
+
+def test_full_width_digits_are_a_number(tmp_path):
+    """As a Chinese keyboard types them."""
+    with served(tmp_path) as page:
+        visitor = page.visitor()
+        visitor.begin()
+        form = {"agent": "hall-pc-1", "broker": "now", "host": "127.0.0.1", "port": "１８８３", "do": "next"}
+
+        assert 303 == visitor.post("/setup/guide/name", form).status
