@@ -416,3 +416,12 @@ def test_an_address_that_cannot_be_had_is_named(ledger, host):
     with pytest.raises(OSError) as failure:
         web.serve(app, host, 0)
     assert f"web {host}:0" == failure.value.filename
+
+
+def test_a_request_that_waits_for_a_thread_is_no_news_and_a_page_that_broke_is(caplog):
+    """In whatever level the program logs. Red with "Task queue depth" in the terminal of whoever tries it out."""
+    for name in ("waitress.queue", "waitress"):
+        logging.getLogger(name).warning("Task queue depth is 1" if name == "waitress.queue" else "a page broke")
+    logging.getLogger("waitress.queue").error("no thread is left")
+
+    assert ["a page broke", "no thread is left"] == caplog.messages
