@@ -1,5 +1,6 @@
 "use strict";
 // A table that is wider than its frame says how many of its columns are out of sight, and the keyboard reaches it.
+const BEYOND = document.currentScript.dataset.beyond;
 const sideways = (frame) => {
   const words = document.createElement("p");
   words.className = "beyond";
@@ -13,7 +14,7 @@ const sideways = (frame) => {
     const heads = [...frame.querySelectorAll("thead tr:last-child > *")];
     const beyond = heads.filter((head) => head.getBoundingClientRect().right > edge + 1).length;
     // Empty it keeps its place: the table does not jump while it is pushed.
-    words.textContent = beyond ? document.querySelector("main").dataset.beyond.replace("{}", beyond) : "\u00a0";
+    words.textContent = beyond ? BEYOND.replace("{}", beyond) : "\u00a0";
   };
   new ResizeObserver(tell).observe(frame);
   new ResizeObserver(tell).observe(frame.querySelector("table"));
