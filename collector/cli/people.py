@@ -18,7 +18,7 @@ from ..ledger.tally import time_text
 from ..people import People, open_people, people_of
 from ..people.file import File, PeopleMismatch
 from ..people.log import ACTIONS
-from ..people.passwords import LEAST
+from ..people.passwords import LEAST, mistake
 from ..people.roles import ROLES, WORDS, NotSo
 from .ground import CONFIG, give_up, settings_of
 
@@ -47,7 +47,7 @@ def people() -> None:
 def add(path: Path, name: str, role: str, password_stdin: bool, once: bool) -> None:
     """添加一人 / add somebody."""
     with _opened(path) as here:
-        here.add(name, role, _password(password_stdin), _by(), _HERE, _now_ms(), once)
+        here.add(name, role, _password(password_stdin, name), _by(), _HERE, _now_ms(), once)
     click.echo(f"{name}: 已添加 / added: {WORDS[role]}")
 
 
@@ -73,7 +73,7 @@ def password(path: Path, name: str, password_stdin: bool, once: bool) -> None:
     """重置密码; 此人的登录和暂停随即结束 / another password; every session and lock-out of this person ends."""
     with _opened(path) as here:
         here.person(name)
-        here.set_password(name, _password(password_stdin), _by(), _HERE, _now_ms(), once)
+        here.set_password(name, _password(password_stdin, name), _by(), _HERE, _now_ms(), once)
     click.echo(f"{name}: 密码已更改 / password changed")
 
 
@@ -172,12 +172,21 @@ def _opened(path: Path) -> Iterator[People]:
         give_up(f"{file}: 打不开或写不了 / cannot be opened or written: {error}")
 
 
-def _password(stdin: bool) -> str:
+def _password(stdin: bool, name: str) -> str:
     if stdin:
         return sys.stdin.readline().rstrip("\r\n")
-    words = f"密码, 至少 {LEAST} 个字符 / password, at least {LEAST} characters"
-    said: str = click.prompt(words, hide_input=True, confirmation_prompt="再输入一次 / once more")
-    return said
+    words = (
+        f"密码, 至少 {LEAST} 个字符, 不能是用户名、用户名加数字或常见的密码"
+        f" / password, at least {LEAST} characters, neither the name, the name with digits nor a common one"
+    )
+    while True:
+        said: str = click.prompt(words, hide_input=True)
+        if wrong := mistake(name, said):
+            click.echo(f"✗ {wrong}", err=True)
+        elif said == click.prompt("再输入一次 / once more", hide_input=True):
+            return said
+        else:
+            click.echo("✗ 两次输入的密码不同 / the two passwords differ", err=True)
 
 
 def _by() -> str:

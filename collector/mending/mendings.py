@@ -31,7 +31,7 @@ DAYS = 15
 WORDS_MAX = 500  # characters: a person reads them
 _AT_ONCE = 200  # rows of one transaction: the intake waits for no longer than that takes
 _DAY_MS = 86_400_000
-Tab = Literal["open", "soon", "overdue", "closed"]
+Tab = Literal["open", "soon", "overdue", "to_close", "closed"]
 _LAST = "(SELECT max(id) FROM step WHERE step.rating = rating.id AND step.draw IS NULL)"
 _LATEST = (
     "(SELECT {} FROM step WHERE step.rating = rating.id AND step.draw IS NULL AND what = '{}' ORDER BY id DESC LIMIT 1)"
@@ -51,6 +51,7 @@ _TABS = {
     "open": f" AND {_STATE} != 'closed'",
     "soon": f" AND {_STATE} != 'closed' AND pressed_ms >= :late AND pressed_ms < :soon",
     "overdue": f" AND {_STATE} != 'closed' AND pressed_ms < :late",
+    "to_close": f" AND {_STATE} = 'to_close'",
     "closed": f" AND {_STATE} = 'closed'",
 }
 TABS: tuple[str, ...] = tuple(_TABS)

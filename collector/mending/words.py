@@ -49,6 +49,7 @@ TABS = {
     "open": "未办结 / Open",
     "soon": "即将到期 / Due soon",
     "overdue": "逾期 / Overdue",
+    "to_close": "待审批 / To be approved",
     "closed": "已办结 / Closed",
 }
 KINDS = {"all": "全部 / all", "bad": "差评 / bad ones", "good": "好评 / good ones"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -45,6 +46,9 @@ from .channels import Client
 from .keeper import Keeper, wants_page
 from .shown import Shown, in_words
 from .wrong import Wrong
+
+# That a request waits a moment for a thread is no news: a page asks for several things at once.
+logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
 THREADS = board.STREAMS_MAX + 32  # a stream has a thread for as long as it is open, and the API must never wait for one
 _CASES_MAX = 500

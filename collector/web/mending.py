@@ -93,9 +93,10 @@ def add(app: Flask, mendings: Mendings, halls: Sequence[str], now_ms: Callable[[
         reads = allowed(gate, *_READERS)
         steps = mendings.steps(rating)
         own = not may_close([each.who for each in steps if each.draw is None and each.what in WORK], gate.person())
+        possible = mendings.can(found)
         can = [
             (what, outs)
-            for what, outs in mendings.can(found)
+            for what, outs in possible
             if allowed(gate, *_BY.get(what, ("operator",))) and not (what == "close" and own)
         ]
         said = mendings.said(rating)
@@ -108,6 +109,7 @@ def add(app: Flask, mendings: Mendings, halls: Sequence[str], now_ms: Callable[[
             case=mendings.case(found) if reads else None,
             reads=reads,
             can=can,
+            usual=possible[0][0],
             following=_NEXT[found.state],
             own=own and found.state == "to_close" and allowed(gate, "auditor"),
             needs={f"{what}:{outcome}" for what, outcome in NEEDS_WORDS},

@@ -61,6 +61,7 @@ class Shown:
             found = reconcile(self._overview, self._directory, agents)
             health = _health(agents)
             unratable = in_words(self._overview.unratable())
+            windows = {(place.hall, place.number): key for key, place in self._directory.places.items() if place.number}
             keyless = unconfirmed(found["windows"], unratable, self._overview, self._directory)
             return {
                 "summary": {
@@ -75,7 +76,9 @@ class Shown:
                     for line in found["windows"]
                     for at in [(line["agent"], line["window"])]
                 ],
-                "ratings": self._overview.last_ratings(12),
+                "ratings": [
+                    {**row, "at": windows.get((row["hall"], row["number"]))} for row in self._overview.last_ratings(12)
+                ],
                 "parked": [{**row, "cure": _cure(row["reason"])} for row in self._overview.parked(12)],
                 "unratable": unratable,
                 "desk": {"all": self._at_desk(""), "awaiting": self._at_desk("awaiting_case")},

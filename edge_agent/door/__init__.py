@@ -325,6 +325,8 @@ for _logger in ("waitress", __name__):  # the server's, and what Flask says of a
     logging.getLogger(_logger).addFilter(_without_keys)
 # That a browser has left is no news.
 logging.getLogger("waitress").setLevel(logging.WARNING)
+# Nor that a request waits a moment for a thread: a page asks for several things at once.
+logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
 
 def serve(app: Any, host: str, port: int) -> tuple[Any, int]:

@@ -325,3 +325,18 @@ def test_a_board_tells_nothing_more_to_who_may_not_see_it_any_longer(door, monke
     door.people.set_disabled(name, True, "test", "", NOW_MS)
 
     assert 3 > len(list(stream))
+
+
+def test_the_page_of_people_says_which_role_approves_a_mending(ledger):
+    """Red if an administrator has to try it out, or is not told that nobody approves their own work."""
+    app = web.create_app(*parts(ledger), ledger.directory, gate(), [], lambda: NOW_MS)
+    page = signed_in(app.test_client(), "administrator").get("/people", headers=HTML).text
+
+    for role, words in (
+        ("查看人员", "不办理也不审批差评整改"),
+        ("处理人员", "办理差评整改, 不能审批"),
+        ("审计人员", "; 审批差评整改"),
+        ("管理员", "自己办理过的差评整改不能审批"),
+    ):
+        (line,) = [each for each in page.splitlines() if f"<b>{role}</b>" in each]
+        assert words in line

@@ -126,7 +126,7 @@ def test_every_bad_rating_is_a_work_item_at_once_and_no_other(ledger, mendings):
     """Nobody has to make one. Red without the condition `bad = 1`."""
     assert [2, 3] == [each.rating for each in mendings.listed("open", NOW_MS)]
     assert {"to_check"} == {each.state for each in mendings.listed("open", NOW_MS)}
-    assert {"open": 2, "soon": 0, "overdue": 0, "closed": 0} == mendings.counts(NOW_MS)
+    assert {"open": 2, "soon": 0, "overdue": 0, "to_close": 0, "closed": 0} == mendings.counts(NOW_MS)
     with pytest.raises(NotSo, match="没有第 1 号差评"):
         mendings.take(1, "check", "founded", "x", "李敏", 0, NOW_MS)
 

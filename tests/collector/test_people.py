@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 from pathlib import Path
@@ -358,6 +359,19 @@ def test_the_first_administrator_is_made_at_the_machine(command, opened):
     assert (0, True) == (code, WORD not in output)
     assert "还没有可以登录网页的人" not in command("check")[1]
 
+    assert isinstance(opened().sign_in("管理", WORD, HERE, NOW_MS), SignedIn)
+
+
+def test_a_weak_password_is_refused_before_it_is_typed_again(command, opened):
+    """And what it must be is said before the first. Red if the second entry is asked for in vain."""
+    said = f"short\n管理1234567890\n{WORD}\n{WORD[:-1]}\n{WORD}\n{WORD}\n"
+    code, output = command("people", "add", "管理", "--role", "administrator", said=said)
+    rule, short, named, differ, end = re.split("✗", output.replace("再输入一次", "✗再输入一次"), maxsplit=4)
+
+    assert 0 == code
+    assert "至少 10 个字符" in rule and "不能是用户名" in rule
+    assert "至少 10 个字符" in short and "不能是用户名" in named
+    assert differ.startswith("再输入一次") and "两次输入的密码不同" in end
     assert isinstance(opened().sign_in("管理", WORD, HERE, NOW_MS), SignedIn)
 
 

@@ -396,3 +396,22 @@ def test_an_address_that_cannot_be_had_is_named(ledger, host):
     with pytest.raises(OSError) as failure:
         web.serve(app, host, 0)
     assert f"web {host}:0" == failure.value.filename
+
+
+def test_a_request_that_waits_for_a_thread_is_no_news_and_a_page_that_broke_is(caplog):
+    """In whatever level the program logs. Red with "Task queue depth" in the terminal of whoever tries it out."""
+    for name in ("waitress.queue", "waitress"):
+        logging.getLogger(name).warning("Task queue depth is 1" if name == "waitress.queue" else "a page broke")
+    logging.getLogger("waitress.queue").error("no thread is left")
+
+    assert ["a page broke", "no thread is left"] == caplog.messages
+
+
+def test_the_last_ratings_lead_to_their_own_page_and_to_their_window(ledger, site):
+    """Red if whoever reads of a rating has to look for it by hand."""
+    ledger.rate(1)
+    page = site.client.get("/").text
+    last = page[page.index("最近评价</h2>") :]
+
+    assert '<a href="/parked/1">' in last and '<a href="/windows/hall-a/w1">' in last
+    assert 200 == site.client.get("/parked/1").status_code

@@ -260,3 +260,17 @@ def test_all_of_it_from_the_command_line(site, command):
 
     assert 2 == command("statistics", *PERIOD, "--by", "item", "--recompute")[0]
     assert 2 == command("statistics", "--from", "x", "--to", "2027-01-31")[0]
+
+
+def test_what_waits_for_approval_has_a_list_and_no_step_of_it_is_framed_as_the_next_for_who_may_not(site):
+    """Red if the call back, which is done, is framed as what is to be done now."""
+    for at, (what, outcome, words, _) in enumerate(WAY[:-1]):
+        site.step(2, f"{what}:{outcome}", words, at)
+    waiting = site.ask("get", "/mending?tab=to_close", role="auditor").text
+    worker = site.ask("get", "/mending/2").text
+    approver = site.ask("get", "/mending/2", name="王芳", role="auditor").text
+
+    assert re.search(r"待审批 <b>1</b>", waiting)
+    assert "/mending/2" in waiting and "/mending/3" not in waiting
+    assert 'class="now"' not in worker
+    assert re.search(r'<fieldset class="now"><legend>审批', approver)

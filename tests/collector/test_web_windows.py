@@ -217,3 +217,11 @@ def test_the_keys_of_our_own_page_need_nobodys_word(opened):
 
     assert "未确认" not in page
     assert "5 非常满意" in page
+
+
+def test_seconds_say_from_where_to_where_they_are_and_what_is_in_them(opened):
+    """Red if a countdown of the rating page, or the time since the invitation, may be taken for the network's."""
+    page = Site(opened(KEYLESS)).page("/windows/hall-a/w1")
+
+    assert "按下到账本, 中位数" in page and "账本到省平台, 中位数" in page
+    assert "从最后一次触按算起" in page and "不含从邀请到按下" in page

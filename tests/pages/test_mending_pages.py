@@ -168,3 +168,27 @@ def test_on_a_telephone_each_value_stands_beside_what_it_is(hall, browse):
     assert "评价" == cell.evaluate("cell => getComputedStyle(cell, '::before').content.slice(1, -1)")
     expect(page.get_by_role("table")).to_have_count(1)
     assert page.locator(".figures tbody tr").first.evaluate("row => row.getBoundingClientRect().right <= innerWidth")
+
+
+@pytest.mark.parametrize("locale, words", [("zh-CN", "右边还有"), ("en-GB", "further to the right")])
+def test_columns_of_the_statistics_that_are_out_of_sight_are_told_and_reached_by_keyboard(hall, browse, locale, words):
+    """In large type on a small screen; what a line is of stays in view. Red if the last columns end without a word."""
+    _, url = hall
+    page = browse(locale=locale, viewport={"width": 1280, "height": 740})
+    sign_in(page, url, "周审", "auditor")
+    page.goto(f"{url}/statistics?by=window&from=2027-01-01&to=2027-02-28")
+    expect(page.locator(".beyond")).to_have_count(0)
+    page.set_viewport_size({"width": 1024, "height": 740})
+    page.evaluate("document.documentElement.style.fontSize = '200%'")
+    told, frame = page.locator(".beyond"), page.locator("section:has(> .figures)")
+    expect(told).to_contain_text(words)
+    told.scroll_into_view_if_needed()
+    expect(told).to_be_in_viewport(ratio=1)
+    frame.focus()
+    for _ in range(60):
+        page.keyboard.press("ArrowRight")
+
+    expect(told).to_have_text("\u00a0")
+    expect(page.locator(".figures thead th").last).to_be_in_viewport(ratio=0.99)
+    assert page.evaluate("document.querySelector('.figures tbody th').getBoundingClientRect().left >= 0")
+    expect(page.locator(".figures tbody th").first).to_be_in_viewport(ratio=0.99)
