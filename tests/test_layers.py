@@ -48,6 +48,7 @@ LIBRARIES = {
             "door/setup/guide/trial.py",
             "door/setup/guide/walk.py",
             "door/setup/broker.py",
+            "door/setup/cards.py",
             "door/setup/home.py",
             "door/setup/restart.py",
         ),

@@ -329,7 +329,7 @@ def test_a_board_tells_nothing_more_to_who_may_not_see_it_any_longer(door, monke
 
 def test_the_page_of_people_says_which_role_approves_a_mending(ledger):
     """Red if an administrator has to try it out, or is not told that nobody approves their own work."""
-    app = web.create_app(*parts(ledger), ledger.directory, gate(), [], lambda: NOW_MS)
+    app = app_of(ledger, gate(), lambda: NOW_MS)
     page = signed_in(app.test_client(), "administrator").get("/people", headers=HTML).text
 
     for role, words in (

@@ -99,10 +99,14 @@ class Broker:
         uplink = settings.uplink
         try:
             context = config.tls_context(TlsSettings(ca=given.ca), folder) if given.tls else None
-            known = config.secret("uplink.password", uplink.password, uplink.password_file, folder)
         except BadSettings as error:
             return Answer(False, error.mistakes[0], "ca")
-        return tried(given.host, given.port, given.agent, given.password or known, context)
+        try:
+            # Only where none was typed: whoever types a new one does so because the old is of no use.
+            word = given.password or config.secret("uplink.password", uplink.password, uplink.password_file, folder)
+        except BadSettings as error:
+            return Answer(False, error.mistakes[0], "password")
+        return tried(given.host, given.port, given.agent, word, context)
 
 
 _SEE = "见上面的说明 / see what is said above"

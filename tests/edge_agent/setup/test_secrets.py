@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .visitor import Page, Visitor, served
+from .visitor import Page, Visitor, beside, served
 
 PLAIN = """agent = "hall-pc-1"  # the name
 
@@ -123,3 +123,17 @@ def test_what_one_session_has_typed_is_there_for_no_other(page, visitor):
     assert (409, 409) == (answer.status, form.status)
     assert "nothing was saved" in answer.text
     assert text == (page.folder / "agent.toml").read_text()
+
+
+@pytest.mark.parametrize(("typed", "wrong"), [(NEW, ""), ("", 'id="h-password" class="mistake"')])
+def test_a_new_password_is_tried_where_the_old_one_cannot_be_read(tmp_path, typed, wrong):
+    """Its file went after the start: so there is a new one. Red if the try wants the old, or blames another field."""
+    (tmp_path / "gone").write_text("hunter22")
+    with beside(tmp_path, PLAIN.format(password='password_file = "gone"')) as visitor:
+        (tmp_path / "gone").unlink()
+        given = {"host": "127.0.0.1", "port": "9", "password": typed, "do": "test"}
+        answer = visitor.post("/setup/broker", given)
+
+    assert wrong in answer.text
+    assert ("gone" in answer.text) == (not typed)
+    assert ("no broker at port 9" in answer.text) == bool(typed)

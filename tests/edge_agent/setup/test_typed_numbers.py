@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 
-from edge_agent import config
-from edge_agent.outbox import Outbox
-
-from .visitor import served
+from .visitor import beside, served
 
 SETTINGS = """agent = "hall-pc-1"
 [uplink]
@@ -28,18 +22,8 @@ NONE = ("²", "9" * 5000, "-1", "1883.0", "")
 
 @pytest.fixture
 def visitor(tmp_path):
-    """Somebody signed in at the page of an agent that has its settings."""
-    with served(tmp_path) as page:
-        page.visitor().begin()
-    (tmp_path / "agent.toml").write_text(SETTINGS, "utf-8")
-    file = tmp_path / "agent.toml"
-    box = Outbox(tmp_path / "outbox.db", "hall-pc-1", 1)
-    running: Any = SimpleNamespace(settings=config.checked(file.read_bytes(), file), outbox=box)
-    with served(tmp_path, running) as page:
-        visitor = page.visitor()
-        visitor.sign_in()
+    with beside(tmp_path, SETTINGS) as visitor:
         yield visitor
-    box.close()
 
 
 @pytest.mark.parametrize("port", NONE)

@@ -9,12 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlencode
 
-from edge_agent import clock
+from edge_agent import clock, config
 from edge_agent.door import serve
 from edge_agent.door.setup import create
 from edge_agent.lately import Lately
+from edge_agent.outbox import Outbox
 from edge_agent.setup.place import Place, Running
 from protocols.ratings import Moment
 from tests.edge_agent import test_door
@@ -111,3 +114,19 @@ def served(folder: Path, running: Running | None = None, door_host: str = "127.0
         yield Page(next(serving).port, folder, now, again)
     finally:
         next(serving, None)  # also under a test that failed, which would wait for the server's thread for ever
+
+
+@contextmanager
+def beside(folder: Path, settings: str) -> Iterator[Visitor]:
+    """Somebody signed in at the page of an agent that has these settings."""
+    with served(folder) as page:
+        page.visitor().begin()
+    file = folder / "agent.toml"
+    file.write_text(settings, "utf-8")
+    box = Outbox(folder / "outbox.db", "hall-pc-1", 1)
+    running: Any = SimpleNamespace(settings=config.checked(file.read_bytes(), file), outbox=box)
+    with served(folder, running) as page:
+        visitor = page.visitor()
+        visitor.sign_in()
+        yield visitor
+    box.close()
