@@ -252,7 +252,7 @@ BENCHES = (
             Line("kilobytes", "传输 transferred", "kB", at_most=250),
             Line("longest", "滚动、查找、变化时最长的任务 longest task", "ms", at_most=100),
             Line("change_p50", "变化到屏幕 a change to the screen, median", "ms"),
-            Line("change_max", "变化到屏幕, 最慢 slowest", "ms", at_most=1200),
+            Line("change_max", "变化到屏幕, 最慢 slowest", "ms", at_most=1000),
         ),
         measure=browsing,
         limits=(Line("bare_paint", "只有一行的网页 a page of one line", "ms"),),
