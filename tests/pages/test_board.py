@@ -165,11 +165,13 @@ def test_without_scripts_the_page_says_what_needs_somebody(hall, browse):
 
 
 def test_a_window_says_what_it_is_and_what_it_did(hall, browse):
-    """The charts' tables add up; what a level is stands in words."""
+    """The charts' tables are folded and add up; what a level is stands in words."""
     page = browse()
     page.goto(hall.address(1))
     expect(page.locator(".standing")).to_contain_text("线缆")
     expect(page.locator(".chart canvas")).to_have_count(4)
+    expect(page.locator("#ratings")).to_be_hidden()
+    page.locator(".by-day summary").first.click()
     table = page.locator("#ratings tbody tr").nth(0).locator("td")
     numbers = [int(text) for text in table.all_inner_texts()]
     assert sum(numbers[:5]) == numbers[5] > 0

@@ -1,5 +1,5 @@
 "use strict";
-// Draws the tables of this page as charts. The tables stay: for screen readers, for print, and to read a number off.
+// Draws the tables of this page as charts. The tables stay, folded: for screen readers, and to read a number off.
 (() => {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
@@ -71,6 +71,7 @@
       data,
       box,
     );
+    table.closest("details").open = false;
     new ResizeObserver(() => plot.setSize({ width: box.clientWidth - PADDING, height: 240 })).observe(box);
   }
 })();
