@@ -81,6 +81,11 @@ class Desk:
         )
         return [_row(row) for row in rows]
 
+    def of_case(self, case_no: str) -> list[int]:
+        """The ratings of this case, whatever became of them: one of each of its services that was rated."""
+        with self._store.reading() as db:
+            return links.ratings_of_case(db, case_no)
+
     def count(self, reason: str = "", hall: str = "", level: str = "") -> int:
         """How many wait, picked as in `listed`."""
         found: int = self._store.row(

@@ -44,6 +44,16 @@ def holds(row: sqlite3.Row) -> bool:
     return bool(row["case_no"] is None and row["link_sum"] == said)
 
 
+def ratings_of_case(db: sqlite3.Connection, case_no: str) -> list[int]:
+    """The ratings of this case, one of each of its services that was rated, in the order of the services."""
+    rows = db.execute(
+        "SELECT id, service_number FROM rating WHERE case_no = ?"
+        " UNION ALL SELECT rating, service_number FROM case_link WHERE case_no = ? ORDER BY service_number",
+        (case_no, case_no),
+    )
+    return [row[0] for row in rows]
+
+
 def rating_of(db: sqlite3.Connection, case_no: str, service_number: int) -> int | None:
     """The rating of this service; None if it has none."""
     service = (case_no, service_number)

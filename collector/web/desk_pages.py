@@ -5,7 +5,7 @@ What can be done is `ledger.desk`'s; here it is put into words and forms.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from flask import Flask, redirect, render_template, request
@@ -79,6 +79,20 @@ def add(app: Flask, desk: Desk, directory: Directory, now_ms: Callable[[], int],
         picked, number = _picked(), number_asked("number")
         if number is not None:
             return redirect(f"/parked/{number}", 303)
+        return _list(picked)
+
+    @app.post("/parked/case")
+    def of_case() -> Any:
+        # A form of its own: a case's number is somebody's business, and stays out of addresses.
+        gate.person(*_READERS)
+        gate.form()
+        case_no = request.form.get("case_no", "").strip()
+        found = desk.of_case(case_no) if case_no else []
+        if len(found) == 1:
+            return redirect(f"/parked/{found[0]}", 303)
+        return _list(_Picked("", "", ""), case_no, found), 200 if found else 404
+
+    def _list(picked: _Picked, case_no: str = "", of_case: Sequence[int] | None = None) -> str:
         rows = desk.listed(_PAGE + 1, picked.reason, number_asked("after"), picked.hall, picked.level)
         return render_template(
             "parked.html",
@@ -91,6 +105,8 @@ def add(app: Flask, desk: Desk, directory: Directory, now_ms: Callable[[], int],
             found=desk.count(*picked),
             awaiting=desk.count(_AWAITING, picked.hall, picked.level),
             picked=picked._asdict(),
+            case_no=case_no,
+            of_case=of_case,
             halls=halls,
             levels=LEVELS,
             done=_said_done(),

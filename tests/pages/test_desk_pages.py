@@ -126,6 +126,7 @@ def test_a_rating_without_a_case_is_linked_after_a_look(centre, operator):
     expect(operator.get_by_role("status")).to_contain_text("已关联办件")
 
     assert ("C77", "due") == tuple(centre.ledger.desk.shown(number)[name] for name in ("case_no", "state"))
+    assert [number] == centre.ledger.desk.of_case("C77")
 
 
 def test_held_ones_go_as_they_are_and_others_are_given_up(centre, operator):
@@ -154,6 +155,24 @@ def test_all_of_one_reason_are_sent_again_after_their_number_was_told(centre, op
     assert 0 == centre.ledger.desk.count("refused")
     (line,) = centre.people.log.lines(1)
     assert ("parked_all_sent_again", "3 × refused") == (line.action, line.about)
+
+
+def test_a_rating_is_found_by_its_case_whose_number_is_in_no_address(shown, reader):
+    """Also one that waits no more; what is not there is said. Red if the number goes into the address."""
+    addresses = []
+    reader.on("request", lambda request: addresses.append(request.url))
+    for case_no, rating in (("C2", 2), (" C6 ", 6)):
+        reader.goto(f"{shown.url}/parked")
+        reader.fill("input[name=case_no]", case_no)
+        reader.click("text=查找")
+        expect(reader).to_have_url(f"{shown.url}/parked/{rating}")
+    reader.goto(f"{shown.url}/parked")
+    reader.fill("input[name=case_no]", "C999")
+    reader.click("text=查找")
+
+    expect(reader.locator("#of-case")).to_contain_text("没有这个办件的评价")
+    assert "C999" == reader.input_value("input[name=case_no]")
+    assert [] == [each for each in addresses if "C2" in each or "C6" in each or "C999" in each]
 
 
 def test_a_viewer_looks_and_has_no_button(shown, browse):
