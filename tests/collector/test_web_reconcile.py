@@ -45,7 +45,9 @@ def test_the_page_says_first_what_matters(hall):
     assert text.index("✓ 全部说得清") < text.index("✓ 差评 收到") < text.index("2027-01-15")
     assert "收到 1 = 已接收 1 + 待处理 0 + 等待 0" in text
     assert text.index("2027-01-15") < text.index("2027-01-14")
-    assert ["/static/stack.js"] == re.findall("<script([^>]*)>", page.replace(' src="', "").replace('" defer', ""))
+    ours = re.findall(r'<script src="([^"]+)" defer[^>]*></script>', page)
+    assert ["/static/stack.js", "/static/sideways.js"] == ours
+    assert len(ours) == page.count("<script")  # and none that stands in the page itself
     for words in ("邀请外 2", "省平台拒收 1", "等待办件信息 1", "按键无含义"):
         assert words in text
     assert "请业务系统提交该办件" in text  # what to do
