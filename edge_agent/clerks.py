@@ -124,6 +124,7 @@ class Clerks:
             kept = before.pin if before is not None else ""
             known[clerk.number] = msgspec.structs.replace(clerk, pin=_hidden(pin) if pin is not None else kept)
             _write(self._file, _Clerks(sorted(known.values(), key=lambda each: each.number)))
+            self._forget_photo_of(before, known)
         self._tell()
 
     def remove(self, number: str) -> bool:
@@ -134,10 +135,14 @@ class Clerks:
             if gone is None:
                 return False
             _write(self._file, _Clerks(list(known.values())))
-            if gone.photo and all(each.photo != gone.photo for each in known.values()):
-                (self.photos / gone.photo).unlink(missing_ok=True)  # nobody's face stays behind
+            self._forget_photo_of(gone, known)
         self._tell()
         return True
+
+    def _forget_photo_of(self, before: Clerk | None, known: dict[str, Clerk]) -> None:
+        # Nobody's face stays behind, whether they went or have another photo.
+        if before is not None and before.photo and all(each.photo != before.photo for each in known.values()):
+            (self.photos / before.photo).unlink(missing_ok=True)
 
     def keep_photo(self, number: str, suffix: str, photo: bytes) -> str:
         """Lay this clerk's photo beside the others; what their card is to call it. BadSettings if it is too large or of

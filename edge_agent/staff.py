@@ -10,7 +10,7 @@ import msgspec
 
 from protocols.errors import BadSettings
 
-from .clerks import CARD_WRONG, PIN_MIN, PIN_SHORT, Clerk, Clerks
+from .clerks import CARD_WRONG, PHOTO_MAX, PIN_MIN, PIN_SHORT, Clerk, Clerks
 from .config import load, secret
 from .ground import CONFIG, give_up
 from .links import Links
@@ -103,7 +103,8 @@ def _clerks(path: Path) -> Clerks:
 def _kept(clerks: Clerks, number: str, photo: Path) -> str:
     """The photo's name once it lies beside the others."""
     try:
-        return clerks.keep_photo(number, photo.suffix.lower(), photo.read_bytes())
+        with photo.open("rb") as file:
+            return clerks.keep_photo(number, photo.suffix.lower(), file.read(PHOTO_MAX + 1))
     except BadSettings as error:
         give_up(f"{photo.name}: {error.mistakes[0]}")
     except OSError as error:

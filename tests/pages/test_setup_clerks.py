@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from playwright.sync_api import Page, expect
+
+from edge_agent.clerks import Clerks
 
 from .portrait import portrait
 from .setup_rig import Rig, rig, set_up, sideways, sign_in
@@ -54,6 +57,16 @@ def test_a_clerk_gets_a_card_and_signs_in_with_it(browse, hall, tmp_path):
     expect(page.locator("#clerks")).to_contain_text("★★★★")
     assert b"GPS" not in kept
     assert kept == (hall.folder / "photos" / "018.jpg").read_bytes()
+    (hall.folder / "photos" / "018.png").write_bytes(portrait())
+    (hall.folder / "photos" / "018.jpg").unlink()
+    clerks = Clerks(hall.folder)
+    clerks.put(msgspec.structs.replace(clerks.all()[0], photo="018.png"))  # as the command line had laid it there
+    page.goto(f"{hall.url}clerks?number=018")
+    page.set_input_files("#f-photo", photo)
+    expect(page.locator("#h-photo")).to_have_text("face.png")
+    page.click("button[value=keep]")
+    expect(page.locator("[role=status]")).to_be_visible()
+    assert ["018.jpg"] == [each.name for each in (hall.folder / "photos").iterdir()]
     page.goto(f"{hall.url}clerks?number=018")
     page.click("button[value=remove]")
     expect(page.locator("#clerks")).to_have_count(0)

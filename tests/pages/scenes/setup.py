@@ -72,12 +72,6 @@ def _guide(camera: Camera, first: Rig) -> None:
     for name, path in (("home", ""), ("doctor", "doctor"), ("log", "log"), ("text", "settings/text")):
         camera.take(f"setup-7-{name}", first.url, signed(f"/setup/{path}", lambda page: page.wait_for_timeout(1200)))
 
-    def no_answer(page: Page) -> None:
-        page.fill("#f-host", "127.0.0.1")
-        page.fill("#f-port", "9")
-        page.click("button[value=test]")
-        page.wait_for_selector("p.alarm")
-
     def a_clerk(page: Page) -> None:
         page.set_input_files("#f-photo", {"name": "face.png", "mimeType": "image/png", "buffer": portrait()})
         page.wait_for_function("document.getElementById('h-photo').textContent === 'face.png'")
@@ -90,7 +84,7 @@ def _guide(camera: Camera, first: Rig) -> None:
 
     camera.take("setup-7-clerks", first.url, signed("/setup/clerks", a_clerk))
     camera.take("setup-7-clerks-narrow", first.url, signed("/setup/clerks"), looks=("zh",), size=_NARROW)
-    camera.take("setup-7-broker", first.url, signed("/setup/broker", no_answer))
+    camera.take("setup-7-broker", first.url, signed("/setup/broker", answered))
     camera.take("setup-7-broker-narrow", first.url, signed("/setup/broker"), looks=("zh",), size=_NARROW)
     camera.take("setup-7-password", first.url, signed("/setup/password", wrong_old), looks=("zh", "en", "dark"))
     camera.take("setup-7-settings", first.url, signed("/setup/settings"), looks=("zh", "en", "dark"))
