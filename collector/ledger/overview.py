@@ -91,7 +91,7 @@ class Overview:
     def last_ratings(self, most: int = 20) -> list[dict[str, Any]]:
         """The newest ratings. Neither case number nor clerk: a page on a wall is read by everybody."""
         rows = self._store.rows(
-            "SELECT id, hall, number, level, pressed_ms, state, reason, words, settled_ms FROM rating"
+            "SELECT id, agent, window, hall, number, level, pressed_ms, state, reason, words, settled_ms FROM rating"
             " ORDER BY id DESC LIMIT ?",
             (most,),
         )

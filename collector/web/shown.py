@@ -61,7 +61,6 @@ class Shown:
             found = reconcile(self._overview, self._directory, agents)
             health = _health(agents)
             unratable = in_words(self._overview.unratable())
-            windows = {(place.hall, place.number): key for key, place in self._directory.places.items() if place.number}
             keyless = unconfirmed(found["windows"], unratable, self._overview, self._directory)
             return {
                 "summary": {
@@ -77,7 +76,8 @@ class Shown:
                     for at in [(line["agent"], line["window"])]
                 ],
                 "ratings": [
-                    {**row, "at": windows.get((row["hall"], row["number"]))} for row in self._overview.last_ratings(12)
+                    {**row, "placed": (row["agent"], row["window"]) in self._directory.places}
+                    for row in self._overview.last_ratings(12)
                 ],
                 "parked": [{**row, "cure": _cure(row["reason"])} for row in self._overview.parked(12)],
                 "unratable": unratable,

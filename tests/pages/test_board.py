@@ -175,6 +175,14 @@ def test_a_window_says_what_it_is_and_what_it_did(hall, browse):
     table = page.locator("#ratings tbody tr").nth(0).locator("td")
     numbers = [int(text) for text in table.all_inner_texts()]
     assert sum(numbers[:5]) == numbers[5] > 0
+    nothing = [page.locator(f"section:has(#{name}) > p.hint:not([id])") for name in ("noise", "ratings")]
+    expect(nothing[0]).to_be_hidden()
+    page.goto(hall.address(0))
+    expect(nothing[0]).to_have_text("这些天没有。")
+    expect(nothing[0]).to_be_visible()
+    expect(page.locator("#noise")).to_be_hidden()
+    expect(nothing[1]).to_be_hidden()
+    page.goto(hall.address(1))
     page.get_by_role("link", name="31 天").click()
     expect(page.locator("#ratings tbody tr")).to_have_count(31)
     page.get_by_role("link", name="对账", exact=False).last.click()

@@ -56,7 +56,11 @@
   for (const box of document.querySelectorAll(".chart")) {
     const table = document.getElementById(box.dataset.of);
     const { series, data } = (box.dataset.kind === "bars" ? bars : lines)(table, box.dataset.unit || "");
-    if (!data.slice(1).some((column) => column.some(Boolean))) continue;
+    table.closest("details").open = false;
+    if (!data.slice(1).some((column) => column.some(Boolean))) {
+      box.nextElementSibling.hidden = false; // that there was nothing
+      continue;
+    }
     box.setAttribute("aria-hidden", "true"); // its table says all of it
     const pad = 0.6 * 86400;
     const plot = new uPlot(
@@ -71,7 +75,6 @@
       data,
       box,
     );
-    table.closest("details").open = false;
     new ResizeObserver(() => plot.setSize({ width: box.clientWidth - PADDING, height: 240 })).observe(box);
   }
 })();

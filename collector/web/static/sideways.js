@@ -20,4 +20,4 @@ const sideways = (frame) => {
   new ResizeObserver(tell).observe(frame.querySelector("table"));
   frame.addEventListener("scroll", tell, { passive: true });
 };
-for (const frame of document.querySelectorAll("main section:has(> table)")) sideways(frame);
+for (const frame of document.querySelectorAll("main section:has(> table, > details > table)")) sideways(frame);
