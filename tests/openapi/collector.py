@@ -102,7 +102,7 @@ def _all() -> dict[str, Schema]:
             "additionalProperties": False,
             "properties": {name: each for name, each in properties.items() if name in FIELDS},
         },
-        "Rating": shaped(**rating),
+        "Rating": shaped(**rating, agent=TEXT, window=TEXT),
         "Parked": shaped(**parked)
         | {"description": f"reason: {reasons}; reason_words, cure: 名称与做法 / its name and what to do"},
         "ParkedWhole": shaped(
