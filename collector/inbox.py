@@ -170,7 +170,8 @@ class Inbox:
                 log.warning("连不上消息服务器 / broker cannot be reached: %s (%s)", error, where)
             self._refused = ""
             return False
-        return True
+        # Whoever hangs up before our first words are out leaves no socket, and paho calls that no error.
+        return self._client.socket() is not None
 
     def _goodbye(self) -> None:
         if self._client.socket() is None:

@@ -330,7 +330,8 @@ class Uplink:
             self._reached = False
             self._say(f"连不上消息服务器 / broker cannot be reached: {error}{self._hint(error)}")
             return False
-        return True
+        # Whoever hangs up before our first words are out leaves no socket, and paho calls that no error.
+        return self._client.socket() is not None
 
     def _hint(self, error: Exception) -> str:
         if isinstance(error, ssl.SSLCertVerificationError):

@@ -7,15 +7,19 @@
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Self
@@ -183,6 +187,31 @@ def _find(program: str) -> str | None:
 
 # Below those that the system gives away by itself: a port stays free while its broker is dead, whatever else runs.
 _PORTS = count(10_000 + os.getpid() * 37 % 9_000)
+
+
+@contextmanager
+def hangs_up() -> Iterator[tuple[int, Callable[..., None]]]:
+    """A port where whoever comes is cut off before a word, and paho's `on_socket_open` that waits for the cut.
+
+    With it the client's very first write fails, while it still connects. Without it that is a matter of luck.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+
+        def cut_off() -> None:
+            # Reset, not closed: on a closed one the first write would still go through.
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return  # it was shut down below
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()
+
+        pool.submit(cut_off)
+        try:
+            yield server.getsockname()[1], lambda _client, _userdata, sock: select.select([sock], [], [], PATIENCE_S)
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
 
 
 def _free_port() -> int:

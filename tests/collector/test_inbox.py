@@ -26,7 +26,7 @@ from protocols.messages import (
     decode,
     encode,
 )
-from tests.brokers import USERS, Mosquitto, Peer, mosquitto_or_skip
+from tests.brokers import USERS, Mosquitto, Peer, hangs_up, mosquitto_or_skip
 from tests.collector.agents import NOW_MS, Agent, rated
 from tests.collector.ledgers import directory_of, window
 from tests.collector.provinces import eventually
@@ -287,6 +287,15 @@ def test_a_broker_that_is_not_there_yet_is_waited_for(ledger, broker, caplog):
             eventually(lambda: online(peer))
 
     assert 1 == caplog.text.count("cannot be reached")
+
+
+def test_a_broker_that_hangs_up_at_the_first_word_is_called_again(ledger, caplog, monkeypatch):
+    """paho calls such a connection made and has no socket. Red if that is believed: the loop broke on it."""
+    with hangs_up() as (port, cut):
+        monkeypatch.setattr("collector.inbox._no_delay", cut)
+        nobody = Broker("127.0.0.1", port, "collector", "x")
+        with working(Inbox(nobody, ledger.intake, {"agent-a"}, lambda: NOW_MS)):
+            eventually(lambda: caplog.text.count("broker lost") >= 3)
 
 
 def test_a_wrong_password_is_named_once_and_not_hurried(ledger, broker, caplog):

@@ -31,7 +31,7 @@ from protocols.messages import (
 )
 from protocols.ratings import Case
 from protocols.seal import PrivateKey
-from tests.brokers import Mosquitto, Peer, mosquitto_or_skip
+from tests.brokers import Mosquitto, Peer, hangs_up, mosquitto_or_skip
 
 from .hall import at, held, keep, press, receipt_for, until
 from .ledger import AGENT, HEALTH, RECEIPT, STATUS, Ledger
@@ -435,6 +435,14 @@ def test_a_broker_that_hangs_up_before_it_answers_may_want_tls(box, caplog, poli
         "服务器是否要求 TLS (通常 8883)? / does the broker want TLS (usually 8883)?" in caplog.records[0].getMessage()
     )
     assert [] == takeovers(caplog)
+
+
+def test_a_broker_that_hangs_up_at_the_first_word_is_called_again(box, caplog, monkeypatch):
+    """paho calls such a connection made and has no socket. Red if that is believed: the loop broke on it."""
+    with hangs_up() as (port, cut), caplog.at_level(logging.WARNING):
+        monkeypatch.setattr("edge_agent.uplink._no_delay", cut)
+        with running(NoBroker(port), box) as uplink:
+            assert until(lambda: uplink._failures >= 3 and "broker lost" in caplog.text)
 
 
 @pytest.mark.alone
