@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from protocols import profiles
+from protocols import profiles, settings
 from protocols.errors import BadSettings
 from protocols.profiles.profile import Profile
 from protocols.profiles.vocabulary import KeyMeaning
@@ -72,11 +72,19 @@ class Desk:
 
     def wanted(self, draft: Draft, door_port: int) -> str:
         """agent.toml as it will be with this draft."""
-        return toml.with_window(self.text, draft) if self.text else toml.new_text(draft, door_port)
+        there = self.place.file.exists()
+        return toml.with_window(self.text, draft) if there else toml.new_text(draft, door_port)
+
+    def _check_there(self) -> None:
+        """BadSettings if what lies there is not settings any more, as after somebody's own change: nothing is built
+        on that."""
+        settings.read(self.place.file.read_bytes(), Settings, self.place.file.name)
 
     def apply_draft(self, draft: Draft, door_port: int) -> None:
         """Write what the guide was told; `restart` is to follow. BadSettings or OSError: all is as it was."""
-        if not self.text:
+        if self.place.file.exists():
+            self._check_there()
+        else:
             if draft.password:
                 apply.keep_secret(self.place.folder, PASSWORD_FILE, draft.password)
                 draft = msgspec.structs.replace(draft, password="", password_file=PASSWORD_FILE)
@@ -96,6 +104,7 @@ class Desk:
         BadSettings or OSError: all is as it was."""
         file = self.place.folder / PASSWORD_FILE
         before = file.with_name(f"{PASSWORD_FILE}.before")
+        self._check_there()
         if not draft.password:
             self.apply(toml.with_broker(self.text, draft))
             return

@@ -124,7 +124,7 @@ def beside(folder: Path, settings: str) -> Iterator[Visitor]:
     file = folder / "agent.toml"
     file.write_text(settings, "utf-8")
     box = Outbox(folder / "outbox.db", "hall-pc-1", 1)
-    running: Any = SimpleNamespace(settings=config.checked(file.read_bytes(), file), outbox=box)
+    running: Any = SimpleNamespace(settings=config.checked(file.read_bytes(), file), outbox=box, lines=())
     with served(folder, running) as page:
         visitor = page.visitor()
         visitor.sign_in()
