@@ -1,4 +1,4 @@
-"""agent.toml was changed by hand beside an agent that runs, and can no longer be read: the setup page changes nothing."""
+"""agent.toml was changed by hand beside an agent that runs and cannot be read any more: the page leaves it alone."""
 
 from __future__ import annotations
 
