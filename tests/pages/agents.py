@@ -38,7 +38,7 @@ device = "PAGE-{id}"
 profile = "page"
 {more}
 """
-_FRESH = {"": 40, 'reasons = "bad"': 2, "walk_in = true": 4}
+_FRESH = {"": 40, 'reasons = "bad"': 2, "walk_in = true": 5}
 """How many windows a shared agent has, by what their settings say: each test of a module takes one that nobody used."""
 
 

@@ -251,6 +251,34 @@ def test_whoever_had_chosen_is_thanked_though_the_clerk_took_it_back(
     assert [(2, invitation)] == [(each["button"], each.get("invitation")) for each in agent.kept()]
 
 
+@pytest.mark.parametrize("leaving", ["location = 'about:blank'", "location.reload()"])
+def test_whoever_closes_the_page_has_pressed_all_the_same(
+    agent: Running, browse: Callable[..., Page], leaving: str
+) -> None:
+    """A face was touched, and the phone is put away or the kiosk goes on: what was chosen is said on leaving. Whoever
+    only looked, or took the face back, has said nothing. Red if a choice ends with its page."""
+    page = browse()
+    page.goto(agent.standing)
+    first = invited(agent, page, seconds=120)
+    page.click(".face.very_satisfied")
+    page.click("#back")
+    page.evaluate(leaving)
+    page.wait_for_timeout(500)
+    assert [] == agent.kept()
+    page.goto(agent.standing)
+    shows(page, "ask")
+    page.click(".face.very_dissatisfied")
+    page.click("#tags button >> nth=0")
+    page.evaluate(leaving)
+    for _ in range(50):
+        page.wait_for_timeout(100)
+        if agent.kept():
+            break
+
+    assert [(1, first, ["108"])] == [(each["button"], each["invitation"], each["tags"]) for each in agent.kept()]
+    assert "answered" == agent.state(first)
+
+
 def test_somebody_who_writes_is_not_cut_off(agent: Running, browse: Callable[..., Page]) -> None:
     """Each touch keeps the invitation open. Red without `stay`."""
     page = browse()
@@ -505,6 +533,25 @@ def test_who_walks_in_after_an_answer_rates_for_themselves(windows: Hall, browse
         shows(page, "thanks")
 
     assert [(5, invitation), (4, None)] == [(each["button"], each.get("invitation")) for each in agent.kept()]
+
+
+def test_who_walked_in_and_loads_the_page_again_counts_once(windows: Hall, browse: Callable[..., Page]) -> None:
+    """Nothing tells them from the next citizen: what they had chosen and not sent is theirs to choose again. Red if it
+    is said when they load the page."""
+    agent = windows.window("walk_in = true")
+    page = browse()
+    page.goto(agent.standing)
+    shows(page, "ask")
+    page.click(".face.dissatisfied")
+    shows(page, "why")
+    page.reload()
+    shows(page, "ask")
+    page.click(".face.dissatisfied")
+    page.click("#tags button >> nth=0")
+    page.click("#submit")
+    shows(page, "thanks")
+
+    assert [2] == [each["button"] for each in agent.kept()]
 
 
 def test_an_uncertain_rating_holds_up_the_next_one(windows: Hall, browse: Callable[..., Page]) -> None:

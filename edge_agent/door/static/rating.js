@@ -1,6 +1,6 @@
 "use strict";
-// The rating page. A press is sent again, under the same number, until the agent has it on the disk or says that it
-// will not; only then is anybody thanked. Times are measured by the clock that nobody can set.
+// The rating page: what is on the screen, what a citizen does there, and what it hears. Times are measured by the clock
+// that nobody can set.
 const given = JSON.parse(document.getElementById("given").textContent);
 const here = location.pathname;
 const $ = (id) => document.getElementById(id);
@@ -10,16 +10,10 @@ const EARLY_MS = 2500;  // before the invitation ends, so that the press is ther
 const STAY_EVERY_MS = 5000;
 const SLOW_MS = 300;  // sooner nobody needs to be told that it is being saved
 const WORRY_MS = 3000;
-const GIVE_UP_MS = 15000;
-const LATER_MS = 10000;
-const TROUBLE_MS = 20000;
 const THANKS_MS = 4000;
 const OVER_MS = 3500;
 const LOST_MS = 3000;
-const AGE_MAX_MS = 9999999999;  // the agent takes no larger number; what is so old is nobody's rating anyway
 
-const boot = 1 + Math.floor(Math.random() * 9e9);  // of this start of the page; each press of it has a number
-let count = 0;
 let language = new URLSearchParams(location.search).get("lang") === "en" || (!new URLSearchParams(location.search).has("lang") && /^en/i.test(navigator.language)) ? "en" : "zh";
 const first = { language, large: new URLSearchParams(location.search).has("large") };
 let now = { paused: false, clerk: null, invitation: null, ended: null, storage: "ok" };  // what the agent says
@@ -27,8 +21,6 @@ let ends_at = 0;  // of the invitation, by performance.now()
 let total_ms = 1;
 let shown = "";  // the invitation whose question is on the screen, as long as it is open for this page; "" for none
 let choice = null;  // { level, tags, text, touched, from }
-let sending = null;  // the press on its way: { body, pressed, made, tries, state, why, certain }
-const behind = new Set();  // presses of citizens who have gone, said again until it is certain what became of them
 let over = null;  // { words, until }
 let thanked_until = 0;
 let answered = "";  // the invitation that this page has answered or declined: it is not asked again
@@ -42,9 +34,6 @@ let before = "";
 const words = () => WORDS[language];
 const face_name = (level) => document.querySelector(`.face[data-level="${level}"] .name`).dataset[language];
 const open_invitation = () => (now.invitation && now.invitation.id !== answered && performance.now() < ends_at ? now.invitation : null);
-// Of a press that no invitation tells from the next one: whoever touches a face now may be the same citizen again, who
-// would count twice. Nobody is asked before it is certain; nobody else could be kept any sooner.
-const unsure = () => given.walk_in && [...behind].some((press) => !press.body.invitation);
 const may_rate = () => Boolean(open_invitation()) || (given.walk_in && !now.paused && !unsure());
 
 // ---- what is on the screen
@@ -208,73 +197,6 @@ function submit() {
   send({ body, made: performance.now(), pressed: made, state: "new", why: "", tries: 0 });
 }
 
-const clean = (text) => [...(text.toWellFormed ? text.toWellFormed() : text).replace(/[\u0000-\u001f\u007f-\u009f]+/g, " ").trim()].slice(0, given.text_max).join("");
-
-async function send(press) {
-  sending = press;
-  draw();
-  const begun = performance.now();
-  for (;;) {
-    const said = await say(press);
-    if (said.ok) return kept(press);
-    if (is_no(said) || performance.now() - begun > GIVE_UP_MS) {
-      if (sending === press) return refused(press, said);
-      tell("not_kept", press.body.invitation);
-      return is_no(said) ? behind.delete(press) : send_quietly(press);
-    }
-    await new Promise((wake) => setTimeout(wake, Math.min(2000, 200 * press.tries)));
-  }
-}
-
-function say(press) {
-  press.tries += 1;
-  return ask("press", { ...press.body, age_ms: Math.min(Math.round(performance.now() - press.pressed), AGE_MAX_MS) });
-}
-
-function refused(press, said) {
-  press.state = "refused";
-  press.certain = is_no(said);
-  press.why = said.body && said.body.error ? said.body.error.code || "" : "";
-  tell("not_kept", press.body.invitation);
-  draw();
-  setTimeout(() => { if (sending === press && press.state === "refused") leave(press); }, TROUBLE_MS);
-}
-
-// An answer that says that it is not kept, and not that nobody knows.
-const is_no = (said) => said.status === 507 || (said.status >= 400 && said.status < 500);
-
-// Nobody stands there any more. What was told to have been refused stays so; what nobody knows of is said again.
-function leave(press) {
-  sending = null;
-  over = null;
-  draw();
-  if (!press.certain) send_quietly(press);
-}
-
-// Of a citizen who has gone, while the next one is being asked: never given up while this page is open.
-async function send_quietly(press) {
-  behind.add(press);
-  draw();
-  for (;;) {
-    const said = await say(press);
-    const waited_for = !sending && !choice && mode() === "trouble";  // the screen still shows this very thing
-    if (said.ok || is_no(said)) behind.delete(press);
-    if (said.ok && waited_for) thank();
-    if (is_no(said) && waited_for) { sending = press; refused(press, said); }
-    if (said.ok || is_no(said)) return draw();
-    await new Promise((wake) => setTimeout(wake, Math.min(LATER_MS, 500 * press.tries)));
-  }
-}
-
-function kept(press) {
-  tell("kept", press.body.invitation);
-  settled(press.body.invitation);
-  behind.delete(press);
-  if (sending !== press) return;
-  sending = null;
-  thank();
-}
-
 function thank() {
   thanked_until = given.one ? Infinity : performance.now() + THANKS_MS;
   draw();
@@ -382,7 +304,7 @@ $("submit").addEventListener("click", () => {
   submit();
 });
 $("text").addEventListener("input", () => { if (choice) { choice.text = [...$("text").value].slice(0, given.text_max).join(""); touched(); } });
-$("again").addEventListener("click", () => { const press = sending; press.state = "new"; press.made = performance.now(); send(press); });
+$("again").addEventListener("click", () => { const press = sending; press.state = "new"; press.certain = false; press.made = performance.now(); send(press); });
 $("leave").addEventListener("click", () => { sending = null; over = null; draw(); });
 $("large").addEventListener("click", () => enlarge(!document.documentElement.classList.contains("large")));
 $("aloud").addEventListener("click", () => {
