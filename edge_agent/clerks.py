@@ -6,8 +6,10 @@ signing in. Neither holds anything of a citizen.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import logging
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +35,7 @@ _WAIT_MS = 30_000  # so long, and twice as long after each further one
 _WAIT_MAX_MS = 15 * 60_000
 # 4 MB and a few milliseconds: a window PC is small, and the delay above is what holds a guesser up.
 _COST = Cost(memory=2**12, times=1)
+_HIDDEN = re.compile(r"[0-9a-f]{32}:[0-9a-f]{128}", re.ASCII)
 _ENDED_MAX = 1_000  # sign-ins that were ended before their shift was over: days of a hall
 PHOTOS = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 PHOTO_MAX = 512 * 1024  # bytes; a card's photo is a hand wide
@@ -188,10 +191,12 @@ class Clerks:
         return self.get(seat.clerk) or Clerk(seat.clerk) if seat.clerk else None
 
     def sit(self, window: str, seat: Seat) -> None:
-        """So it is at this window from now on, also after a restart."""
+        """So it is at this window from now on, also after a restart. OSError if it could not be written down: then
+        nothing has changed."""
         with self._lock:
-            self._seats = {**self._seats, window: seat}
-            self._write_seats()
+            seats = {**self._seats, window: seat}
+            _write(self._seats_file, _Seats(seats, self._ended))
+            self._seats = seats
         self._tell()
 
     # ---- who has signed out
@@ -207,14 +212,11 @@ class Clerks:
                 self._seats = {**self._seats, left: Seat()}
         self._tell()
         with self._lock:
-            self._write_seats()
+            _write(self._seats_file, _Seats(self._seats, self._ended))
 
     def has_ended(self, sign_in: str) -> bool:
         """Whether whoever signed in so has signed out."""
         return _name(sign_in) in self._ended
-
-    def _write_seats(self) -> None:
-        _write(self._seats_file, _Seats(self._seats, self._ended))
 
     def _tell(self) -> None:
         for listener in self._listeners:
@@ -228,7 +230,7 @@ class Clerks:
             return {}
         if changed != self._known[0]:
             try:
-                known = {each.number: each for each in _read(self._file, _Clerks).clerks}
+                known = {each.number: _with_pin_of_ours(each) for each in _read(self._file, _Clerks).clerks}
             except BadSettings as error:
                 # A comma too many must not take the screens away from a hall: those of before stay until it is right.
                 log.error("%s; 先用原来的 / those of before are used", "; ".join(error.mistakes))
@@ -239,7 +241,8 @@ class Clerks:
 
 def _read(file: Path, shape: type[S]) -> S:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=shape)
+        # Windows' own editor puts a mark before the first letter, which JSON does not know.
+        return msgspec.json.decode(file.read_bytes().removeprefix(codecs.BOM_UTF8), type=shape)
     except msgspec.MsgspecError as error:
         raise BadSettings([f"{file.name}: 写法不对 / cannot be read: {error}"]) from error
     except OSError as error:
@@ -248,6 +251,17 @@ def _read(file: Path, shape: type[S]) -> S:
 
 def _write(file: Path, value: msgspec.Struct) -> None:
     write_private(file, msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n")
+
+
+def _with_pin_of_ours(clerk: Clerk) -> Clerk:
+    # Typed into the file it would be there for everybody to read; hall IT sees on the setup page that there is none.
+    if not clerk.pin or _HIDDEN.fullmatch(clerk.pin):
+        return clerk
+    log.error(
+        "clerks.json: pin 只能由设置页或 edge-agent clerk 写入, 视为没有 / a PIN is written by the setup page or by"
+        " edge-agent clerk alone, this one is taken for none"
+    )
+    return msgspec.structs.replace(clerk, pin="")
 
 
 def _hidden(pin: str) -> str:

@@ -39,7 +39,7 @@ from . import language
 from .clerk import ClerkPages
 from .rating import Pages, Screen, Touched
 from .streams import AGAIN_S, Streams
-from .wrong import NO_KEY, NOT_YET, STOPPING, Wrong, no_room
+from .wrong import NO_KEY, NOT_YET, STOPPING, Wrong, no_room, unwritten
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -213,7 +213,11 @@ def create_app(
         if people is None or window not in windows:
             raise _no_window(window, windows)
         if request.method == "PUT":
-            people.clerks.sit(window, read(request.get_data(), Seat))
+            wanted = read(request.get_data(), Seat)
+            try:
+                people.clerks.sit(window, wanted)
+            except OSError as error:
+                raise unwritten(error) from error
         now_there = people.clerks.seat(window)
         return {"clerk": now_there.clerk, "paused": now_there.paused}
 

@@ -26,7 +26,7 @@ from ..outbox.file import FULL
 from ..outbox.invitations import new_id
 from .rating import Screen, Touched, card, photo
 from .streams import SOON, State, Streams
-from .wrong import Wrong
+from .wrong import Wrong, unwritten
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +108,9 @@ class ClerkPages:
             ("", "GET", self._page),
             ("sign-in", "POST", self._sign_in),
             ("sign-out", "POST", self._sign_out),
+            # Where a mistake was told: a tablet that slept loads it again, and so does who chooses the language there.
+            ("sign-in", "GET", self._page),
+            ("sign-out", "GET", self._page),
             ("events", "GET", self._events),
             ("state", "GET", self._looked),
             ("ask", "POST", self._ask),
@@ -115,7 +118,7 @@ class ClerkPages:
             ("pause", "POST", self._pause),
             ("photo/<number>", "GET", self._photo),
         ):
-            app.add_url_rule(f"/clerk/{path}", f"clerk_{path.partition('/')[0]}", answer, methods=[method])
+            app.add_url_rule(f"/clerk/{path}", f"clerk_{path.partition('/')[0]}_{method}", answer, methods=[method])
 
     # ---- in and out
 
@@ -147,7 +150,10 @@ class ClerkPages:
             return self._door(f"试错太多, 请 {seconds} 秒后再试 / too many wrong tries, try again in {seconds} s", 429)
         if found is None:
             return self._door("工号或口令不对 / wrong number or PIN", 403)
-        self._clerks.sit(window, Seat(found.number))
+        try:
+            self._clerks.sit(window, Seat(found.number))
+        except OSError as error:
+            return self._door(str(unwritten(error)), 507)
         response: Any = redirect("/clerk/", 303)
         until_s = moment.wall_ms // 1000 + _SHIFT_S
         response.set_cookie(
@@ -283,7 +289,10 @@ class ClerkPages:
 
     def _pause(self) -> dict[str, Any]:
         at, asked = self._may(), read(request.get_data(), Paused)
-        self._clerks.sit(at.window, Seat(at.clerk.number, asked.paused))
+        try:
+            self._clerks.sit(at.window, Seat(at.clerk.number, asked.paused))
+        except OSError as error:
+            raise unwritten(error) from error
         return {"paused": asked.paused}
 
     # ---- whom it lets in

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from ..outbox.file import FULL, READ_ONLY
@@ -27,6 +28,13 @@ class Wrong(Exception):
         self.status = status
         self.later = later
         self.body = {"error": {"field": field, "message": message, **more}}
+
+
+def unwritten(error: OSError) -> Wrong:
+    """What was to change could not be written down, and has not changed."""
+    words = f"没有办成: 本机写不进磁盘 ({error.strerror}), 请告诉信息人员"
+    code = FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else READ_ONLY
+    return Wrong(507, "", f"{words} / not done: this machine's disk takes nothing, tell hall IT", later=True, code=code)
 
 
 def no_room(why: str, what: str) -> Wrong:

@@ -79,7 +79,7 @@ class Sessions:
         return hmac.new(self._key, token.encode(), sha256).hexdigest()
 
     def is_form_word(self, token: str, given: str) -> bool:
-        return hmac.compare_digest(self.form_word(token), given)
+        return hmac.compare_digest(self.form_word(token).encode(), given.encode())
 
     # ---- over a restart
 

@@ -93,6 +93,25 @@ def test_a_file_that_is_none_is_said_so(tmp_path: Path) -> None:
         Clerks(tmp_path).check()
 
 
+def test_a_pin_that_was_typed_into_the_file_is_none(tmp_path: Path) -> None:
+    """The card is shown, hall IT sees that its clerk cannot sign in, and a PIN is set as for anybody. Red if it is only
+    found out when she signs in, and breaks that page."""
+    (tmp_path / "clerks.json").write_text('{"clerks": [{"number": "018", "pin": "secret"}]}')
+    clerks = Clerks(tmp_path)
+
+    assert [Clerk("018")] == clerks.all()
+    assert clerks.signs_in("018", "secret", 0) is None
+    clerks.put(Clerk("018"), PIN)
+    assert clerks.signs_in("018", PIN, 0) is not None
+
+
+def test_the_mark_of_a_windows_editor_is_no_mistake(tmp_path: Path) -> None:
+    """Notepad puts it before the first letter."""
+    (tmp_path / "clerks.json").write_text('{"clerks": [{"number": "018", "name": "张敏"}]}', "utf-8-sig")
+
+    assert ["张敏"] == [each.name for each in Clerks(tmp_path).all()]
+
+
 def test_a_comma_too_many_takes_no_screen_away(clerks: Clerks, tmp_path: Path) -> None:
     """Those of before stay until the file is right again."""
     assert clerks.get("018") is not None

@@ -240,3 +240,45 @@ def test_signing_out_here_leaves_her_signed_in_there(visitor: Visitor) -> None:
     assert 200 == other.ask("GET", "/clerk/state")[0]
     visitor.sign_in()
     assert 200 == visitor.ask("GET", "/clerk/state")[0]
+
+
+# ---- odd moments of hers
+
+
+@pytest.mark.parametrize("path", ["/clerk/sign-in", "/clerk/sign-out"])
+def test_what_is_loaded_again_after_a_mistake_is_her_page(visitor: Visitor, path: str) -> None:
+    """A tablet that slept asks for the address once more, and so does who chooses English there. Red if she is told in
+    JSON that this cannot be done."""
+    status, page = visitor.ask("GET", f"{path}?lang=en")
+
+    assert 200 == status
+    assert 'action="/clerk/sign-in"' in page
+
+
+def test_on_a_full_disk_nobody_sits_down_or_pauses_and_it_is_said(
+    visitor: Visitor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In words, and all stays as the screens show it, also of a business system's call. Red if the seat changes though
+    the answer says that it did not."""
+    visitor.sign_in()
+    form = re.search(r'name="form" value="(\w+)"', visitor.ask("GET", "/clerk/")[1])
+    assert form is not None
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("edge_agent.clerks.write_private", full)
+    sign_in = {"number": "018", "pin": "2468", "window": "4"}
+    there, page = visitor.ask("POST", "/clerk/sign-in", sign_in, form=True)
+    with closing(visitor.connection()) as connection:
+        headers = {"Cookie": visitor.cookie, "X-Form": form.group(1)}
+        connection.request("POST", "/clerk/pause", '{"paused": true}', headers)
+        with connection.getresponse() as response:
+            pause, told = response.status, json.loads(response.read())
+    put, said = visitor.ask("PUT", "/v1/windows/4/seat", {"clerk": "018"})
+    seats = [visitor.ask("GET", f"/v1/windows/{window}/seat")[1] for window in WINDOWS]
+
+    assert [507] * 3 == [there, pause, put]
+    assert "写不进磁盘" in page and 'value="018"' in page
+    assert "写不进磁盘" in told["error"]["message"] and "写不进磁盘" in said["error"]["message"]
+    assert [{"clerk": "018", "paused": False}, {"clerk": "", "paused": False}] == seats

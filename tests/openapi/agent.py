@@ -153,7 +153,9 @@ def agent() -> Schema:
                 "requestBody": takes(ref("Seat"), {"clerk": "018", "paused": False}),
                 "responses": {
                     "200": answers("此刻的情形 / as it is now", ref("Seat")),
-                    **wrong(_400=FIELD_WRONG, _401=NO_TOKEN, _404="没有这个窗口 / no such window", _413=LONG),
+                    **wrong(
+                        _400=FIELD_WRONG, _401=NO_TOKEN, _404="没有这个窗口 / no such window", _413=LONG, _507=_FULL
+                    ),
                 },
             },
         },

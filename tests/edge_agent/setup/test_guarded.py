@@ -105,6 +105,11 @@ def test_a_form_without_its_word_changes_nothing(page):
     assert [403, 403] == [one.post("/setup/guide/name", form, word).status for word in ("", foreign)]
 
 
+def test_a_word_in_other_letters_is_no_word(page):
+    """Refused as any wrong one. Red if it breaks the page, which whoever is at the network could make it do."""
+    assert 403 == page.visitor().post("/setup/password", {"word": WORD, "again": WORD}, "口令").status
+
+
 def test_nothing_but_the_doorstep_is_there_before_signing_in(page):
     """Each page leads to the sign-in; a part of one is refused."""
     page.visitor().begin()
