@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
+from random import Random
 
 _SIZE = 240
 
 
 def portrait() -> bytes:
     """A PNG of head and shoulders."""
-    rows = b"".join(b"\0" + b"".join(_colour(x, y) for x in range(_SIZE)) for y in range(_SIZE))
-    header = struct.pack(">IIBBBBB", _SIZE, _SIZE, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
+    return _png(_SIZE, _SIZE, [b"".join(_colour(x, y) for x in range(_SIZE)) for y in range(_SIZE)])
+
+
+def noise(wide: int, high: int) -> bytes:
+    """A PNG in which no two dots are alike: nothing makes more bytes of a picture."""
+    drawn = Random(1)
+    return _png(wide, high, [drawn.randbytes(3 * wide) for _ in range(high)])
+
+
+def _png(wide: int, high: int, rows: Sequence[bytes]) -> bytes:
+    header = struct.pack(">IIBBBBB", wide, high, 8, 2, 0, 0, 0)
+    dots = zlib.compress(b"".join(b"\0" + row for row in rows))
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", dots) + _chunk(b"IEND", b"")
 
 
 def _colour(x: int, y: int) -> bytes:

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from edge_agent.clerks import Clerks
 
-from .portrait import portrait
+from .portrait import noise, portrait
 from .setup_rig import Rig, rig, set_up, sideways, sign_in
 
 
@@ -71,6 +71,22 @@ def test_a_clerk_gets_a_card_and_signs_in_with_it(browse, hall, tmp_path):
     page.click("button[value=remove]")
     expect(page.locator("#clerks")).to_have_count(0)
     assert [] == list((hall.folder / "photos").iterdir())
+
+
+def test_a_photo_full_of_detail_is_made_smaller_still(browse, hall, tmp_path):
+    """Leaves behind a face are more bytes than a form may carry. Red if it is sent in the usual quality."""
+    photo = tmp_path / "leaves.png"
+    photo.write_bytes(noise(300, 400))
+    page: Page = browse()
+    come(page, hall)
+    page.set_input_files("#f-photo", photo)
+    expect(page.locator("#h-photo")).to_have_text("leaves.png")
+    save(page, "031", name="王芳")
+
+    expect(page.locator("[role=status]")).to_contain_text("031")
+    page.wait_for_function("document.querySelector('.face').naturalWidth === 300")
+    page.goto(f"{hall.url}clerks?number=031")
+    page.click("button[value=remove]")
 
 
 @pytest.mark.parametrize(

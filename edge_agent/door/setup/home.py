@@ -11,7 +11,7 @@ from flask import Flask, Response, abort, g, make_response, redirect, render_tem
 from protocols.errors import BadSettings
 
 from ... import config
-from ...config import is_loopback
+from ...config import DoorSettings, is_loopback
 from ...setup import apply, toml
 from ...setup.bundle import bundle
 from ...setup.desk import Desk
@@ -19,13 +19,14 @@ from ...setup.draft import LATER
 from ...setup.fields import SECRETS, TABLES, Field, fields
 from .broker import Broker
 from .cards import Cards
-from .restart import restarting
+from .restart import closing, restarting
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _GONE = (
     "代理重启过, 或这一页放得太久: 没有保存, 请重新打开“配置”再改 / the agent has started again, or this page is too"
     " old: nothing was saved, open Settings anew"
 )
+_EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - what the settings may say, not what is bound here
 _STATES = {
     "ready": ("good", "可以评价", "ready for presses"),
     "inviting": ("good", "正在邀请评价", "a citizen is being asked"),
@@ -215,7 +216,10 @@ class Home:
         except OSError as error:
             given = {"changes": toml.difference(self._desk.text, text), "typed": request.form["typed"]}
             return render_template("setup/settings_apply.html", **given, lack=apply.not_written(error)), 507
-        return restarting(self._desk, url_for("home"), self._elsewhere())
+        door = config.load(self._desk.place.file).door
+        if door is None or not door.has_setup:
+            return closing(self._desk)
+        return restarting(self._desk, url_for("home"), self._elsewhere(door))
 
     def _typed(self) -> str:
         """What covered secrets of this form stand for: those that were typed on the page before, or those in force."""
@@ -229,10 +233,12 @@ class Home:
     def _kept(self, text: str) -> str:
         return self._desk.typed.keep(g.token, text)
 
-    def _elsewhere(self) -> str:
-        """The page's new address, if it has one from now on; empty if not, or if there will be none."""
-        door = config.load(self._desk.place.file).door
-        if door is None or not door.has_setup or str(door.port) in ("0", request.environ["SERVER_PORT"]):
+    def _elsewhere(self, door: DoorSettings) -> str:
+        """The page's new address, if it has one from now on; empty if not, or if nobody can know it."""
+        here, port = request.environ["SERVER_PORT"], str(door.port)
+        if port == "0" or (door.host, port) == (self._desk.place.door_host, here):
             return ""
-        host = request.host.rpartition(":")[0] or request.host
-        return f"http://{host}:{door.port}/setup/"
+        host = request.host.removesuffix(f":{here}")
+        if door.host not in (self._desk.place.door_host, *_EVERY_ADDRESS):
+            host = f"[{door.host}]" if ":" in door.host else door.host
+        return f"http://{host}:{port}/setup/"

@@ -1,7 +1,9 @@
 "use strict";
 // A photo as small as a card needs: a camera's has ten megabytes, and where it was taken stands in it.
 (() => {
-  const WIDE = 300, HIGH = 400, QUALITY = 0.8;
+  const WIDE = 300, HIGH = 400;
+  const QUALITIES = [0.8, 0.6, 0.4, 0.2];  // the first is enough for nearly every face
+  const SENT_MAX = 45000;  // characters: what a form may carry, with all that stands beside it
   const form = document.getElementById("card");
   const pick = document.getElementById("f-photo");
   const said = document.getElementById("h-photo");
@@ -20,7 +22,8 @@
       const wide = WIDE * scale, high = HIGH * scale;
       const canvas = Object.assign(document.createElement("canvas"), { width: WIDE, height: HIGH });
       canvas.getContext("2d").drawImage(whole, (whole.width - wide) / 2, (whole.height - high) / 2, wide, high, 0, 0, WIDE, HIGH);
-      form.elements.photo.value = canvas.toDataURL("image/jpeg", QUALITY);
+      const made = QUALITIES.map((quality) => canvas.toDataURL("image/jpeg", quality));
+      form.elements.photo.value = made.find((each) => each.length < SENT_MAX) || made.pop();
       said.textContent = file.name;
     } catch {
       said.className = "mistake";

@@ -1,7 +1,7 @@
 // Parts of a page kept fresh, copying, and waiting for the agent to come back. Everything else is plain HTML.
 "use strict";
 
-const EVERY_MS = 1000, FAST_MS = 400, LATE_MS = 20000, ELSEWHERE_MS = 5000, STALE_MS = 5000;
+const EVERY_MS = 1000, FAST_MS = 400, LATE_MS = 20000, ELSEWHERE_MS = 5000, STALE_MS = 5000, TWICE_MS = 2000;
 
 function dated(root) {
   for (const time of root.querySelectorAll("time[data-ms]")) {
@@ -64,6 +64,13 @@ document.addEventListener("click", async (event) => {
     button.textContent = "Ctrl + C";
   }
   setTimeout(() => { button.textContent = said; }, 2000);
+});
+
+// A double click is one click: the second would be told what the first has changed.
+const sent = new WeakMap();
+document.addEventListener("submit", (event) => {
+  if (performance.now() - sent.get(event.target) < TWICE_MS) event.preventDefault();
+  else sent.set(event.target, performance.now());
 });
 
 // A device that has no name yet is named after its window, until somebody names it otherwise.
