@@ -156,7 +156,7 @@ class Clerks:
             raise BadSettings([f"照片至多 {PHOTO_MAX // 1024} kB, 请缩小 / at most that, make it smaller"])
         self.photos.mkdir(exist_ok=True)
         name = f"{number}{suffix}"
-        (self.photos / name).write_bytes(photo)
+        write_private(self.photos / name, photo)
         return name
 
     def signs_in(self, number: str, pin: str, mono_ms: int) -> Clerk | Wait | None:

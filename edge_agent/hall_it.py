@@ -83,13 +83,13 @@ def mistake(word: str) -> str:
     return "" if len(set(word)) > 3 else "太简单, 请用不同的字符 / too simple, use different characters"
 
 
-def write_private(file: Path, text: str) -> None:
-    """Put this text into the file, whole or not at all, on the disk when this returns; nobody else can read it."""
+def write_private(file: Path, content: str | bytes) -> None:
+    """Put this into the file, whole or not at all, on the disk when this returns; nobody else can read it."""
     draft = file.with_name(f"{file.name}.{secrets.token_hex(4)}.new")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as out:
-            out.write(text)
+        with os.fdopen(handle, "wb") as out:
+            out.write(content.encode() if isinstance(content, str) else content)
             out.flush()
             os.fsync(out.fileno())
         draft.replace(file)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.clerks import Clerk, Clerks
 from edge_agent.setup.apply import take_back
 from tests.disks import Disk
 
@@ -129,3 +130,15 @@ def test_what_was_put_in_place_can_be_taken_back_without_room(disk):
 
     assert BEFORE == back
     assert not file.exists()
+
+
+def test_a_photo_that_finds_no_room_leaves_the_one_before(disk):
+    """Red if it is written over it: half a face would be on the rating page."""
+    clerks, before = Clerks(disk.path), b"\xff\xd8\xff" + bytes(10_000)
+    clerks.put(Clerk("018", photo=clerks.keep_photo("018", ".jpg", before)))
+    disk.fill()
+    with pytest.raises(OSError, match="No space left"):
+        clerks.keep_photo("018", ".jpg", b"\xff\xd8\xff" + bytes(200_000))
+
+    assert before == (disk.path / "photos" / "018.jpg").read_bytes()
+    assert ["018.jpg"] == [each.name for each in (disk.path / "photos").iterdir()]
