@@ -94,7 +94,7 @@ class Clerks:
         self._seats_file = folder / "seats.json"
         self._lock = threading.Lock()
         self._known: tuple[int, dict[str, Clerk]] = (0, {})
-        kept = _read(self._seats_file, _Seats) if self._seats_file.exists() else _Seats()
+        kept = _left(self._seats_file)
         self._seats, self._ended = kept.seats, kept.ended
         self._wrong: dict[str, tuple[int, int]] = {}
         self._listeners: list[Callable[[], None]] = []
@@ -247,6 +247,19 @@ def _read(file: Path, shape: type[S]) -> S:
         raise BadSettings([f"{file.name}: 写法不对 / cannot be read: {error}"]) from error
     except OSError as error:
         raise BadSettings([f"{file.name}: 读不了 / cannot be read: {error.strerror}"]) from error
+
+
+def _left(file: Path) -> _Seats:
+    """Who sat where when it was last written down."""
+    if not file.exists():
+        return _Seats()
+    try:
+        return _read(file, _Seats)
+    except BadSettings as error:
+        # Who sits where is said anew by whoever sits down; no press may wait for that.
+        words = "请窗口人员重新登录, 已退出的可能又有效 / clerks have to sign in again, and what they ended may hold"
+        log.error("%s; %s", "; ".join(error.mistakes), words)
+        return _Seats()
 
 
 def _write(file: Path, value: msgspec.Struct) -> None:

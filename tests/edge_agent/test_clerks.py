@@ -112,6 +112,20 @@ def test_the_mark_of_a_windows_editor_is_no_mistake(tmp_path: Path) -> None:
     assert ["张敏"] == [each.name for each in Clerks(tmp_path).all()]
 
 
+@pytest.mark.parametrize("damage", [b"", b"\0" * 200, b'{"seats": {"3": {"clerk": 18}}}'])
+def test_seats_that_a_dying_disk_left_keep_no_agent_from_its_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: bytes
+) -> None:
+    """Nobody sits anywhere until somebody signs in, and it is said. Red if every press waits for that file."""
+    (tmp_path / "seats.json").write_bytes(damage)
+    clerks = Clerks(tmp_path)
+
+    assert Seat() == clerks.seat("3")
+    assert "seats.json" in caplog.text and "have to sign in again" in caplog.text
+    clerks.sit("3", Seat("018"))
+    assert Seat("018") == Clerks(tmp_path).seat("3")
+
+
 def test_a_comma_too_many_takes_no_screen_away(clerks: Clerks, tmp_path: Path) -> None:
     """Those of before stay until the file is right again."""
     assert clerks.get("018") is not None
