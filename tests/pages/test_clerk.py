@@ -98,6 +98,38 @@ def test_a_screen_that_is_not_open_is_a_fault_that_the_clerk_sees(agent: Running
     expect(clerk.locator("#trouble")).to_be_hidden()
 
 
+def test_a_stream_that_went_silent_is_noticed(agent: Running, browse: Callable[..., Page]) -> None:
+    """The lid was closed, and the line is dead without either side knowing: what is shown is fresh all the same, or
+    said to be old. Red if it is the state of before for minutes."""
+    clerk = browse()
+    clerk.clock.install()
+    clerk.route("**/clerk/events", lambda _: None)  # no word, and no error
+    sign_in(agent, clerk)
+    agent.invite(case_no="BJ20260001234")
+    clerk.clock.run_for(16_000)
+    expect(clerk.locator("#latest tr").first).to_contain_text("BJ20260001234")
+    expect(clerk.locator("#stale")).to_be_hidden()
+    clerk.route("**/clerk/state", lambda route: route.abort())
+    clerk.clock.run_for(16_000)
+
+    expect(clerk.locator("#stale")).to_be_visible()
+
+
+def test_a_call_that_nobody_answers_is_said_to_have_failed(agent: Running, browse: Callable[..., Page]) -> None:
+    """The Wi-Fi is away: after seconds the button can be pressed again. Red if it waits for ever."""
+    clerk = browse()
+    clerk.clock.install()
+    sign_in(agent, clerk)
+    expect(clerk.locator("#pause")).to_have_text("暂停服务")
+    clerk.route("**/clerk/ask", lambda _: None)
+    clerk.click("#ask")
+    expect(clerk.locator("#ask")).to_be_disabled()
+    clerk.clock.run_for(6_000)
+
+    expect(clerk.locator("#ask")).to_be_enabled()
+    expect(clerk.locator("#wrong")).to_contain_text("没有办成")
+
+
 def test_a_wrong_pin_is_refused_and_five_have_to_wait(agent: Running, browse: Callable[..., Page]) -> None:
     """In words, in the reader's language."""
     clerk = browse()

@@ -602,6 +602,30 @@ def test_a_page_that_lost_its_agent_says_so(tmp_path: Path, browse: Callable[...
         expect(page.locator("#lost")).to_be_hidden(timeout=15_000)
 
 
+def test_a_stream_that_went_silent_keeps_no_question_from_the_screen(
+    agent: Running, browse: Callable[..., Page]
+) -> None:
+    """A tablet slept, or its Wi-Fi was away, and neither side has noticed that the line is dead: the page asks beside
+    its stream, and when it is looked at again. Red if it waits for the stream's error, which takes minutes."""
+    page = browse()
+    page.clock.install()
+    page.route("**/events", lambda _: None)  # no word, and no error
+    page.goto(agent.standing)
+    page.clock.run_for(1000)
+    shows(page, "idle")
+    agent.invite(seconds=600)
+    page.clock.run_for(16_000)
+    shows(page, "ask")
+    agent.invite(seconds=600, replace=True, case_no="BJ20260001234")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#case")).to_have_text("办件 …1234 ·")
+    page.route("**/state?*", lambda route: route.abort())
+    page.clock.run_for(16_000)
+    page.wait_for_timeout(200)
+    page.clock.run_for(4_000)
+    shows(page, "lost")
+
+
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_nobody_is_kept_out(
     agent: Running, browse: Callable[..., Page], complaints: Callable[[Page], list[str]], lang: str

@@ -7,17 +7,31 @@ const me = $("work").dataset.me;
 const is_page = Boolean($("work").dataset.page);
 const LOOK_MS = 3000;
 const LOOKS = 10;  // and then a stream is tried again
+const CHECK_MS = 15000;  // a stream that a closed lid or the Wi-Fi has cut may be silent for minutes without an error
 let now = null;
 let ends_at = 0;
+let stream = null;
+let told_times = 0;
+let checking = 0;
+
+// Where this sign-in has ended the page is on its way to sign in.
+async function ask(what, more) {
+  const patience = new AbortController();
+  const end = setTimeout(() => patience.abort(), 5000);
+  try {
+    const answer = await fetch(`/clerk/${what}`, { ...more, cache: "no-store", signal: patience.signal });
+    if (answer.status === 401) location.reload();
+    return { ok: answer.ok, body: await answer.json() };
+  } catch (_) {
+    return { ok: false, body: null };
+  } finally {
+    clearTimeout(end);
+  }
+}
 
 async function post(what, body) {
-  try {
-    const answer = await fetch(`/clerk/${what}`, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json", "X-Form": form }, cache: "no-store" });
-    if (answer.status === 401) { location.reload(); return {}; }
-    return await answer.json();
-  } catch (_) {
-    return { error: { message: words.failed } };
-  }
+  const said = await ask(what, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json", "X-Form": form } });
+  return said.body || { error: { message: words.failed } };
 }
 
 function wrong(said) {
@@ -63,25 +77,39 @@ function draw_latest() {
 }
 
 function follow() {
-  const stream = new EventSource("/clerk/events");
+  stream = new EventSource("/clerk/events");
   stream.addEventListener("state", (event) => told(JSON.parse(event.data)));
   stream.addEventListener("error", () => {
     $("stale").hidden = false;
-    if (stream.readyState === EventSource.CLOSED) look(LOOKS);
+    if (stream.readyState !== EventSource.CLOSED) return;
+    stream = null;
+    look(LOOKS);
   });
+}
+
+// Beside the stream, and never in its place: what it said meanwhile is newer.
+async function check() {
+  const before = told_times;
+  const said = stream ? await ask("state") : null;
+  if (said && told_times === before) heard(said);
+  clearTimeout(checking);
+  checking = setTimeout(check, said && !said.ok ? LOOK_MS : CHECK_MS);
 }
 
 // Too many pages are open for a stream of this one, the agent is just starting, or this sign-in has ended.
 async function look(times) {
-  try {
-    const answer = await fetch("/clerk/state", { cache: "no-store" });
-    if (answer.status === 401) return location.reload();
-    if (answer.ok) told(await answer.json());
-  } catch (_) { /* it is away: what is shown stays, and says that it is old */ }
+  heard(await ask("state"));
   setTimeout(() => (times > 1 ? look(times - 1) : follow()), LOOK_MS);
 }
 
+// Where nobody answers, what is shown stays, and says that it is old.
+function heard(said) {
+  if (said.ok) told(said.body);
+  else $("stale").hidden = false;
+}
+
 function told(state) {
+  told_times += 1;
   now = state;
   if (now.invitation) ends_at = performance.now() + now.left_ms;
   $("stale").hidden = true;
@@ -101,4 +129,7 @@ $("ask-form").addEventListener("submit", async (event) => {
 $("withdraw").addEventListener("click", async () => { if (now && now.invitation) wrong(await post("withdraw", { invitation: now.invitation.id })); });
 $("pause").addEventListener("click", async () => { if (now) wrong(await post("pause", { paused: !now.paused })); });
 setInterval(draw, 500);
+checking = setTimeout(check, CHECK_MS);
+addEventListener("online", check);
+document.addEventListener("visibilitychange", check);
 follow();

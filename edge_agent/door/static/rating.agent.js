@@ -2,6 +2,10 @@
 // What the rating page asks its agent and hears of it, and what it says to the page around it.
 const LOOK_MS = 3000;  // where there is no room for a stream: a citizen does not notice, and the agent neither
 const LOOKS = 10;  // and then a stream is tried again
+const CHECK_MS = 15000;  // a stream that a tablet's sleep or its Wi-Fi has cut may be silent for minutes without an error
+let stream = null;
+let told_times = 0;
+let checking = 0;
 
 async function ask(what, body) {
   const patience = new AbortController();
@@ -18,15 +22,26 @@ async function ask(what, body) {
 }
 
 function follow() {
-  const stream = new EventSource(`${here}events`);
+  stream = new EventSource(`${here}events`);
   stream.addEventListener("state", (event) => {
     heard(JSON.parse(event.data));
     if (is_done()) stream.close();
   });
   stream.addEventListener("error", () => {
     unheard();
-    if (stream.readyState === EventSource.CLOSED && !is_done()) look(LOOKS);
+    if (stream.readyState !== EventSource.CLOSED) return;
+    stream = null;
+    if (!is_done()) look(LOOKS);
   });
+}
+
+// Beside the stream, and never in its place: what it said meanwhile is newer.
+async function check() {
+  const before = told_times;
+  const said = stream && !is_done() ? await ask(`state?last=${shown}`) : null;
+  if (said && told_times === before) said.ok ? heard(said.body) : unheard();
+  clearTimeout(checking);
+  checking = setTimeout(check, said && !said.ok ? LOOK_MS : CHECK_MS);
 }
 
 // Too many pages are open for a stream of this one, or the agent is just starting: no screen stays blank for that.
@@ -37,6 +52,7 @@ async function look(times) {
 }
 
 function heard(state) {
+  told_times += 1;
   joined = true;
   told(state);
 }
@@ -60,3 +76,7 @@ addEventListener("message", (event) => {
   if (event.data.do === "large") enlarge(first.large = Boolean(event.data.large));
   if (event.data.do === "decline") decline();
 });
+
+checking = setTimeout(check, CHECK_MS);
+addEventListener("online", check);
+document.addEventListener("visibilitychange", check);
