@@ -70,6 +70,19 @@ class Desk:
         except (OSError, UnicodeDecodeError):
             return ""
 
+    @property
+    def unshown(self) -> list[str]:
+        """Why agent.toml cannot be shown though it lies there; empty where it can."""
+        if toml.covered(self.text) or not self.place.file.exists():
+            return []
+        try:
+            self._check_there()
+        except BadSettings as error:
+            return error.mistakes
+        except OSError as error:
+            return [f"{self.place.file.name}: 读不了 / cannot be read: {error.strerror}"]
+        return []
+
     def wanted(self, draft: Draft, door_port: int) -> str:
         """agent.toml as it will be with this draft."""
         there = self.place.file.exists()

@@ -152,6 +152,8 @@ class Home:
     def settings(self) -> Any:
         text = self._desk.text
         if request.method == "GET":
+            if self._desk.unshown:
+                return redirect(url_for("settings.text"))
             try:
                 return self._form(toml.values(text), {})
             except ValueError:
@@ -181,7 +183,8 @@ class Home:
 
     def text(self) -> Any:
         if request.method == "GET":
-            return render_template("setup/settings_text.html", text=toml.covered(self._desk.text), wrong=[])
+            shown = toml.covered(self._desk.text)
+            return render_template("setup/settings_text.html", text=shown, wrong=[], unshown=self._desk.unshown)
         typed = request.form.get("text", "").replace("\r\n", "\n")
         try:
             text = toml.uncovered(typed, self._typed())

@@ -59,3 +59,17 @@ def test_another_window_does_not_take_the_place_of_all(tmp_path, visitor, broken
     assert 422 == answer.status
     assert broken == (tmp_path / "agent.toml").read_bytes()
     assert not list(tmp_path.glob("agent.toml.*"))
+
+
+@pytest.mark.parametrize("path", ["/setup/settings", "/setup/settings/text"])
+def test_an_empty_page_says_why_it_is(tmp_path, visitor, path):
+    """What is no TOML cannot be shown without its secrets. Red if it looks as if there were no settings at all."""
+    for name, why in (("a bracket too few", "bracket is missing"), ("saved in another encoding", "is not UTF-8 text")):
+        (tmp_path / "agent.toml").write_bytes(BROKEN[name])
+        answer = visitor.get(path)
+        if answer.status == 302:
+            answer = visitor.get(answer.headers["Location"])
+
+        assert "</textarea>" in answer.text
+        assert "cannot be shown" in answer.text
+        assert why in answer.text
