@@ -1,4 +1,4 @@
-"""Hall IT in haste at the setup page: a double click is one click."""
+"""Hall IT in haste at the setup page: a double click is one click, and what is old is called old."""
 
 from __future__ import annotations
 
@@ -37,4 +37,24 @@ def test_a_double_click_binds_one_window(browse, tmp_path, monkeypatch):
 
         expect(page.locator("[data-restart]")).to_be_visible()
         assert ["A03"] == [each["id"] for each in tomllib.loads((tmp_path / "agent.toml").read_text())["windows"]]
+        page.context.close()  # a server waits for whoever is connected
+
+
+def test_an_agent_that_hangs_is_said_to_be_away(browse, tmp_path):
+    """It takes the question and never answers, as a program does that waits for its disk. Red if only an answer, or the
+    end of the connection, can tell."""
+    page: Page = browse()
+    page.clock.install()
+    with served(tmp_path) as at:
+        sign_in(page, f"http://127.0.0.1:{at.port}/setup/")
+        page.get_by_label("以后再填").check()
+        page.click("button[value=next]")
+        expect(page.locator("[data-poll]")).to_be_visible()
+        page.clock.run_for(1_500)
+        page.wait_for_timeout(300)
+        expect(page.locator("#stale")).to_be_hidden()
+        page.route("**/device/part", lambda _: None)
+        page.clock.run_for(8_000)
+
+        expect(page.locator("#stale")).to_be_visible()
         page.context.close()  # a server waits for whoever is connected

@@ -30,8 +30,13 @@ async function fresh(part) {
     if (answer.ok && !answer.redirected) put(part, await answer.text());
     heard_at = Date.now();
   } catch { /* the agent is starting again: what is shown stays until it is back, and is called old before long */ }
-  document.getElementById("stale").hidden = Date.now() - heard_at < STALE_MS;
+  say_whether_old();
   setTimeout(fresh, "fast" in part.dataset ? FAST_MS : EVERY_MS, part);
+}
+
+// Also by the clock: an agent that hangs never answers, and never hangs up.
+function say_whether_old() {
+  document.getElementById("stale").hidden = Date.now() - heard_at < STALE_MS;
 }
 
 async function back(waiting) {
@@ -87,5 +92,8 @@ document.querySelectorAll("[data-after]").forEach((device) => {
 });
 
 dated(document);
-document.querySelectorAll("[data-poll]").forEach((part) => setTimeout(fresh, EVERY_MS, part));
+document.querySelectorAll("[data-poll]").forEach((part) => {
+  setTimeout(fresh, EVERY_MS, part);
+  setInterval(say_whether_old, EVERY_MS);
+});
 document.querySelectorAll("[data-restart]").forEach(back);
