@@ -105,6 +105,8 @@ def test_a_stream_that_went_silent_is_noticed(agent: Running, browse: Callable[.
     clerk.clock.install()
     clerk.route("**/clerk/events", lambda _: None)  # no word, and no error
     sign_in(agent, clerk)
+    expect(clerk.locator("#ask")).to_be_visible()
+    clerk.wait_for_function("checking")
     agent.invite(case_no="BJ20260001234")
     clerk.clock.run_for(16_000)
     expect(clerk.locator("#latest tr").first).to_contain_text("BJ20260001234")

@@ -613,6 +613,7 @@ def test_a_stream_that_went_silent_keeps_no_question_from_the_screen(
     page.goto(agent.standing)
     page.clock.run_for(1000)
     shows(page, "idle")
+    page.wait_for_function("checking")
     agent.invite(seconds=600)
     page.clock.run_for(16_000)
     shows(page, "ask")
