@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 _COOKIE = "clerk"
 _SHIFT_S = 14 * 3600  # longer than any day at a window
-_LATEST = 12  # of today's services: what a clerk may want to look back at
+_LATEST = 12  # services: what a clerk may want to look back at
 _WELL = ("ready", "inviting")
 _UNWRITTEN = (
     "已退出, 但本机写不进磁盘: 代理重启后, 别处拷走的登录可能又有效, 请告诉信息人员"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -115,6 +118,20 @@ def test_a_stream_that_went_silent_is_noticed(agent: Running, browse: Callable[.
     clerk.clock.run_for(16_000)
 
     expect(clerk.locator("#stale")).to_be_visible()
+
+
+def test_what_was_yesterday_is_not_taken_for_just_now(agent: Running, browse: Callable[..., Page]) -> None:
+    """On the next morning the service of the day before stands there with its day, and nobody was here just now. Red if
+    only the time of day is shown."""
+    opened = agent.invite(case_no="BJ20260001234")
+    agent.ask("DELETE", f"/v1/invitations/{opened['id']}")
+    at = datetime.fromtimestamp(opened["opened_ms"] / 1000, ZoneInfo("Asia/Shanghai"))
+    clerk = browse()
+    clerk.clock.install(time=time.time() + 86_400)
+    sign_in(agent, clerk)
+
+    expect(clerk.locator("#latest tr").first).to_contain_text(f"{at.month}-{at.day} {at.hour:02}:")
+    expect(clerk.locator("#last")).to_have_text("–")
 
 
 def test_a_call_that_nobody_answers_is_said_to_have_failed(agent: Running, browse: Callable[..., Page]) -> None:

@@ -627,6 +627,23 @@ def test_a_stream_that_went_silent_keeps_no_question_from_the_screen(
     shows(page, "lost")
 
 
+def test_a_tablet_of_some_years_ago_shows_the_reasons_too(agent: Running, browse: Callable[..., Page]) -> None:
+    """A browser that no shop of apps keeps fresh lacks what came after 2019. Red if the first face breaks the page."""
+    page = browse()
+    page.add_init_script(
+        "for (const name of ['replaceChildren', 'toWellFormed', 'replaceAll', 'at', 'hasOwn'])"
+        " for (const kind of [Element.prototype, String.prototype, Array.prototype, Object]) delete kind[name];"
+    )
+    page.goto(agent.standing)
+    invited(agent, page)
+    page.click(".face.dissatisfied")
+    page.click("#tags button >> nth=0")
+    page.click("#submit")
+    shows(page, "thanks")
+
+    assert [2] == [each["button"] for each in agent.kept()]
+
+
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_nobody_is_kept_out(
     agent: Running, browse: Callable[..., Page], complaints: Callable[[Page], list[str]], lang: str

@@ -57,23 +57,26 @@ function draw() {
   $("pause").setAttribute("aria-pressed", String(now.paused));
 }
 
+const is_today = (at) => at.toDateString() === new Date().toDateString();
+const clock_of = (at) => `${is_today(at) ? "" : `${at.getMonth() + 1}-${at.getDate()} `}${at.toLocaleTimeString("zh-CN", { hour12: false })}`;
+
 function draw_latest() {
-  const last = now.latest[0];
+  const last = now.latest.find((each) => each.state === "open" || is_today(new Date(each.opened_ms)));
   $("last-name").textContent = last && last.state === "open" ? words.this : words.before;
   $("last").textContent = last ? words[last.state] : "–";
   $("last").className = `sees ${last ? last.state : ""}`;
   if (!now.latest.length) return;
-  $("latest").replaceChildren(...now.latest.map((each) => {
+  $("latest").textContent = "";
+  for (const each of now.latest) {
     const row = document.createElement("tr");
-    const at = new Date(each.opened_ms);
-    for (const [text, kind] of [[at.toLocaleTimeString("zh-CN", { hour12: false }), "name"], [each.case_no || words.no_case, ""], [words[each.state], each.state]]) {
+    for (const [text, kind] of [[clock_of(new Date(each.opened_ms)), "name"], [each.case_no || words.no_case, ""], [words[each.state], each.state]]) {
       const cell = document.createElement("td");
       cell.textContent = text;
       cell.className = kind;
       row.append(cell);
     }
-    return row;
-  }));
+    $("latest").append(row);
+  }
 }
 
 function follow() {

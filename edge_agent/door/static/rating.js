@@ -136,7 +136,8 @@ function draw_why() {
   $("chosen").textContent = words().chosen(face_name(choice.level));
   $("why-words").textContent = bad ? words().bad : words().good;
   document.querySelector("#text-label > span").textContent = bad ? words().text_bad : words().text;
-  $("tags").replaceChildren(...given.tags[choice.level].map(([code, zh, en]) => {
+  $("tags").textContent = "";
+  for (const [code, zh, en] of given.tags[choice.level]) {
     const text = language === "zh" ? zh : en;
     const tag = document.createElement("button");
     tag.type = "button";
@@ -149,8 +150,8 @@ function draw_why() {
       touched();
       speak(text);
     });
-    return tag;
-  }));
+    $("tags").append(tag);
+  }
   $("text").value = choice.text;
 }
 
