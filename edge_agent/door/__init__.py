@@ -49,6 +49,7 @@ _SILENT_S = 30
 STREAMS_MAX = THREADS - 4  # each stream holds a thread; the rest stay free for invitations
 STAYING = 24  # of these: for the pages of windows and clerks, so that no link of one invitation takes theirs
 BODY_MAX = 16 * 1024  # an invitation is a few hundred bytes
+_HEAD_MAX = 32 * 1024  # a browser's, with all cookies of this host, is a few thousand; each connection may take so much
 _LOOK = str(resources.files("protocols").joinpath("look"))
 """What the pages of both doors wear."""
 _WORN = ("/look/", "/static/")
@@ -343,6 +344,7 @@ def serve(app: Any, host: str, port: int) -> tuple[Any, int]:
         threads=THREADS,
         ident=None,
         max_request_body_size=4 * BODY_MAX,
+        max_request_header_size=_HEAD_MAX,
         # A hundred that connect and say nothing, waitress' own limit, must not keep a citizen's press out.
         connection_limit=_CONNECTIONS_MAX,
         asyncore_use_poll=True,  # not select(), which knows no file beyond number 1,023

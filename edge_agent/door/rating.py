@@ -303,10 +303,11 @@ class Pages:
 
     def _found(self, kind: str, name: str, key: str) -> tuple[Screen, Invitation | None]:
         """Whose page this is, and the one invitation that it may answer, if it is that one's."""
-        whole = {"w": "window", "i": "invitation"}[kind]
-        known = self._outbox.invitation(name) if kind == "i" else None
+        # The key first: whoever has none keeps nobody busy with a look into the outbox.
+        fits = self._links.fits({"w": "window", "i": "invitation"}[kind], name, key)
+        known = self._outbox.invitation(name) if fits and kind == "i" else None
         screen = self._screens.get(known.window if known is not None else name if kind == "w" else "")
-        if screen is None or not self._links.fits(whole, name, key):
+        if screen is None or not fits:
             raise Wrong(404, "", "没有这个评价页, 或链接不对 / no such rating page, or a wrong link")
         return screen, known
 

@@ -282,3 +282,26 @@ def test_on_a_full_disk_nobody_sits_down_or_pauses_and_it_is_said(
     assert "写不进磁盘" in page and 'value="018"' in page
     assert "写不进磁盘" in told["error"]["message"] and "写不进磁盘" in said["error"]["message"]
     assert [{"clerk": "018", "paused": False}, {"clerk": "", "paused": False}] == seats
+
+
+# ---- a bad neighbour in the hall's network
+
+
+def test_nobody_fills_the_memory_with_what_stands_before_a_body(visitor: Visitor) -> None:
+    """A thousand connections, each with a head of a quarter of a megabyte, are more than a window PC has to spare. Red
+    with the server's own limit."""
+    with closing(visitor.connection()) as connection:
+        connection.request("GET", "/clerk/", headers={"X-Padding": "x" * 40_000})
+        with connection.getresponse() as response:
+            long = response.status
+
+    assert 431 == long
+
+
+def test_who_has_no_key_is_not_looked_up(visitor: Visitor, box: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link is known by its key alone. Red if whoever is in the network can keep the outbox busy with made-up ones."""
+    asked: list[str] = []
+    monkeypatch.setattr(box, "invitation", asked.append)
+    statuses = {visitor.ask("GET", f"/rate/i/{an_id(number)}/{'0' * 32}/")[0] for number in range(5)}
+
+    assert ({404}, []) == (statuses, asked)
