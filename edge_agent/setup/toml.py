@@ -156,14 +156,14 @@ def changed(text: str, wanted: Mapping[str, str], known: list[Field]) -> str:
 
 
 def _plain(key: str) -> str:
-    return ".".join(part for part in key.split(".") if not part.isdigit())
+    return ".".join(part for part in key.split(".") if not part.isdecimal())
 
 
 def _table(root: Any, path: list[str], make: bool) -> Any | None:
     at = root
     for part in path:
         if isinstance(at, AoT | list):
-            if not part.isdigit() or int(part) >= len(at):
+            if not part.isdecimal() or int(part) >= len(at):
                 return None
             at = at[int(part)]
         elif part in at:

@@ -63,3 +63,11 @@ def test_full_width_digits_are_a_number(tmp_path):
         form = {"agent": "hall-pc-1", "broker": "now", "host": "127.0.0.1", "port": "１８８３", "do": "next"}
 
         assert 303 == visitor.post("/setup/guide/name", form).status
+
+
+def test_a_field_of_no_window_changes_nothing(visitor):
+    """Red if the name of a field, which anything may stand in, breaks the page."""
+    answer = visitor.post("/setup/settings", {"windows.².id": "B01", "do": "review"})
+
+    assert 200 == answer.status
+    assert "Nothing changes" in answer.text

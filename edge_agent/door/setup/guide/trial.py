@@ -137,4 +137,4 @@ def _value(meaning: KeyMeaning) -> str:
 
 
 def _is_key(name: str, value: str) -> bool:
-    return name[:1] == "k" and name[1:].isdigit() and len(name) < 5 and value in LETTERS.values()
+    return name[:1] == "k" and name[1:].isdecimal() and len(name) < 5 and value in LETTERS.values()
