@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
+import secrets
 import shutil
 from typing import Any
 
@@ -27,6 +29,10 @@ _GONE = (
     " old: nothing was saved, open Settings anew"
 )
 _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - what the settings may say, not what is bound here
+_CHANGED = (
+    "agent.toml 刚才被改过, 还没有保存: 请再看一遍改动 / agent.toml was changed meanwhile, and nothing is saved yet: look"
+    " at the changes once more"
+)
 _STATES = {
     "ready": ("good", "可以评价", "ready for presses"),
     "inviting": ("good", "正在邀请评价", "a citizen is being asked"),
@@ -47,6 +53,7 @@ class Home:
     def __init__(self, desk: Desk):
         self._desk = desk
         self._fields = fields()
+        self._key = secrets.token_bytes(16)
 
     def add(self, app: Flask) -> None:
         route = app.add_url_rule
@@ -204,21 +211,32 @@ class Home:
     def _reviewed(self, text: str) -> str:
         """What would change, once more before it does. BadSettings if it is wrong."""
         apply.check(text, self._desk.place.file)
+        return self._shown(text)
+
+    def _shown(self, text: str, lack: str = "") -> str:
         changes = toml.difference(self._desk.text, text)
-        return render_template("setup/settings_apply.html", changes=changes, typed=self._kept(text))
+        typed = f"{self._kept(text)}.{self._mark_of_now}"
+        return render_template("setup/settings_apply.html", changes=changes, typed=typed, lack=lack)
+
+    @property
+    def _mark_of_now(self) -> str:
+        """By which agent.toml as it lies there is told from any other; nothing of its secrets can be guessed by it."""
+        return hmac.digest(self._key, self._desk.text.encode(), "sha256").hex()[:16]
 
     def apply(self) -> Any:
         """What was shown just before, and nothing else."""
-        text = self._desk.typed.of(g.token, request.form.get("typed", ""))
+        typed, _, seen = request.form.get("typed", "").rpartition(".")
+        text = self._desk.typed.of(g.token, typed)
         if text is None:
             return render_template("setup/wrong.html", words=_GONE), 409
+        if seen != self._mark_of_now:
+            return self._shown(text, _CHANGED), 409
         try:
             self._desk.apply(text)
         except BadSettings as error:
             return self._as_text(text, error), 422
         except OSError as error:
-            given = {"changes": toml.difference(self._desk.text, text), "typed": request.form["typed"]}
-            return render_template("setup/settings_apply.html", **given, lack=apply.not_written(error)), 507
+            return self._shown(text, apply.not_written(error)), 507
         door = config.load(self._desk.place.file).door
         if door is None or not door.has_setup:
             return closing(self._desk)

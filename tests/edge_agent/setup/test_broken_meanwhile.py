@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from .test_secrets import form_of
 from .visitor import Visitor, beside
 
 SETTINGS = """agent = "hall-pc-1"  # 一号机
@@ -73,3 +74,20 @@ def test_an_empty_page_says_why_it_is(tmp_path, visitor, path):
         assert "</textarea>" in answer.text
         assert "cannot be shown" in answer.text
         assert why in answer.text
+
+
+def test_what_was_changed_by_hand_meanwhile_is_shown_before_it_is_gone(tmp_path, visitor):
+    """Between the look at the changes and the button. Red if the button writes over a line that nobody was shown."""
+    text = SETTINGS.replace("127.0.0.1", "broker.example")
+    reviewed = visitor.post("/setup/settings/text", {"text": text})
+    by_hand = SETTINGS + "invite_s = 45\n"
+    (tmp_path / "agent.toml").write_text(by_hand)
+    first = visitor.post("/setup/settings/apply", form_of(reviewed.text), reviewed.form_word)
+    untouched = (tmp_path / "agent.toml").read_text()
+    second = visitor.post("/setup/settings/apply", form_of(first.text), first.form_word)
+
+    assert (409, 200) == (first.status, second.status)
+    assert "-invite_s = 45" in first.text
+    assert "changed meanwhile" in first.text
+    assert by_hand == untouched
+    assert text == (tmp_path / "agent.toml").read_text()
