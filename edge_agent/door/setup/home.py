@@ -30,8 +30,8 @@ _GONE = (
 )
 _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - what the settings may say, not what is bound here
 _CHANGED = (
-    "agent.toml 刚才被改过, 还没有保存: 请再看一遍改动 / agent.toml was changed meanwhile, and nothing is saved yet: look"
-    " at the changes once more"
+    "agent.toml 刚才被改过, 还没有保存: 请再看一遍改动 / agent.toml was changed meanwhile, and nothing is saved yet:"
+    " look at the changes once more"
 )
 _STATES = {
     "ready": ("good", "可以评价", "ready for presses"),
