@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from flask import Flask, Response, request, send_from_directory
+from flask import Flask, Response, render_template, request, send_from_directory
 from flask.json.provider import DefaultJSONProvider
 from msgspec import Meta
 from waitress.server import create_server
@@ -39,7 +39,7 @@ from . import language
 from .clerk import ClerkPages
 from .rating import Pages, Screen, Touched
 from .streams import AGAIN_S, Streams
-from .wrong import NO_KEY, NOT_YET, STOPPING, Wrong, no_room, unwritten
+from .wrong import NO_KEY, NOT_YET, STOPPING, WHY, Wrong, no_room, unwritten
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -56,6 +56,8 @@ _WORN = ("/look/", "/static/")
 """What anybody may have, because it tells nothing: how pages look, and what they run."""
 _OPEN = (*_WORN, "/rate/", "/clerk/", "/setup/")
 """Where the token is not asked for: these pages know by themselves whom they let in."""
+_PAGE = re.compile(r"rate/[wi]/[^/]+/[^/]+/|clerk/")
+"""What a person has before them, below the door's address."""
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
@@ -248,8 +250,13 @@ def create_shut(token: str, why: str) -> Flask:
 
     @app.route("/", defaults={"path": ""}, methods=["GET", "POST", "PUT", "DELETE"])
     @app.route("/<path:path>", methods=["GET", "POST", "PUT", "DELETE"])
-    def shut(path: str) -> dict[str, Any]:
-        raise no_room(why, "press" if path.endswith("/presses") else "call")
+    def shut(path: str) -> Any:
+        wrong = no_room(why, "press" if path.endswith("/presses") else "call")
+        if request.method == "GET" and _PAGE.fullmatch(path):
+            # Whoever switched the tablet on has gone.
+            page = render_template("shut.html", words=" / ".join(WHY[why]))
+            return page, wrong.status, {"Refresh": str(AGAIN_S)}
+        raise wrong
 
     return app
 

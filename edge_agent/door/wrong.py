@@ -9,7 +9,8 @@ from ..outbox.file import FULL, READ_ONLY
 
 NOT_YET, STOPPING, NO_KEY = "not_yet", "stopping", "no_details_key"
 """What `error.code` says, for programs, beside FULL and READ_ONLY: these stay as they are."""
-_WHY = {FULL: ("存储已满", "storage is full"), READ_ONLY: ("存储只读", "storage is read-only")}
+WHY = {FULL: ("存储已满", "storage is full"), READ_ONLY: ("存储只读", "storage is read-only")}
+"""In words, Chinese and English."""
 _WHAT = {
     "press": ("本次评价没有收下, 请稍后再按", "this rating was not accepted, please press again later"),
     "call": (
@@ -39,5 +40,5 @@ def unwritten(error: OSError) -> Wrong:
 
 def no_room(why: str, what: str) -> Wrong:
     """Nothing is accepted for want of room. `why`: FULL or READ_ONLY; `what`: press or call."""
-    words = f"{_WHY[why][0]}, {_WHAT[what][0]} / {_WHY[why][1]}, {_WHAT[what][1]}"
+    words = f"{WHY[why][0]}, {_WHAT[what][0]} / {WHY[why][1]}, {_WHAT[what][1]}"
     return Wrong(507, "", words, later=True, code=why)

@@ -20,6 +20,7 @@ from edge_agent.details import CaseDetails
 from edge_agent.door import BODY_MAX, STAYING, STREAMS_MAX, create_app, create_shut, serve
 from edge_agent.lines import lines_of
 from edge_agent.outbox import Outbox, OutboxFull
+from edge_agent.outbox.file import FULL
 from edge_agent.outbox.invitations import new_id
 from edge_agent.page import Answer as Told
 from edge_agent.page import Page
@@ -560,6 +561,19 @@ def test_a_door_without_an_outbox_says_why_whatever_it_is_asked(why):
     assert {(507, code)} == {(answer.status, answer.code) for answer in answers}
     assert f"{words}, 本次评价没有收下, 请稍后再按" == answers[0].message.partition(" / ")[0]
     assert f"{words}, 邀请未打开也未结束, 请稍后再试" == answers[1].message.partition(" / ")[0]
+
+
+@pytest.mark.parametrize("path", ["/rate/w/3/0123abcd/", "/clerk/"])
+def test_a_screen_before_such_a_door_says_so_in_words_and_comes_back_by_itself(path):
+    """A tablet that is switched on then has nobody to load it again. Red if it is left with a line of JSON."""
+    server, port = serve(create_shut(TOKEN, FULL), "127.0.0.1", 0)
+    for caller in running(server, port):
+        page = caller.ask("GET", path, token=None)
+        state = caller.ask("GET", f"{path}state", token=None)
+
+    assert (507, "5") == (page.status, page.headers["Refresh"])
+    assert "存储已满" in page.raw.decode() and "<html" in page.raw.decode()
+    assert (507, FULL) == (state.status, state.code)
 
 
 @pytest.mark.parametrize("window", ["3", "9", "%F0%9F%98%80"])
