@@ -287,13 +287,7 @@ class Invitations:
             return  # its time is over, whoever says so first
         until_s = min(INVITE_S_MAX, -(-kept.since_opened_ms(moment) // 1000) + seconds)
         if until_s > kept.seconds:
-            self._db.execute(_PROMISED)
-            values = kept.n, kept.seconds
-            # The first time it is what was promised; later ones change nothing of that.
-            self._db.execute(
-                "INSERT OR IGNORE INTO promised(n, seconds, sum) VALUES (?,?,?)",
-                (*values, rows.sum_of_row("promised", *values)),
-            )
+            self._promise(kept.n, kept.seconds)
             self._change(kept._replace(seconds=until_s))
 
     def end(self, kept: Kept, outcome: Outcome, moment: Moment) -> ClosingRecord:
@@ -318,12 +312,22 @@ class Invitations:
             synced=moment.synced,
         )
 
-    def restore(self, kept: Kept) -> None:
-        """Write down one of another file, unless it is known or another one is open at its window by now."""
-        self._insert(kept, "INSERT OR IGNORE")
+    def restore(self, kept: Kept, promised_s: int | None) -> None:
+        """Write down one of another file, and what was promised of it if that was less, unless it is known or another
+        one is open at its window by now."""
+        if self._insert(kept, "INSERT OR IGNORE") and promised_s is not None:
+            self._promise(kept.n, promised_s)
 
-    def _insert(self, kept: Kept, how: str) -> None:
+    def _promise(self, n: int, seconds: int) -> None:
+        self._db.execute(_PROMISED)
+        # The first time it is what was promised; later ones change nothing of that.
         self._db.execute(
+            "INSERT OR IGNORE INTO promised(n, seconds, sum) VALUES (?,?,?)",
+            (n, seconds, rows.sum_of_row("promised", n, seconds)),
+        )
+
+    def _insert(self, kept: Kept, how: str) -> bool:
+        written = self._db.execute(
             f"{how} INTO invitation_row(n, key, window, state, seconds, opened_ms, mono_ms, host, synced,"
             " case_no, service_number, clerk, closed_ms, closed_mono_ms, closed_host, press, sum)"
             " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -338,6 +342,7 @@ class Invitations:
                 rows.sum_of_row("invitation", *kept),
             ),
         )
+        return written.rowcount == 1
 
     def _change(self, kept: Kept) -> None:
         self._db.execute(
