@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -427,6 +428,48 @@ def test_a_disk_that_is_full_costs_no_message_and_the_file_catches_up(tmp_path):
         other.close()
     finally:
         disk.unmount()
+
+
+@pytest.mark.parametrize("ended", ["closed", "killed", "by the program before"])
+def test_a_start_on_a_full_disk_remembers_what_was_open_and_who_was_told(tmp_path, ended):
+    """A collector that ended for want of room starts again without any: what it knew is not written over when there is
+    room again, also where its last words stand in the log alone. Red if it begins with an empty memory."""
+    before = Book(tmp_path / "alerts.db")
+    opened_alert(before)
+    before.keep(decide([CABLE], before.standing(NOW_MS)[0], [], [], NOW_MS), {"bad_rating": "7"})
+    disk = Disk(tmp_path / "disk")
+    try:
+        file = disk.path / "alerts.db"
+        if ended != "killed":
+            before.close()
+        for suffix in ("", "-wal"):
+            if (part := tmp_path / f"alerts.db{suffix}").exists():
+                shutil.copy(part, file.with_name(part.name))
+        if ended == "by the program before":
+            _as_version_1(file)
+        disk.fill()
+        book = open_book(file, NOW_MS)
+        seen = [(each.id, each.cause) for each in book.standing(NOW_MS)[0]], book.mark("bad_rating"), book.in_memory
+        disk.free()
+        book.acknowledge(1, "李敏", NOW_MS)
+        book.close()
+        again = Book(file)
+        there = [(each.id, each.acked_by) for each in again.standing(NOW_MS)[0]], again.mark("bad_rating")
+        again.close()
+    finally:
+        disk.unmount()
+        before.close()
+
+    assert ([(1, CABLE.cause)], "7", True) == seen
+    assert ([(1, "李敏")], "7") == there
+
+
+def _as_version_1(file: Path) -> None:
+    with closing_of(sqlite3.connect(file)) as db:
+        for table in ("alert", "note"):
+            db.execute(f"ALTER TABLE {table} DROP COLUMN page")
+        db.execute("PRAGMA user_version = 1")
+        db.commit()
 
 
 def test_somebody_who_holds_the_file_costs_a_look_and_nothing_else(tmp_path, ledger, ears):
