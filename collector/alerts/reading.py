@@ -18,7 +18,7 @@ from protocols.ratings import Level
 from ..directory import CLIENT, Directory
 from ..ledger.file import lacks
 from ..ledger.overview import Overview
-from ..ledger.since import UNANSWERED_MS
+from ..ledger.since import PARKED, UNANSWERED_MS
 from ..ledger.store import Store
 from ..ledger.tally import day_of
 from ..reconcile.balance import balance
@@ -165,7 +165,7 @@ class Reader:
         waits for it."""
         parked = self._store.row(
             "SELECT count(*) AS n, total(bad) AS bad, min(coalesce(settled_ms, made_ms)) AS since_ms FROM rating"
-            " WHERE state = 'parked' AND reason != 'given_up'"
+            f" WHERE {PARKED} AND reason != 'given_up'"
         )
         quarantine = self._store.row(
             "SELECT count(*) AS n, min(last_ms) AS since_ms FROM quarantine WHERE last_ms > ?", (now_ms - _HOUR_MS,)

@@ -255,4 +255,5 @@ def test_what_a_person_sent_again_is_unanswered_since_then(ledger, by_hand):
 def called(ledger: Ledger, at_ms: int, verdict: Verdict) -> None:
     """A call for the next rating, and what the province said."""
     due = ledger.delivery.next(at_ms, ())
+    assert due is not None
     ledger.delivery.end(due, "rating", ledger.delivery.begin(due, "rating", at_ms), verdict, at_ms + 10)
