@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,6 +61,7 @@ class Reader:
         self._work = work
         self._unrated = unrated
         self._halls = {agent: place.hall for (agent, _), place in sorted(directory.places.items(), reverse=True)}
+        self._counting = threading.Lock()  # the look at a start counts too, and what is counted on has one reader
         self._counted: dict[str, Any] = {}
         self._counts = 0
 
@@ -163,6 +165,10 @@ class Reader:
     def count(self, now_ms: int) -> None:
         """Count again what has to be counted. By a thread of its own: millions of rows take a while, and no bad rating
         waits for it."""
+        with self._counting:
+            self._count(now_ms)
+
+    def _count(self, now_ms: int) -> None:
         parked = self._store.row(
             "SELECT count(*) AS n, total(bad) AS bad, min(coalesce(settled_ms, made_ms)) AS since_ms FROM rating"
             f" WHERE {PARKED} AND reason != 'given_up'"

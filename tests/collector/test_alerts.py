@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing as closing_of
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import pytest
 from collector.alerts.alerts import Alerts, NotSent, Receiver
 from collector.alerts.book import Book, book_of, open_book
 from collector.alerts.core import Found, Reach, Rule, Silence, decide
-from collector.alerts.facts import Seen
+from collector.alerts.facts import Seen, Unrated
 from collector.alerts.file import BookDamaged, NotABook, NotKept
 from collector.alerts.hours import ALWAYS, hours_of
 from collector.alerts.reading import Reader
@@ -137,6 +137,27 @@ def test_cases_that_nobody_rates_are_told_until_somebody_does(ledger, ears):
     count(desk, MIN)
     count(desk, 2 * MIN)
     assert [] == open_of(desk, "no_rating")
+
+
+def test_a_first_count_that_takes_long_is_not_begun_by_another_thread_too(ledger):
+    """The look at a start counts by itself, and a minute later the thread for that does. Red without the lock: each
+    closing between the two is counted twice."""
+    meeting, met = threading.Barrier(2), []
+
+    def unrated(_now_ms: int) -> tuple[Unrated, ...]:
+        with suppress(threading.BrokenBarrierError):
+            meeting.wait(0.5)
+            met.append("two at once")
+        return ()
+
+    reader = Reader(ledger.store, ledger.directory, NOW_MS, unrated=unrated)
+    threads = [threading.Thread(target=reader.count, args=(NOW_MS,)) for _ in range(2)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+
+    assert [] == met
 
 
 def test_what_nobody_rated_long_ago_is_nobodys_trouble(ledger, ears):
