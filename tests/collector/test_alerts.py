@@ -108,6 +108,32 @@ def test_a_bad_rating_that_was_mended_is_over(ledger, ears):
     assert 2 == len(ears.heard)  # that it is over was nobody's question
 
 
+def test_a_device_that_lost_its_counters_gives_bad_ratings_that_are_told_too(ledger, ears):
+    """It begins again with numbers that it had, a week later and for another citizen. Red if the number alone says
+    which rating was told, or is mended."""
+    desk = Desk(ledger, ears)
+    agent = Agent()
+    for week in range(2):
+        at_ms, of = NOW_MS + week * 7 * 86_400_000, f"i{week}"
+        bad = press(7, of, button=3, pressed_ms=at_ms, kept_ms=at_ms + 3, mono_ms=week * 7 * 86_400_000 + 7)
+        ledger.take(agent, agent.write(bad, closing(of, f"C{week}", closed_ms=at_ms + 9)), at_ms)
+        desk.now_ms = at_ms
+        desk.step(MIN)
+    assert ["rated", "rated"] == ledger.fates()
+    assert 2 == len(ears.heard)
+
+    mendings = Mendings(ledger.store, VAULT)
+    (before,) = open_of(desk, "bad_rating")
+    for what, outcome, words, who in WAY:
+        mendings.take(1, what, outcome, words, who, mendings.found(1).last, desk.now_ms)
+    desk.step(MIN)
+    assert [before.cause] == [each.cause for each in open_of(desk, "bad_rating")]
+    for what, outcome, words, who in WAY:
+        mendings.take(2, what, outcome, words, who, mendings.found(2).last, desk.now_ms)
+    desk.step(MIN)
+    assert [] == open_of(desk, "bad_rating")
+
+
 def open_of(desk: Desk, kind: str):
     standing, _ = desk.alerts.book.standing(desk.now_ms)
     return [each for each in standing if each.closed_ms is None and each.found.kind == kind]
