@@ -125,8 +125,8 @@ class Reader:
 
     def _mended(self, cause: str) -> bool:
         """Whether the bad rating of this cause was approved as dealt with: asked by its press, as it was told."""
-        device, boot, numbered = cause.removeprefix(BAD_CAUSE).rsplit("-", 2)
-        count, _, pressed_ms = numbered.partition("@")
+        press, _, pressed_ms = cause.removeprefix(BAD_CAUSE).partition("@")
+        device, boot, count = press.rsplit("-", 2)
         row = self._store.row(
             "SELECT state FROM step WHERE draw IS NULL AND rating = (SELECT rating.id FROM press JOIN rating"
             " ON rating.press = press.id WHERE press.device = ? AND press.boot = ? AND press.count = ?"
