@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 
 APPLICATION = 0x68637061  # "hcpa": tells this file from any other
 VERSION = 2
+_PATIENCE_S = 5.0  # for another who writes, and for milliseconds
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
@@ -130,6 +131,7 @@ class File:
         file = None
         try:
             file = _connected(str(self.path))
+            _had(file)
             self._db.backup(file)
             file.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
@@ -159,7 +161,7 @@ def _is(error: sqlite3.Error, codes: tuple[int, ...]) -> bool:
 
 
 def _connected(name: str) -> sqlite3.Connection:
-    db = sqlite3.connect(name, isolation_level=None, check_same_thread=False, timeout=5)
+    db = sqlite3.connect(name, isolation_level=None, check_same_thread=False, timeout=_PATIENCE_S)
     try:
         db.row_factory = sqlite3.Row
         # FULL: what was told must not be told again after a power cut.
@@ -183,14 +185,20 @@ def _recalled(path: Path) -> sqlite3.Connection:
     return memory
 
 
+def _had(file: sqlite3.Connection) -> None:
+    """It can be written to now; OperationalError if not. A copy that was begun waits for ever for whoever has it."""
+    file.execute("BEGIN IMMEDIATE")
+    file.execute("ROLLBACK")
+
+
 def _without_room(path: Path) -> sqlite3.Connection:
     """To read it where SQLite has no room for what it lays beside a file that others may read too."""
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size:
-        file = sqlite3.connect(path)
+        file = sqlite3.connect(path, isolation_level=None)
         try:
             file.execute("PRAGMA locking_mode = EXCLUSIVE").fetchone()
-            file.execute("SELECT 1 FROM sqlite_master").fetchone()  # has it now or not: a copy would wait for ever
+            _had(file)
             return file
         except sqlite3.DatabaseError as error:
             file.close()

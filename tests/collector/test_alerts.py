@@ -511,6 +511,36 @@ def test_a_start_on_a_full_disk_remembers_what_was_open_and_who_was_told(tmp_pat
     assert ([(1, "李敏")], "7") == there
 
 
+def test_somebody_who_holds_the_file_when_there_is_room_again_holds_up_nobody(tmp_path, monkeypatch):
+    """A copy of SQLite's waits for as long as they have it, and with it everybody who reads an alert. Red if it is
+    begun all the same: then this never ends."""
+    disk = Disk(tmp_path / "disk")
+    try:
+        before = Book(disk.path / "alerts.db")
+        opened_alert(before)
+        before.close()
+        disk.fill()
+        book = Book(disk.path / "alerts.db")
+        disk.free()
+        with closing_of(sqlite3.connect(disk.path / "alerts.db", isolation_level=None)) as person:
+            person.execute("BEGIN IMMEDIATE")
+            monkeypatch.setattr("collector.alerts.file._PATIENCE_S", 0.01)
+            asking = threading.Thread(target=book.acknowledge, args=(1, "李敏", NOW_MS), daemon=True)
+            asking.start()
+            asking.join(10)
+            waits, in_memory = asking.is_alive(), book.in_memory
+            person.execute("ROLLBACK")
+        asking.join()
+        book.acknowledge(1, "王芳", NOW_MS)
+        there = book.in_memory, [each.acked_by for each in book.standing(NOW_MS)[0]]
+        book.close()
+    finally:
+        disk.unmount()
+
+    assert (False, True) == (waits, in_memory)
+    assert (False, ["李敏"]) == there
+
+
 def _as_version_1(file: Path) -> None:
     with closing_of(sqlite3.connect(file)) as db:
         for table in ("alert", "note"):
