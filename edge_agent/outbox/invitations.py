@@ -315,8 +315,14 @@ class Invitations:
     def restore(self, kept: Kept, promised_s: int | None) -> None:
         """Write down one of another file, and what was promised of it if that was less, unless it is known or another
         one is open at its window by now."""
-        if self._insert(kept, "INSERT OR IGNORE") and promised_s is not None:
+        self._insert(kept, "INSERT OR IGNORE")
+        if promised_s is not None and self._stands(kept):
             self._promise(kept.n, promised_s)
+
+    def _stands(self, kept: Kept) -> bool:
+        # Of a long file some come along at the start, and what was promised of them perhaps only later.
+        where = "SELECT 1 FROM invitation_row WHERE n = ? AND key = ?"
+        return self._db.execute(where, (kept.n, rows.key_of(kept.id))).fetchone() is not None
 
     def _promise(self, n: int, seconds: int) -> None:
         self._db.execute(_PROMISED)
@@ -326,8 +332,8 @@ class Invitations:
             (n, seconds, rows.sum_of_row("promised", n, seconds)),
         )
 
-    def _insert(self, kept: Kept, how: str) -> bool:
-        written = self._db.execute(
+    def _insert(self, kept: Kept, how: str) -> None:
+        self._db.execute(
             f"{how} INTO invitation_row(n, key, window, state, seconds, opened_ms, mono_ms, host, synced,"
             " case_no, service_number, clerk, closed_ms, closed_mono_ms, closed_host, press, sum)"
             " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -342,7 +348,6 @@ class Invitations:
                 rows.sum_of_row("invitation", *kept),
             ),
         )
-        return written.rowcount == 1
 
     def _change(self, kept: Kept) -> None:
         self._db.execute(
