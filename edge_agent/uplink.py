@@ -77,7 +77,7 @@ class Reach:
     broker: bool
     """A broker answers."""
     let_in: bool
-    """It takes our batches, and lets receipts through to us."""
+    """It lets us in, and receipts through to us; of our batches it says nothing."""
     receipt_ms: int | None
     """When the collector's last receipt came; None while none has come since the start."""
     why: str

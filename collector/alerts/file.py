@@ -1,5 +1,5 @@
-"""The file that alerts are kept in, beside the ledger. When the disk is full it goes on in memory, and on disk again as
-soon as there is room."""
+"""The file that alerts are kept in, beside the ledger. When the disk is full it goes on in memory with all that it had,
+and on disk again as soon as there is room."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 APPLICATION = 0x68637061  # "hcpa": tells this file from any other
 VERSION = 2
+_PATIENCE_S = 5.0  # for another who writes, and for milliseconds
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
@@ -74,14 +75,14 @@ class File:
         self._lock = threading.RLock()
         self.in_memory = False
         """Whether the disk does not take it at present."""
-        try:
-            with _damage_named(path):
-                self._db = _opened(str(path))
-        except sqlite3.OperationalError as error:
-            if not _is(error, _ROOM):
-                raise
-            self._db = _opened(":memory:")
-            self._lost_room(error)
+        with _damage_named(path):
+            try:
+                self._db = _checked(_connected(str(path)), path)
+            except sqlite3.OperationalError as error:
+                if not _is(error, _ROOM):
+                    raise
+                self._db = _checked(_recalled(path), path)
+                self._lost_room(error)
 
     def close(self) -> None:
         """Let go of it."""
@@ -130,6 +131,7 @@ class File:
         file = None
         try:
             file = _connected(str(self.path))
+            _had(file)
             self._db.backup(file)
             file.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
@@ -159,15 +161,55 @@ def _is(error: sqlite3.Error, codes: tuple[int, ...]) -> bool:
 
 
 def _connected(name: str) -> sqlite3.Connection:
-    db = sqlite3.connect(name, isolation_level=None, check_same_thread=False, timeout=5)
-    db.row_factory = sqlite3.Row
-    # FULL: what was told must not be told again after a power cut.
-    db.execute("PRAGMA synchronous = FULL")
+    db = sqlite3.connect(name, isolation_level=None, check_same_thread=False, timeout=_PATIENCE_S)
+    try:
+        db.row_factory = sqlite3.Row
+        # FULL: what was told must not be told again after a power cut.
+        db.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
-def _opened(name: str) -> sqlite3.Connection:
-    db = _connected(name)
+def _recalled(path: Path) -> sqlite3.Connection:
+    """In memory what the file says: it is written over as soon as there is room, so nothing of it may be missing."""
+    memory = _connected(":memory:")
+    try:
+        if path.exists() and path.stat().st_size:
+            with closing(_without_room(path)) as file:
+                file.backup(memory)
+    except BaseException:
+        memory.close()
+        raise
+    return memory
+
+
+def _had(file: sqlite3.Connection) -> None:
+    """It can be written to now; OperationalError if not. A copy that was begun waits for ever for whoever has it."""
+    file.execute("BEGIN IMMEDIATE")
+    file.execute("ROLLBACK")
+
+
+def _without_room(path: Path) -> sqlite3.Connection:
+    """To read it where SQLite has no room for what it lays beside a file that others may read too."""
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        file = sqlite3.connect(path, isolation_level=None)
+        try:
+            file.execute("PRAGMA locking_mode = EXCLUSIVE").fetchone()
+            _had(file)
+            return file
+        except sqlite3.DatabaseError as error:
+            file.close()
+            if not _is(error, _ROOM):
+                raise
+    # A read-only disk gives nobody a file for himself: then without what stands in the log alone.
+    return sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True)
+
+
+def _checked(db: sqlite3.Connection, name: Path) -> sqlite3.Connection:
+    """The same, begun or brought up where it has to be. Closed if it is nothing that this program can use."""
     try:
         if db.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
             db.execute("PRAGMA journal_mode = WAL")

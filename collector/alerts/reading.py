@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from protocols.ratings import Level
 from ..directory import CLIENT, Directory
 from ..ledger.file import lacks
 from ..ledger.overview import Overview
+from ..ledger.since import PARKED, UNANSWERED_MS
 from ..ledger.store import Store
 from ..ledger.tally import day_of
 from ..reconcile.balance import balance
@@ -28,6 +30,11 @@ _DAYS = 3
 _HOUR_MS = 3_600_000
 _BAD_MAX = 200  # at once; the rest follows at the next look
 _LOW = 1_000_000_000  # bytes: a hall's year of presses
+_FIRST = (
+    "SELECT min(before.id) FROM press JOIN rating AS before ON before.press = press.id"
+    " WHERE press.device = rating.device AND press.boot = rating.boot AND press.count = rating.count"
+)
+"""Of the ratings whose presses have one number the first."""
 _status, _health = msgspec.json.Decoder(AgentStatus), msgspec.json.Decoder(Health)
 
 
@@ -59,6 +66,7 @@ class Reader:
         self._work = work
         self._unrated = unrated
         self._halls = {agent: place.hall for (agent, _), place in sorted(directory.places.items(), reverse=True)}
+        self._counting = threading.Lock()  # the look at a start counts too, and what is counted on has one reader
         self._counted: dict[str, Any] = {}
         self._counts = 0
 
@@ -84,7 +92,8 @@ class Reader:
             bad, upto = self._bad(after, now_ms)
             province = self._store.row("SELECT away_since_ms, words FROM province")
             unanswered = self._store.row(
-                "SELECT count(*) AS ratings, min(made_ms) AS since_ms FROM rating WHERE state = 'due' AND tries > 0"
+                f"SELECT count(*) AS ratings, min({UNANSWERED_MS}) AS since_ms FROM rating"
+                " WHERE state = 'due' AND tries > 0"
             )
             seen = Seen(
                 now_ms,
@@ -107,8 +116,8 @@ class Reader:
 
     def _bad(self, after: int, now_ms: int) -> tuple[tuple[BadRating, ...], int]:
         rows = self._store.rows(
-            "SELECT id, device, boot, count, hall, number, channel, level, pressed_ms FROM rating"
-            " WHERE id > ? AND bad = 1 ORDER BY id LIMIT ?",
+            f"SELECT id, device, boot, count, hall, number, channel, level, pressed_ms, ({_FIRST}) AS first"
+            " FROM rating WHERE id > ? AND bad = 1 ORDER BY id LIMIT ?",
             (after, _BAD_MAX),
         )
         upto = rows[-1]["id"] if len(rows) == _BAD_MAX else max(after, self.last_rating())
@@ -116,12 +125,13 @@ class Reader:
 
     def _mended(self, cause: str) -> bool:
         """Whether the bad rating of this cause was approved as dealt with: asked by its press, as it was told."""
-        device, boot, count = cause.removeprefix(BAD_CAUSE).rsplit("-", 2)
+        press, _, pressed_ms = cause.removeprefix(BAD_CAUSE).partition("@")
+        device, boot, count = press.rsplit("-", 2)
         row = self._store.row(
-            "SELECT step.state FROM press JOIN rating ON rating.press = press.id JOIN step ON step.rating = rating.id"
-            " WHERE press.device = ? AND press.boot = ? AND press.count = ? AND step.draw IS NULL"
-            " ORDER BY step.id DESC LIMIT 1",
-            (device, int(boot), int(count)),
+            "SELECT state FROM step WHERE draw IS NULL AND rating = (SELECT rating.id FROM press JOIN rating"
+            " ON rating.press = press.id WHERE press.device = ? AND press.boot = ? AND press.count = ?"
+            " AND ? IN ('', rating.pressed_ms) ORDER BY rating.id LIMIT 1) ORDER BY id DESC LIMIT 1",
+            (device, int(boot), int(count), int(pressed_ms) if pressed_ms else ""),
         )
         return row is not None and row["state"] == "closed"
 
@@ -161,9 +171,13 @@ class Reader:
     def count(self, now_ms: int) -> None:
         """Count again what has to be counted. By a thread of its own: millions of rows take a while, and no bad rating
         waits for it."""
+        with self._counting:
+            self._count(now_ms)
+
+    def _count(self, now_ms: int) -> None:
         parked = self._store.row(
             "SELECT count(*) AS n, total(bad) AS bad, min(coalesce(settled_ms, made_ms)) AS since_ms FROM rating"
-            " WHERE state = 'parked' AND reason != 'given_up'"
+            f" WHERE {PARKED} AND reason != 'given_up'"
         )
         quarantine = self._store.row(
             "SELECT count(*) AS n, min(last_ms) AS since_ms FROM quarantine WHERE last_ms > ?", (now_ms - _HOUR_MS,)
@@ -210,8 +224,10 @@ def disk(ledger: Path) -> dict[str, Any]:
 def _bad_rating(row: sqlite3.Row, now_ms: int) -> BadRating:
     # What came through no window has none: then it is the channel that is named.
     other = row["device"].startswith(CLIENT)
+    # A device that lost its counters gives numbers that it had: then the time of the press says which one it is.
+    again = "" if row["first"] == row["id"] else f"@{row['pressed_ms']}"
     return BadRating(
-        f"{row['device']}-{row['boot']}-{row['count']}",
+        f"{row['device']}-{row['boot']}-{row['count']}{again}",
         row["hall"],
         _CHANNELS.get(row["channel"], row["channel"]) if other else row["number"],
         Level(row["level"]),

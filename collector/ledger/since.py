@@ -18,12 +18,16 @@ from .tally import begins_ms
 PARKED = "state IN ('awaiting_case', 'parked') AND state = 'parked'"
 """So said that SQLite sees its index, `rating_open`."""
 # Since when a rating waits for the province: its turn; once it was tried, its first call without an answer or, if that
-# was earlier, the moment at which it and its case were there.
+# was earlier, the moment at which it and its case were there. An answer ends that, and so does a person who sends it
+# again or finds its case: neither a hall's own weeks nor a refusal are the province's silence.
 UNANSWERED_MS = (
-    "CASE WHEN tries = 0 THEN next_ms ELSE min(max(made_ms, coalesce((SELECT received_ms FROM service_case AS its"
-    " WHERE its.case_no = rating.case_no AND its.service_number = rating.service_number), 0)),"
-    " coalesce((SELECT min(at_ms) FROM attempt WHERE attempt.rating = rating.id"
-    " AND coalesce(verdict, '') NOT IN ('accepted', 'refused')), made_ms)) END"
+    "CASE WHEN tries = 0 THEN next_ms ELSE (SELECT min(max(begun_ms, coalesce((SELECT received_ms FROM service_case AS"
+    " its WHERE its.case_no = rating.case_no AND its.service_number = rating.service_number), 0)),"
+    " coalesce((SELECT min(at_ms) FROM attempt WHERE attempt.rating = rating.id AND at_ms >= begun_ms"
+    " AND coalesce(verdict, '') NOT IN ('accepted', 'refused')), begun_ms)) FROM (SELECT max(made_ms,"
+    " coalesce((SELECT max(at_ms) FROM correction WHERE correction.rating = rating.id), 0),"
+    " coalesce((SELECT max(at_ms) FROM attempt WHERE attempt.rating = rating.id"
+    " AND verdict IN ('accepted', 'refused')), 0)) AS begun_ms)) END"
 )
 At = tuple[str, str]
 """Agent and window."""

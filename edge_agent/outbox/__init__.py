@@ -95,8 +95,6 @@ class Outbox(Outgoing):
         [epoch] = db.execute("SELECT epoch FROM epoch").fetchone()
         super().__init__(Writer(db, path, epoch))
         self._writer.on_room = lambda: self._tell("")
-        self.kept_upto = 0
-        """The number of the last record that was kept here since it was opened; 0 for none."""
         self._looked_ms = 0
         """When it was last tried whether there is room again."""
         self._invitations, self._seen = self._writer.invitations, self._writer.seen
@@ -144,6 +142,11 @@ class Outbox(Outgoing):
     def full(self) -> bool:
         """Whether the last attempt to write something down failed for want of room."""
         return self._writer.full
+
+    @property
+    def kept_upto(self) -> int:
+        """The number of the last record that was kept here since it was opened; 0 for none."""
+        return self._writer.kept_upto
 
     def look_for_room(self, moment: Moment) -> None:
         """See whether `full` still holds; to be called now and then, also when nobody presses."""
@@ -240,7 +243,6 @@ class Outbox(Outgoing):
                 self._append(records, moment.wall_ms)
         fresh = sum(1 for record in records if isinstance(record, PressRecord))
         if records:
-            self.kept_upto = first + len(records) - 1
             _note(window, [record for record in records if isinstance(record, PressRecord)])
             self._tell(window)
         return fresh

@@ -287,13 +287,7 @@ class Invitations:
             return  # its time is over, whoever says so first
         until_s = min(INVITE_S_MAX, -(-kept.since_opened_ms(moment) // 1000) + seconds)
         if until_s > kept.seconds:
-            self._db.execute(_PROMISED)
-            values = kept.n, kept.seconds
-            # The first time it is what was promised; later ones change nothing of that.
-            self._db.execute(
-                "INSERT OR IGNORE INTO promised(n, seconds, sum) VALUES (?,?,?)",
-                (*values, rows.sum_of_row("promised", *values)),
-            )
+            self._promise(kept.n, kept.seconds)
             self._change(kept._replace(seconds=until_s))
 
     def end(self, kept: Kept, outcome: Outcome, moment: Moment) -> ClosingRecord:
@@ -318,9 +312,25 @@ class Invitations:
             synced=moment.synced,
         )
 
-    def restore(self, kept: Kept) -> None:
-        """Write down one of another file, unless it is known or another one is open at its window by now."""
+    def restore(self, kept: Kept, promised_s: int | None) -> None:
+        """Write down one of another file, and what was promised of it if that was less, unless it is known or another
+        one is open at its window by now."""
         self._insert(kept, "INSERT OR IGNORE")
+        if promised_s is not None and self._stands(kept):
+            self._promise(kept.n, promised_s)
+
+    def _stands(self, kept: Kept) -> bool:
+        # Of a long file some come along at the start, and what was promised of them perhaps only later.
+        where = "SELECT 1 FROM invitation_row WHERE n = ? AND key = ?"
+        return self._db.execute(where, (kept.n, rows.key_of(kept.id))).fetchone() is not None
+
+    def _promise(self, n: int, seconds: int) -> None:
+        self._db.execute(_PROMISED)
+        # The first time it is what was promised; later ones change nothing of that.
+        self._db.execute(
+            "INSERT OR IGNORE INTO promised(n, seconds, sum) VALUES (?,?,?)",
+            (n, seconds, rows.sum_of_row("promised", n, seconds)),
+        )
 
     def _insert(self, kept: Kept, how: str) -> None:
         self._db.execute(

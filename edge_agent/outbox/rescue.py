@@ -81,6 +81,7 @@ class Rescue:
             seen = _with_the_latest(list(islice(found.seen(), _LATEST)), latest)
             invitations = list(islice(found.invitations(), _LATEST))
             asked = {kept.id: _as_of(kept, latest) for kept in (*invitations, *found.invitations("state = 'open'"))}
+            promised = dict(islice(found.promised(), _LATEST))
             heads, rescued = list(found.heads()), list(found.rescued())
             with self._writer.transaction():
                 self._note(damaged.name, now_ms, (each.id for each in seen), (each.n for each in invitations))
@@ -91,7 +92,7 @@ class Rescue:
                 for file in rescued:
                     if self._row(file) is None:
                         self._put(_Rescued(row.n + 1 + rescued.index(file), file, now_ms, 0, 0, 0, True))
-                self._restore(row, seen, asked.values())
+                self._restore(row, seen, asked.values(), promised)
 
     def _note(self, file: str, now_ms: int, seen: Iterable[int], invitations: Iterable[int]) -> None:
         """All that comes from this file is older than what is here, and newer than what came from older files."""
@@ -114,11 +115,13 @@ class Rescue:
         found = self._writer.db.execute(f"SELECT min({number}) FROM {table}").fetchone()[0]
         return 1 if found is None else min(1, int(found))
 
-    def _restore(self, row: _Rescued, seen: Iterable[Any], invitations: Iterable[Any]) -> None:
+    def _restore(
+        self, row: _Rescued, seen: Iterable[Any], invitations: Iterable[Any], promised: Mapping[int, int]
+    ) -> None:
         for press in seen:
             self._writer.seen.restore(press._replace(id=press.id - row.seen))
         for kept in invitations:
-            self._writer.invitations.restore(kept._replace(n=kept.n - row.invitations))
+            self._writer.invitations.restore(kept._replace(n=kept.n - row.invitations), promised.get(kept.n))
 
     # ---- the rest
 
@@ -147,11 +150,12 @@ class Rescue:
     def _restore_all(self, row: _Rescued, found: salvage.Damaged, pause: Callable[[], None]) -> None:
         for seen in _slices(found.seen()):
             with self._writer.transaction():
-                self._restore(row, seen, ())
+                self._restore(row, seen, (), {})
             pause()
+        promised = dict(found.promised())
         for invitations in _slices(found.invitations()):
             with self._writer.transaction():
-                self._restore(row, (), invitations)
+                self._restore(row, (), invitations, promised)
             pause()
 
     def _append(self, row: _Rescued, bodies: list[tuple[int, bytes]]) -> _Rescued:

@@ -132,6 +132,12 @@ class Damaged:
                     yield Kept._make(values[name] for name in Kept._fields)
                     break
 
+    def promised(self) -> Iterator[tuple[int, int]]:
+        """The seconds that were promised of those which went on for longer, by their numbers, the last one first."""
+        for row in self._asked.all("SELECT * FROM promised", "n"):
+            if self._holds("promised", row, _PROMISED):
+                yield row["n"], row["seconds"]
+
     def heads(self) -> Iterator[tuple[str, str, int, str]]:
         """The hall's own evidence, day by day: day, epoch, number, head."""
         for row in self._asked.all(f"SELECT *{'' if self._form == 3 else ', NULL AS sum'} FROM daily_head", ""):
@@ -301,6 +307,7 @@ _SEEN: _Kinds = {
 }
 _HEAD: _Kinds = {"day": (str,), "epoch": (str,), "seq": (int,), "head": (str,)}
 _RESCUED: _Kinds = {"n": (int,), "file": (str,), "at_ms": (int,)}
+_PROMISED: _Kinds = {"n": (int,), "seconds": (int,)}
 _INVITATION: _Kinds = {
     **dict.fromkeys(("n", "seconds", "opened_ms", "mono_ms", "service_number"), (int,)),
     **dict.fromkeys(("synced", "closed_ms", "closed_mono_ms"), _MAYBE_INT),

@@ -50,7 +50,7 @@ class Writer:
         """Whether the last attempt to write something down failed for want of room."""
         self.on_kept: Callable[[int], None] = lambda seq: None
         """Called with the number of the last record, each time that one is on the disk."""
-        self._appended = 0
+        self._appended = self.kept_upto = 0
         self.on_room: Callable[[], None] = lambda: None
         """Called when `full` has changed, by nobody who holds the lock."""
         self.lock = Lock()
@@ -85,6 +85,7 @@ class Writer:
                 self.db.execute("COMMIT")
                 self.back.committed()
                 if self._appended:
+                    self.kept_upto = self._appended
                     self.on_kept(self._appended)
             except BaseException as error:
                 self._forget()

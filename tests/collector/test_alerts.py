@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing as closing_of
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 from collector.alerts.alerts import Alerts, NotSent, Receiver
 from collector.alerts.book import Book, book_of, open_book
 from collector.alerts.core import Found, Reach, Rule, Silence, decide
-from collector.alerts.facts import Seen
+from collector.alerts.facts import Seen, Unrated
 from collector.alerts.file import BookDamaged, NotABook, NotKept
 from collector.alerts.hours import ALWAYS, hours_of
 from collector.alerts.reading import Reader
@@ -107,6 +108,32 @@ def test_a_bad_rating_that_was_mended_is_over(ledger, ears):
     assert 2 == len(ears.heard)  # that it is over was nobody's question
 
 
+def test_a_device_that_lost_its_counters_gives_bad_ratings_that_are_told_too(ledger, ears):
+    """It begins again with numbers that it had, a week later and for another citizen. Red if the number alone says
+    which rating was told, or is mended."""
+    desk = Desk(ledger, ears)
+    agent = Agent()
+    for week in range(2):
+        at_ms, of = NOW_MS + week * 7 * 86_400_000, f"i{week}"
+        bad = press(7, of, button=3, pressed_ms=at_ms, kept_ms=at_ms + 3, mono_ms=week * 7 * 86_400_000 + 7)
+        ledger.take(agent, agent.write(bad, closing(of, f"C{week}", closed_ms=at_ms + 9)), at_ms)
+        desk.now_ms = at_ms
+        desk.step(MIN)
+    assert ["rated", "rated"] == ledger.fates()
+    assert 2 == len(ears.heard)
+
+    mendings = Mendings(ledger.store, VAULT)
+    (before,) = open_of(desk, "bad_rating")
+    for what, outcome, words, who in WAY:
+        mendings.take(1, what, outcome, words, who, mendings.found(1).last, desk.now_ms)
+    desk.step(MIN)
+    assert [before.cause] == [each.cause for each in open_of(desk, "bad_rating")]
+    for what, outcome, words, who in WAY:
+        mendings.take(2, what, outcome, words, who, mendings.found(2).last, desk.now_ms)
+    desk.step(MIN)
+    assert [] == open_of(desk, "bad_rating")
+
+
 def open_of(desk: Desk, kind: str):
     standing, _ = desk.alerts.book.standing(desk.now_ms)
     return [each for each in standing if each.closed_ms is None and each.found.kind == kind]
@@ -136,6 +163,27 @@ def test_cases_that_nobody_rates_are_told_until_somebody_does(ledger, ears):
     count(desk, MIN)
     count(desk, 2 * MIN)
     assert [] == open_of(desk, "no_rating")
+
+
+def test_a_first_count_that_takes_long_is_not_begun_by_another_thread_too(ledger):
+    """The look at a start counts by itself, and a minute later the thread for that does. Red without the lock: each
+    closing between the two is counted twice."""
+    meeting, met = threading.Barrier(2), []
+
+    def unrated(_now_ms: int) -> tuple[Unrated, ...]:
+        with suppress(threading.BrokenBarrierError):
+            meeting.wait(0.5)
+            met.append("two at once")
+        return ()
+
+    reader = Reader(ledger.store, ledger.directory, NOW_MS, unrated=unrated)
+    threads = [threading.Thread(target=reader.count, args=(NOW_MS,)) for _ in range(2)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+
+    assert [] == met
 
 
 def test_what_nobody_rated_long_ago_is_nobodys_trouble(ledger, ears):
@@ -427,6 +475,78 @@ def test_a_disk_that_is_full_costs_no_message_and_the_file_catches_up(tmp_path):
         other.close()
     finally:
         disk.unmount()
+
+
+@pytest.mark.parametrize("ended", ["closed", "killed", "by the program before"])
+def test_a_start_on_a_full_disk_remembers_what_was_open_and_who_was_told(tmp_path, ended):
+    """A collector that ended for want of room starts again without any: what it knew is not written over when there is
+    room again, also where its last words stand in the log alone. Red if it begins with an empty memory."""
+    before = Book(tmp_path / "alerts.db")
+    opened_alert(before)
+    before.keep(decide([CABLE], before.standing(NOW_MS)[0], [], [], NOW_MS), {"bad_rating": "7"})
+    disk = Disk(tmp_path / "disk")
+    try:
+        file = disk.path / "alerts.db"
+        if ended != "killed":
+            before.close()
+        for suffix in ("", "-wal"):
+            if (part := tmp_path / f"alerts.db{suffix}").exists():
+                shutil.copy(part, file.with_name(part.name))
+        if ended == "by the program before":
+            _as_version_1(file)
+        disk.fill()
+        book = open_book(file, NOW_MS)
+        seen = [(each.id, each.cause) for each in book.standing(NOW_MS)[0]], book.mark("bad_rating"), book.in_memory
+        disk.free()
+        book.acknowledge(1, "李敏", NOW_MS)
+        book.close()
+        again = Book(file)
+        there = [(each.id, each.acked_by) for each in again.standing(NOW_MS)[0]], again.mark("bad_rating")
+        again.close()
+    finally:
+        disk.unmount()
+        before.close()
+
+    assert ([(1, CABLE.cause)], "7", True) == seen
+    assert ([(1, "李敏")], "7") == there
+
+
+def test_somebody_who_holds_the_file_when_there_is_room_again_holds_up_nobody(tmp_path, monkeypatch):
+    """A copy of SQLite's waits for as long as they have it, and with it everybody who reads an alert. Red if it is
+    begun all the same: then this never ends."""
+    disk = Disk(tmp_path / "disk")
+    try:
+        before = Book(disk.path / "alerts.db")
+        opened_alert(before)
+        before.close()
+        disk.fill()
+        book = Book(disk.path / "alerts.db")
+        disk.free()
+        with closing_of(sqlite3.connect(disk.path / "alerts.db", isolation_level=None)) as person:
+            person.execute("BEGIN IMMEDIATE")
+            monkeypatch.setattr("collector.alerts.file._PATIENCE_S", 0.01)
+            asking = threading.Thread(target=book.acknowledge, args=(1, "李敏", NOW_MS), daemon=True)
+            asking.start()
+            asking.join(10)
+            waits, in_memory = asking.is_alive(), book.in_memory
+            person.execute("ROLLBACK")
+        asking.join()
+        book.acknowledge(1, "王芳", NOW_MS)
+        there = book.in_memory, [each.acked_by for each in book.standing(NOW_MS)[0]]
+        book.close()
+    finally:
+        disk.unmount()
+
+    assert (False, True) == (waits, in_memory)
+    assert (False, ["李敏"]) == there
+
+
+def _as_version_1(file: Path) -> None:
+    with closing_of(sqlite3.connect(file)) as db:
+        for table in ("alert", "note"):
+            db.execute(f"ALTER TABLE {table} DROP COLUMN page")
+        db.execute("PRAGMA user_version = 1")
+        db.commit()
 
 
 def test_somebody_who_holds_the_file_costs_a_look_and_nothing_else(tmp_path, ledger, ears):

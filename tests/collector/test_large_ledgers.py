@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from collector.alerts.reading import Reader
 from collector.ledger.desk import Desk
 from collector.ledger.schema import VERSION
 from collector.ledger.store import Store
@@ -58,6 +59,13 @@ def _counts(ledger: Ledger, by: str) -> object:
     return statistics.counts(DAY, DAY, by, "", NOW_MS)  # type: ignore[arg-type]
 
 
+def _alerts(ledger: Ledger) -> None:
+    reader = Reader(ledger.store, ledger.directory, NOW_MS)
+    reader._counts = 1  # without the balance, which has a line for each epoch
+    reader.count(NOW_MS)
+    reader.look(reader.last_rating(), NOW_MS)
+
+
 QUESTIONS: dict[str, Callable[[Ledger], object]] = {
     "the desk's list": lambda ledger: _desk(ledger).listed(50),
     "the same of a hall, a level and a reason": lambda ledger: _desk(ledger).listed(
@@ -67,6 +75,7 @@ QUESTIONS: dict[str, Callable[[Ledger], object]] = {
     "why they wait": lambda ledger: _desk(ledger).reasons(),
     "the board's list of parked ones": lambda ledger: ledger.overview.parked(),
     "the board's parked ones by window": lambda ledger: ledger.overview.since.parked(),
+    "what the alerts look at, and count each minute": _alerts,
     "one day by window": lambda ledger: _counts(ledger, "window"),
     "one day by item": lambda ledger: _counts(ledger, "item"),
 }

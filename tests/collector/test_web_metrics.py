@@ -14,10 +14,11 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client.parser import text_string_to_metric_families
 
+from collector.alerts.reading import Reader
 from collector.web.keeper import Keeper
 from collector.web.metrics import Metric, text
 from protocols.messages import AgentStatus, Health, WindowHealth
-from protocols.ratings import Accepted, Refused, Unavailable
+from protocols.ratings import Accepted, Refused, Unavailable, Verdict
 from tests.collector.agents import NOW_MS, Agent, closing, press
 from tests.collector.doors import app_of
 from tests.collector.ledgers import Ledger, case
@@ -252,9 +253,39 @@ def test_it_is_unanswered_since_it_and_its_case_were_there(ledger):
     later_ms = NOW_MS + 8 * 60_000
     ledger.intake.take_cases([case("C1")], later_ms)
     for again_ms in (later_ms + 400, later_ms + 60_000):
-        due = ledger.delivery.next(again_ms, ())
-        ledger.delivery.end(
-            due, "rating", ledger.delivery.begin(due, "rating", again_ms), Unavailable("HTTP 503"), again_ms + 10
-        )
+        called(ledger, again_ms, Unavailable("HTTP 503"))
 
     assert later_ms == ledger.overview.counts()["unanswered"]["since_ms"]
+    assert later_ms == Reader(ledger.store, ledger.directory, 0).look(0, again_ms).seen.unanswered_since_ms
+
+
+@pytest.mark.parametrize("by_hand", ["sent again", "corrected", "linked"])
+def test_what_a_person_sent_again_is_unanswered_since_then(ledger, by_hand):
+    """What was refused two weeks ago, or had no case, is the province's again since somebody did something about it.
+    Red if the board, the alerts and the watchman are told of two weeks of silence for the first call that fails."""
+    agent = Agent()
+    case_no = None if by_hand == "linked" else "C1"
+    ledger.take(agent, agent.write(press(1, f"{agent.epoch}-1"), closing(f"{agent.epoch}-1", case_no)))
+    ledger.intake.take_cases([case("C1")], NOW_MS)
+    if case_no is not None:
+        called(ledger, NOW_MS + 1_000, Unavailable("HTTP 503"))
+        called(ledger, NOW_MS + 60_000, Refused("时间不对"))
+    later_ms = NOW_MS + 14 * 86_400_000
+    match by_hand:
+        case "sent again":
+            ledger.desk.send_again(1, "李敏", "省平台已改", False, later_ms)
+        case "corrected":
+            ledger.desk.correct(1, {"item_name": "身份证补领"}, "李敏", "名称不对", later_ms)
+        case "linked":
+            ledger.desk.link(1, "C1", 1, "李敏", "按时间核对", later_ms)
+    called(ledger, later_ms + 400, Unavailable("HTTP 503"))
+
+    assert later_ms == ledger.overview.counts()["unanswered"]["since_ms"]
+    assert later_ms == ledger.overview.since.forwarding().due_since_ms
+
+
+def called(ledger: Ledger, at_ms: int, verdict: Verdict) -> None:
+    """A call for the next rating, and what the province said."""
+    due = ledger.delivery.next(at_ms, ())
+    assert due is not None
+    ledger.delivery.end(due, "rating", ledger.delivery.begin(due, "rating", at_ms), verdict, at_ms + 10)

@@ -576,6 +576,37 @@ def test_how_long_somebody_writes_moves_no_deadline_that_is_told(box, opened):
     assert T0_MS + 30_000 == again.deadline_ms
 
 
+@pytest.mark.parametrize("why", ["damaged", "forked"])
+def test_what_was_promised_comes_along_when_a_file_is_set_aside(box, opened, why):
+    """Of the one that is being answered and of one that has ended, also over a second such start: else their deadlines
+    say how long somebody wrote, and where only bad ratings are asked for reasons that tells the level. Red if only the
+    invitations come along."""
+    for number in (1, 2):
+        box.open_invitation(invitation(number, at(number * 100_000), seconds=30), replace=True)
+        box.stay(an_id(number), 60, at(number * 100_000 + 25_000))
+    box.open_invitation(invitation(3, at(210_000), window="4"))
+    for stamp in (1, 2):
+        box.condemn(stamp, why)
+        box = opened(box.path)
+    told = [box.invitation(an_id(number)) for number in (1, 2, 3)]
+
+    assert [(30, 55), (30, 55), (30, 0)] == [(each.seconds, each.added_s) for each in told]
+    assert ["expired", "open", "open"] == [each.state for each in told]
+    assert 70_000 == box.open_at(WINDOW, at(215_000))[1]
+
+
+def test_how_far_it_has_kept_is_known_before_another_window_may_go_on(box):
+    """Else the number of another's press is taken back, and the setup page says that this one has arrived when only
+    the one before it has. Red if each caller notes its own once the next may write."""
+    seen: list[tuple[int, int]] = []
+    box._writer.on_kept = lambda seq: seen.append((seq, box.kept_upto))  # while nobody else may write
+    keep(box, at(0), press(1))
+    box.open_invitation(invitation(1, at(2)))
+    box.close_invitation(an_id(1), "declined", at(3))
+
+    assert [(1, 1), (2, 2)] == seen
+
+
 def test_an_older_program_of_this_form_reads_how_long_it_goes_on(box):
     """Its column says seconds and nothing more, and its sum holds: rolled back, the invitation is open for no longer
     than here. Red if what was promised is packed in with them."""

@@ -28,6 +28,8 @@ LOOKS: dict[str, dict[str, Any]] = {
     "dark": {"locale": "zh-CN", "color_scheme": "dark"},
 }
 WIDE = {"width": 1280, "height": 800}
+PAPER = {"width": 688, "height": 1017}
+"""What an A4 sheet leaves between its margins, at the 96 pixels an inch that pages are laid out in."""
 
 
 class Camera:
@@ -69,6 +71,16 @@ class Camera:
                 page.screenshot(path=file, full_page=whole, animations="disabled")
                 self.taken.append(file)
                 print(file, flush=True)
+
+    def paper(self, name: str, url: str, prepare: Callable[[Page], object] | None = None) -> None:
+        """A picture of what comes out of the printer, on one long sheet."""
+
+        def printed(page: Page) -> None:
+            if prepare is not None:
+                prepare(page)
+            page.emulate_media(media="print")
+
+        self.take(f"{name}-paper", url, printed, looks=("zh",), size=PAPER)
 
     @contextmanager
     def page(self, prepare: Callable[[Page], object]) -> Iterator[Page]:

@@ -13,6 +13,7 @@ from collector import web
 from protocols.messages import Health
 from tests.pages.boards import Board, now_ms, small
 from tests.pages.browser import cut_off
+from tests.pages.screenshots import PAPER
 
 LOOKS = [("zh-CN", "light"), ("en-GB", "light"), ("zh-CN", "dark"), ("en-GB", "dark")]
 # waitress closes its sockets under its own loop when another thread closes it; the program ends with its process.
@@ -208,6 +209,25 @@ def test_a_chart_of_ratings_counts_in_whole_ones(hall, browse):
 
     assert 2 <= len(labels)
     assert [] == [label for label in labels if not label.replace(",", "").isdigit()]
+
+
+def test_charts_fit_on_paper(hall, browse):
+    """No script is told that the sheet is narrower. Red if they keep the width that was drawn for the screen."""
+    page = browse()
+    page.add_init_script("""
+        const observe = ResizeObserver.prototype.observe;
+        window.watching = [];
+        ResizeObserver.prototype.observe = function (box) { watching.push(this); observe.call(this, box); };""")
+    page.goto(hall.address(0))
+    page.wait_for_selector(".chart canvas")
+    page.wait_for_timeout(300)
+    page.evaluate("watching.forEach((each) => each.disconnect())")
+    page.emulate_media(media="print")
+    page.evaluate("width => { document.body.style.width = width + 'px'; }", PAPER["width"])
+    charts = [box for box in (each.bounding_box() for each in page.locator(".chart canvas").all()) if box]
+
+    assert charts
+    assert PAPER["width"] >= max(box["x"] + box["width"] for box in charts)
 
 
 @pytest.mark.parametrize(("locale", "scheme"), LOOKS)

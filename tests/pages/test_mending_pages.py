@@ -192,3 +192,18 @@ def test_columns_of_the_statistics_that_are_out_of_sight_are_told_and_reached_by
     expect(page.locator(".figures thead th").last).to_be_in_viewport(ratio=0.99)
     assert page.evaluate("document.querySelector('.figures tbody th').getBoundingClientRect().left >= 0")
     expect(page.locator(".figures tbody th").first).to_be_in_viewport(ratio=0.99)
+
+
+def test_a_printed_list_says_how_it_was_picked(hall, browse):
+    """Its tab and its hall, and no field that was left empty. Red if a sheet may be taken for all bad ratings."""
+    _, url = hall
+    page = browse()
+    sign_in(page, url, "李敏", "operator")
+    page.goto(f"{url}/mending?tab=overdue&hall=市民中心")
+    page.emulate_media(media="print")
+
+    assert ["逾期"] == [words.split()[0] for words in page.locator("nav.tabs a:visible").all_inner_texts()]
+    expect(page.get_by_label("大厅")).to_be_visible()
+    expect(page.get_by_label("大厅")).to_have_value("市民中心")
+    expect(page.get_by_label("窗口人员")).to_be_hidden()
+    assert 0 == page.locator("button:visible").count()

@@ -139,3 +139,17 @@ def test_nobody_is_kept_out_by_how_the_pages_are_made(staffed, browse, complaint
         small.goto(f"{staffed.url}{path}")
         assert [] == complaints(small), path
         assert [] == cut_off(small), path
+
+
+def test_the_paper_says_who_may_what_and_has_no_button(centre, browse):
+    """Red if a role is lost with the field that changes it, or a heading stands over a form that is not printed."""
+    centre.command("people", "add", "管理员甲", "--role", "administrator", said=f"{PASSWORD}\n{PASSWORD}\n")
+    page = centre.sign_in(browse(), "管理员甲")
+    page.goto(f"{centre.url}/people")
+    expect(page.get_by_role("heading", name="添加人员")).to_be_visible()
+    page.emulate_media(media="print")
+
+    expect(page.get_by_role("cell", name="管理员", exact=True)).to_be_visible()
+    assert 0 == page.locator("button:visible, form:visible, nav:visible").count()
+    expect(page.get_by_role("heading", name="添加人员")).to_be_hidden()
+    expect(page.get_by_role("heading", name="角色")).to_be_visible()

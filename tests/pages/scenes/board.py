@@ -20,6 +20,8 @@ def take(camera: Camera, folder: Path) -> None:
         camera.take("board-12-phone", url, _rows, looks=("zh", "en"), size=PHONE)
         camera.take("board-12-filtered", f"{url}/?state=trouble&sort=number", _rows, looks=("zh",))
         camera.take("window", board.address(0), _drawn)
+        camera.paper("board", url, _rows)
+        camera.paper("window", board.address(0), _drawn)
         camera.take("window-cable", board.address(1), _drawn, looks=("zh",))
         camera.take("window-phone", board.address(0), _drawn, looks=("zh",), size=PHONE)
     (folder / "many").mkdir()

@@ -35,12 +35,15 @@ def take(camera: Camera, folder: Path) -> None:
             "SELECT rating FROM step WHERE state = 'to_close' AND who = '赵强' AND rating NOT IN"
             " (SELECT rating FROM step WHERE what = 'close')"
         )[0]
+        camera.paper("mending", f"{url}/mending?tab=overdue")
+        camera.paper("mending-one", f"{url}/mending/{first}")
         camera.take("mending-own", f"{url}/mending/{own}", looks=("zh", "en"))
         camera.take("export", f"{url}/export")
         camera.take("export-narrow", f"{url}/export", looks=("zh",), size=NARROW)
         camera.take("export-too-long", f"{url}/export/ratings.xlsx?from=2026-01-01&to=2027-02-14", looks=("zh", "en"))
         camera.take("draws", f"{url}/draws", auditor)
         camera.take("draw", f"{url}/draws/1", auditor)
+        camera.paper("draw", f"{url}/draws/1", auditor)
         camera.take("draw-narrow", f"{url}/draws/1", auditor, looks=("zh",), size=NARROW)
         camera.take("statistics", f"{url}/statistics?by=window&from=2027-01-01&to=2027-02-28")
         camera.take("statistics-clerk", f"{url}/statistics?by=clerk&from=2027-02-13&to=2027-02-14", looks=("zh",))

@@ -48,6 +48,8 @@ def take(camera: Camera, folder: Path) -> None:
         for name, path in {**PAGES, "parked-corrected": "/parked/4"}.items():
             camera.take(name, f"{centre.url}/password", _at(centre, path))
             camera.take(f"{name}-small", f"{centre.url}/password", _at(centre, path), looks=("zh",), size=SMALL)
+        for name, path in (("people", "/people"), ("parked", "/parked")):
+            camera.paper(name, f"{centre.url}/password", _at(centre, path))
         camera.take("person-added", f"{centre.url}/password", lambda page: _added(centre, page), looks=("zh", "en"))
 
 
