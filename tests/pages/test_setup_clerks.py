@@ -22,6 +22,7 @@ def hall(tmp_path_factory):
 def come(page: Page, hall: Rig) -> None:
     sign_in(page, hall.url)
     page.click("nav >> text=窗口人员")
+    page.wait_for_url("**/clerks")  # with its script, which makes a photo small
 
 
 def save(page: Page, number: str, **given: str) -> None:

@@ -22,8 +22,12 @@
       const wide = WIDE * scale, high = HIGH * scale;
       const canvas = Object.assign(document.createElement("canvas"), { width: WIDE, height: HIGH });
       canvas.getContext("2d").drawImage(whole, (whole.width - wide) / 2, (whole.height - high) / 2, wide, high, 0, 0, WIDE, HIGH);
-      const made = QUALITIES.map((quality) => canvas.toDataURL("image/jpeg", quality));
-      form.elements.photo.value = made.find((each) => each.length < SENT_MAX) || made.pop();
+      let made = "";
+      for (const quality of QUALITIES) {
+        made = canvas.toDataURL("image/jpeg", quality);
+        if (made.length < SENT_MAX) break;
+      }
+      form.elements.photo.value = made;
       said.textContent = file.name;
     } catch {
       said.className = "mistake";
