@@ -287,7 +287,8 @@ def _role(role: str) -> str:
 
 
 def _written(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).strip()
+    # No more of it than can be a name: to put very many accents in order takes minutes.
+    return unicodedata.normalize("NFKC", name[: 4 * NAME_MAX]).strip()
 
 
 def _kept(token: str) -> bytes:

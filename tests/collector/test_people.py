@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,30 @@ def test_guesses_at_once_are_counted_one_by_one(people, monkeypatch):
         thread.join()
 
     assert 5 == len(looked)
+
+
+def test_what_is_no_password_costs_no_more_than_one(people, monkeypatch):
+    """Anybody may send half a megabyte of accents, and putting them in order would hold up the whole program for
+    minutes. Red if all of it is looked at."""
+    looked = []
+    normalize = unicodedata.normalize
+    monkeypatch.setattr(unicodedata, "normalize", lambda *given: looked.append(len(given[1])) or normalize(*given))
+    piled = "a" + "\u0301" * 100_000 + "\u0323" * 100_000
+    refused = people.sign_in("李敏", piled, HERE, NOW_MS)
+    with pytest.raises(NotSo, match="至多 128"):
+        people.set_password("李敏", piled, "test", "", NOW_MS)
+
+    assert isinstance(refused, Refused)
+    assert max(looked) < 1000
+
+
+def test_a_longest_password_is_known_however_it_is_composed(people):
+    """Red if accents that an input method writes by themselves are cut off with what is too long."""
+    word = ("é一ê二" * 32)[:128]
+    people.set_password("李敏", word, "test", "", NOW_MS)
+
+    assert isinstance(people.sign_in("李敏", unicodedata.normalize("NFD", word), HERE, NOW_MS), SignedIn)
+    assert isinstance(people.sign_in("李敏", word + "x", HERE, NOW_MS), Refused)
 
 
 def test_a_clock_that_was_wrong_locks_nobody_out_for_years(people):
