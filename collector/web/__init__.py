@@ -322,6 +322,8 @@ def serve(app: Flask | Front, host: str, port: int, trusted_proxy: str = "") -> 
             clear_untrusted_proxy_headers=True,
             **(_BEHIND | {"trusted_proxy": trusted_proxy} if trusted_proxy else {}),
             connection_limit=_CONNECTIONS_MAX,
+            # What is longer is taken by nobody, and must not lie on the disk meanwhile; a little longer gets our words.
+            max_request_body_size=4 * BODY_MAX,
             # Not select(), which knows no file beyond number 1,023.
             asyncore_use_poll=True,
         )

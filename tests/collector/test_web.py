@@ -6,7 +6,9 @@ import dataclasses
 import http.client
 import json
 import logging
+import socket
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -16,7 +18,7 @@ from collector.reconcile import KEYS
 from protocols.messages import AgentStatus, Health, WindowHealth
 from protocols.ratings import Accepted, Refused
 from tests.collector.agents import NOW_MS, Agent, press, rated
-from tests.collector.doors import app_of
+from tests.collector.doors import app_of, served
 from tests.collector.ledgers import PERSON, Ledger, case, directory_of, window
 from tests.collector.people import gate, signed_in
 
@@ -336,6 +338,19 @@ def test_a_body_without_end_is_not_read(site):
 
     assert 413 == answer.status_code
     assert answer.get_json()["error"]["message"]
+
+
+def test_what_is_far_too_long_is_refused_before_it_is_taken(ledger):
+    """Anybody may announce a gigabyte. Red if the server waits for it, and puts it on the disk."""
+    with (
+        served(app_of(ledger, gate(TOKEN), Clock())) as port,
+        closing(socket.create_connection(("127.0.0.1", port))) as to,
+    ):
+        to.settimeout(5)
+        to.sendall(b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 900000000\r\n\r\n")
+        answer = to.recv(4096)
+
+    assert b"413" == answer.split()[1]
 
 
 def test_odd_text_is_kept_or_refused_and_never_breaks_anything(ledger, site):
