@@ -252,6 +252,20 @@ def test_the_cookie_is_for_this_site_and_for_no_script(door, scheme):
     assert (scheme == "https") == ("Secure" in cookie)
 
 
+def test_who_is_locked_out_is_not_told_that_the_old_password_is_wrong(door):
+    """Anybody can type a name wrongly five times. Red if its owner, who types the right password, is told that it is
+    wrong, and not until when to wait."""
+    name = door.add()
+    client = door.browser(name)
+    for _ in range(5):
+        door.app.test_client().post("/sign-in", data={"name": name, "password": "x"}, headers=HTML)
+    data = {"form": form_of(client), "old": PASSWORD, "password": "another-long-word", "again": "another-long-word"}
+    answer = client.post("/password", data=data, headers=HTML)
+
+    assert (400, False) == (answer.status_code, "原密码不对" in answer.text)
+    assert "请在 2027-01-15 16:01 之后再试" in answer.text
+
+
 def test_a_password_that_was_given_out_is_changed_before_anything_else(door):
     client = door.browser(door.add(once=True))
     for path in ("/", "/parked", "/log"):

@@ -119,6 +119,44 @@ def test_guesses_at_once_are_counted_one_by_one(people, monkeypatch):
     assert 5 == len(looked)
 
 
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        lambda people: people.set_password("李敏", WORD + "2", "管理", HERE, NOW_MS),
+        lambda people: people.set_disabled("李敏", True, "管理", HERE, NOW_MS),
+    ],
+    ids=["reset", "disabled"],
+)
+def test_who_signs_in_while_it_is_taken_away_is_not_signed_in(people, monkeypatch, meanwhile):
+    """A password takes a moment to compare, and an administrator may end it within that. Red if whoever knows the old
+    one, and tries again and again, keeps a session."""
+    matches, done = passwords.matches, []
+
+    def slowly(*given):
+        found = matches(*given)
+        if not done:
+            done.append(meanwhile(people))
+        return found
+
+    monkeypatch.setattr(passwords, "matches", slowly)
+
+    assert isinstance(people.sign_in("李敏", WORD, HERE, NOW_MS), Refused)
+    assert 0 == people._file.row("SELECT count(*) FROM session")[0]
+
+
+def test_an_own_new_password_does_not_undo_the_reset_that_came_meanwhile(people, monkeypatch):
+    """Red if whoever knows the old one has the last word, and not the administrator."""
+    hashed, given_out = passwords.hashed, WORD + "2"
+    monkeypatch.setattr(passwords, "hashed", lambda word: reset() or hashed(word))
+
+    def reset():
+        monkeypatch.setattr(passwords, "hashed", hashed)
+        people.set_password("李敏", given_out, "管理", HERE, NOW_MS)
+
+    assert isinstance(people.change_password("李敏", WORD, WORD + "3", HERE, NOW_MS), Refused)
+    assert isinstance(people.sign_in("李敏", given_out, HERE, NOW_MS), SignedIn)
+
+
 def test_what_is_no_password_costs_no_more_than_one(people, monkeypatch):
     """Anybody may send half a megabyte of accents, and putting them in order would hold up the whole program for
     minutes. Red if all of it is looked at."""
