@@ -204,6 +204,7 @@ def test_a_form_that_is_not_our_own_is_refused(door, ledger):
         (right | {"form": ""}, {}),
         (right, {"Origin": "http://evil.example"}),
         (right, {"Origin": "null"}),
+        (right, {"Origin": "http://["}),
         (right, {"Sec-Fetch-Site": "cross-site"}),
         (right, {"Sec-Fetch-Site": "same-site"}),
     ):
