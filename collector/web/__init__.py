@@ -45,7 +45,7 @@ from . import statistics as figures
 from .channels import Client
 from .keeper import Keeper, wants_page
 from .shown import Shown, in_words
-from .wrong import Wrong
+from .wrong import EXCHANGED, Wrong
 
 # That a request waits a moment for a thread is no news: a page asks for several things at once.
 logging.getLogger("waitress.queue").setLevel(logging.ERROR)
@@ -139,9 +139,9 @@ def create_app(
         return wrong(Wrong(404, "", "没有这个地址 / no such address"))
 
     @app.errorhandler(405)
-    def not_so(error: MethodNotAllowed) -> tuple[dict[str, Any], int, dict[str, str]]:
-        words = "不支持这个方法 / this method is not supported here"
-        return {"error": {"field": "", "message": words}}, 405, {"Allow": ", ".join(error.valid_methods or ())}
+    def not_so(error: MethodNotAllowed) -> tuple[str | dict[str, Any], int, dict[str, str]]:
+        answer, status = wrong(Wrong(405, "", "不支持这个方法 / this method is not supported here"))
+        return answer, status, {"Allow": ", ".join(error.valid_methods or ())}
 
     @app.errorhandler(413)
     def too_long(_error: Exception) -> tuple[dict[str, Any], int]:
@@ -347,7 +347,10 @@ def _most() -> int:
 
 
 def _days() -> tuple[int | None, int | None]:
-    return _day("from"), _day("to")
+    first, last = _day("from"), _day("to")
+    if first is not None and last is not None and first > last:
+        raise Wrong(400, "from", EXCHANGED)
+    return first, last
 
 
 def _day(name: str) -> int | None:

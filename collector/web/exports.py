@@ -21,7 +21,7 @@ from .gate import Gate
 from .keeper import wants_page
 from .language import say
 from .sheets import Table
-from .wrong import Wrong
+from .wrong import EXCHANGED, Wrong
 
 DAYS_MAX = 93  # a quarter
 _ROWS_MAX = 1_000_000  # what a sheet has room for
@@ -211,7 +211,7 @@ def _asked(now_ms: int) -> tuple[int, int]:
     today = day_of(now_ms)
     first, last = (_day(name, today) for name in ("from", "to"))
     if first > last:
-        raise BadDays("from", "开始日期晚于结束日期, 请对调 / the first day is after the last: exchange them")
+        raise BadDays("from", EXCHANGED)
     return first, last
 
 

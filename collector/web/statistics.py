@@ -13,7 +13,7 @@ from ..statistics import ITEMS_MAX, Statistics, TooMany
 from ..statistics import words as w
 from ..statistics.figures import BYS
 from .gate import Gate
-from .wrong import Wrong
+from .wrong import EXCHANGED, Wrong
 
 _CSV = "text/csv; charset=utf-8"
 
@@ -60,6 +60,8 @@ def _answer(statistics: Statistics, at_ms: int) -> dict[str, Any] | Response:
     """What was asked for, of this month unless it is said; as CSV if that is wanted."""
     today = day_text(day_of(at_ms))
     first, last = _day("from", today[:8] + "01"), _day("to", today)
+    if first > last:
+        raise Wrong(400, "from", EXCHANGED)
     by, hall = request.args.get("by", "hall"), request.args.get("hall", "")
     if by not in BYS:
         raise Wrong(400, "by", f"by: 应为 / must be {', '.join(BYS)}")

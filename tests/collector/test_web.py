@@ -256,6 +256,28 @@ def test_errors_are_json(site, method, path, status):
     assert {"field", "message"} == set(answer.get_json()["error"])
 
 
+def test_a_browser_that_asks_for_what_is_only_done_is_told_in_words(site):
+    """As when somebody reloads the answer to a form in the other language. Red if a person is shown JSON."""
+    answer = site.client.get("/people/x/role", headers={"Accept": "text/html"})
+
+    assert (405, "text/html", "OPTIONS, POST") == (
+        answer.status_code,
+        answer.mimetype,
+        ", ".join(sorted(answer.headers["Allow"].split(", "))),
+    )
+    assert "回到看板" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/reconcile", "/api/v1/reconcile"])
+def test_days_in_the_wrong_order_are_named_and_not_called_explained(ledger, site, path):
+    """Red if whoever exchanges two days is told that nothing is unexplained, of no day at all."""
+    answer = site.client.get(f"{path}?from=2027-01-16&to=2027-01-15")
+
+    assert 400 == answer.status_code
+    assert "全部说得清" not in answer.text
+    assert 200 == site.client.get(f"{path}?from=2027-01-15&to=2027-01-15").status_code
+
+
 # ---- cases
 
 

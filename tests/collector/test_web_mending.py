@@ -162,6 +162,8 @@ def test_a_draw_is_announced_by_an_auditor_and_made_with_what_comes(site):
     assert not [about for *_, about in site.gate.notes if "139" in about]
     bad = site.ask("post", "/draws", role="auditor", data=form | {"to": "x", "number": "-1"})
     assert (400, True) == (bad.status_code, "应为日期" in bad.text)
+    endless = site.ask("post", "/draws", role="auditor", data=form | {"number": "9" * 5000})
+    assert (400, True) == (endless.status_code, "应为 1–" in endless.text)
     assert 404 == site.ask("get", "/draws/9").status_code
 
 
@@ -182,7 +184,7 @@ def test_statistics_say_the_same_on_the_page_as_csv_and_to_programs(site):
 @pytest.mark.parametrize(
     ("asked", "field"),
     [("from=x", "from"), ("to=2027-13-01", "to"), ("by=x", "by"),
-     ("format=xls", "format")],
+     ("format=xls", "format"), ("from=2027-02-01&to=2027-01-31", "from")],
 )  # fmt: skip
 def test_a_slip_in_the_question_is_named(site, asked, field):
     answer = site.ask("get", f"/api/v1/statistics?{asked}", headers={"Authorization": "Bearer t"})
