@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import tempfile
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any, Literal, NamedTuple
 
 import xlsxwriter  # type: ignore[import-untyped]
 
+from ..cells import harmless, runs
 from ..ledger.tally import DAY_MS, ZONE_MS, day_text, time_text
 
 Cell = str | int | float | None
@@ -22,8 +22,6 @@ KINDS = {
 }
 _TOGETHER = 500  # rows in one piece of the answer
 _PIECE = 65_536
-_RUNS = ("=", "+", "-", "@")
-_ALONE = ("\t", "\r", "\n")  # some programs cut these off first, and look then
 _EPOCH = 25_569  # 1970-01-01 as spreadsheets count days
 _FORMATS = {"time": "yyyy-mm-dd hh:mm:ss", "day": "yyyy-mm-dd", "share": "0.0%"}
 
@@ -70,16 +68,6 @@ def _as_text(column: Column, cell: Cell) -> Cell:
     if column.kind == "day" and isinstance(cell, int):
         return day_text(cell)
     return harmless(cell)
-
-
-def harmless(cell: Cell) -> Cell:
-    """As text: what others wrote must never run as a formula in the spreadsheet of whoever opens it."""
-    return f"'{cell}" if isinstance(cell, str) and _runs(cell) else cell
-
-
-def _runs(cell: str) -> bool:
-    """Whether some spreadsheet takes it for a formula: the signs of full width are signs to those of East Asia."""
-    return cell.startswith(_ALONE) or unicodedata.normalize("NFKC", cell.lstrip()[:1]) in _RUNS
 
 
 def xlsx_of(table: Table) -> Iterator[bytes]:
@@ -139,6 +127,6 @@ class _Sheet:
         elif kind == "day" and isinstance(cell, int):
             self._sheet.write_number(row, at, cell + _EPOCH, self._formats[kind])
         elif isinstance(cell, str):
-            self._sheet.write_string(row, at, cell, self._quoted if _runs(cell) else None)
+            self._sheet.write_string(row, at, cell, self._quoted if runs(cell) else None)
         elif cell is not None:
             self._sheet.write_number(row, at, cell, self._formats.get(kind))

@@ -12,7 +12,9 @@ from datetime import datetime
 import openpyxl
 import pytest
 
-from collector.web.sheets import Column, Table, csv_of, harmless, xlsx_of
+from collector.cells import harmless
+from collector.mending.report import as_csv
+from collector.web.sheets import Column, Table, csv_of, xlsx_of
 from protocols.messages import AgentStatus, Health, WindowHealth
 from tests.collector.agents import NOW_MS, Agent, closing, press
 from tests.collector.doors import app_of
@@ -145,6 +147,7 @@ def test_nobodys_details_and_no_free_text_leave_unless_an_operator_asks(ledger):
 def test_what_others_wrote_never_runs_in_a_spreadsheet(cell):
     """A quote before it makes it text. Red if a device could be called =cmd|…"""
     assert f"'{cell}" == harmless(cell)
+    assert [["a"], [f"'{cell}"]] == list(csv.reader(io.StringIO(as_csv([{"a": cell}], "a")[1:], newline="")))
     body = b"".join(xlsx_of(table(["a"], [[cell]])))
     (found,) = book_of(body).active.iter_cols(min_row=2)
 
