@@ -118,7 +118,7 @@ def add(
         # What a citizen wrote may name somebody: only for those whose work it is.
         gate.person("operator") if text else gate.person("operator", "auditor")
         first, last = _days(now_ms())
-        number = overview.tables.count(first, last)
+        number = overview.tables.count(first, last, window)
         if number > _ROWS_MAX:
             zh, en = f"{number} 条, 至多 {_ROWS_MAX} 条", f"{number} ratings, {_ROWS_MAX} at most"
             raise BadDays("from", f"{zh}, 请选较少的天 / {en}: choose fewer days")

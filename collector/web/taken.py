@@ -67,9 +67,7 @@ def ratings(tables: Tables, first: int, last: int, text: bool, window: str, at_m
     """The ratings of these days, of one window (`agent/window`) if it is named; with what citizens wrote if `text`."""
 
     def rows() -> Iterator[Sequence[Cell]]:
-        for row in tables.ratings(first, last):
-            if window and f"{row['agent']}/{row['window']}" != window:
-                continue
+        for row in tables.ratings(first, last, window):
             codes = row["tags"].split(",") if row["tags"] else []
             yield [
                 row["id"],

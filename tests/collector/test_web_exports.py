@@ -267,15 +267,18 @@ def test_a_table_with_what_citizens_wrote_says_so_in_its_name(ledger):
 
 
 def test_ratings_of_one_window_are_of_that_window(opened):
+    """And the audit log counts those. Red if it counts what was not taken away."""
     ledger = opened(directory_of(window(), window(window="w2", device="D2")))
     agent = Agent()
     for n, (name, device) in enumerate((("w1", "D1"), ("w2", "D2"), ("w2", "D2")), 1):
         ledger.take(
             agent, agent.write(press(n, f"i{n}", window=name, device=device), closing(f"i{n}", f"C{n}", window=name))
         )
-    found = rows_of(client(ledger).get("/export/ratings.csv?window=hall-a/w2"))
+    gate = StandIn()
+    found = rows_of(client(ledger, gate).get("/export/ratings.csv?window=hall-a/w2"))
 
     assert ["2", "3"] == [row[0] for row in found[1:]]
+    assert f"ratings-{DAY}-{DAY} (2) window=hall-a/w2" == gate.notes[-1][2]
 
 
 def test_too_many_days_are_answered_with_a_page_that_has_them_in_pieces(ledger):
