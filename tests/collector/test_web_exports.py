@@ -210,6 +210,17 @@ def test_only_so_many_export_at_once(ledger, monkeypatch):
     assert 200 == page.get("/export/windows.csv").status_code
 
 
+@pytest.mark.parametrize("name", ["statistics", "reconcile"])
+def test_what_is_counted_for_a_table_waits_for_its_turn_too(ledger, monkeypatch, name):
+    """Red if ten who ask at once have the whole ledger counted ten times, and only then are told to wait."""
+    counted = []
+    monkeypatch.setattr(f"collector.web.taken.{name}", lambda *_: counted.append(name))
+    monkeypatch.setattr("collector.web.exports._AT_ONCE", 0)
+
+    assert 503 == client(ledger).get(f"/export/{name}.csv").status_code
+    assert [] == counted
+
+
 def test_ratings_are_found_by_their_day_and_not_by_reading_all(opened):
     """The plan names the index. Red if a day's table walks through years."""
     ledger = opened(directory_of(window()))
