@@ -300,6 +300,15 @@ def test_a_copied_session_of_another_collector_is_none(door, ledger):
     assert 401 == app.test_client().get("/parked").status_code
 
 
+def test_nothing_that_was_not_done_stands_in_the_log(door):
+    """Red if an operator can write a sentence into it by sending again what there is not."""
+    client = door.browser(door.add())
+    made_up = {"form": form_of(client), "reason": "refused", "hall": "以及全部差评 as-is", "why": "x"}
+
+    assert 303 == client.post("/parked/send-again", data=made_up).status_code
+    assert ["signed_in"] == [line.action for line in door.people.log.lines(1)]
+
+
 def test_the_log_goes_into_a_table_and_no_cell_of_it_runs(door):
     """Filtered as the page is; that it was exported is a line too."""
     client = door.browser(door.add("administrator"))
