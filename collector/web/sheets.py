@@ -22,6 +22,8 @@ KINDS = {
 }
 _TOGETHER = 500  # rows in one piece of the answer
 _PIECE = 65_536
+_ROW_LAST = 1_048_575  # of a sheet, counted from nought: what is written behind it is dropped without a word
+_MORE = "还有更多行放不下, 请改用 CSV / there are more lines than a sheet has room for: take the CSV"
 _EPOCH = 25_569  # 1970-01-01 as spreadsheets count days
 _FORMATS = {"time": "yyyy-mm-dd hh:mm:ss", "day": "yyyy-mm-dd", "share": "0.0%"}
 
@@ -115,8 +117,11 @@ class _Sheet:
             self._sheet.set_column(at, at, column.width)
             self._sheet.write_string(0, at, column.name, self._head)
         self._sheet.freeze_panes(1, 0)
-        number = 0
+        number, rows = 0, iter(rows)
         for number, row in enumerate(rows, 1):
+            if number == _ROW_LAST and next(rows, None) is not None:
+                self._sheet.write_string(number, 0, _MORE)
+                break
             for at, (column, cell) in enumerate(zip(self._columns, row, strict=True)):
                 self._put(number, at, column.kind, cell)
         self._sheet.autofilter(0, 0, number, len(self._columns) - 1)

@@ -185,6 +185,17 @@ def test_a_long_table_comes_in_pieces():
     assert 9 == len(list(pieces)) - 1
 
 
+def test_a_sheet_that_is_full_says_that_there_is_more(monkeypatch):
+    """The audit log has no end, and a sheet has one. Red if what does not fit is left out without a word."""
+    monkeypatch.setattr("collector.web.sheets._ROW_LAST", 3)
+    whole, cut = (sheet_of(b"".join(xlsx_of(table(["n"], [[n] for n in range(rows)])))) for rows in (3, 9))
+
+    assert [("n",), ("0",), ("1",), ("2",)] == [tuple(map(str, row)) for row in whole]
+    assert [("n",), ("0",), ("1",)] == [tuple(map(str, row)) for row in cut[:3]]
+    assert "CSV" in cut[3][0]
+    assert 4 == len(cut)
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [("from=x", "from"), ("to=2026-13-01", "to"), ("from=2020-01-01", "from"), (f"from={DAY}&to=2027-01-14", "from")],
