@@ -245,16 +245,7 @@ def create_app(
     def rested(_error: BaseException | None) -> None:
         overview.since.rest()
 
-    @app.after_request
-    def careful(response: Response) -> Response:
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Content-Security-Policy"] = _POLICY
-        # To ourselves only. Not no-referrer: with that a browser hides from us too that a form is our own page's.
-        response.headers["Referrer-Policy"] = "same-origin"
-        if not request.path.startswith(("/static/", "/look/")):
-            response.headers["Cache-Control"] = "no-store"
-        return response
-
+    app.after_request(_careful)
     return app
 
 
@@ -263,6 +254,7 @@ def create_shut(why: str) -> Flask:
     READ_ONLY."""
     app = Flask(__name__)
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.after_request(_careful)
     language.add(app)
     zh, en = _WHY[why]
 
@@ -290,6 +282,16 @@ class Front:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         return self.app(environ, start_response)
+
+
+def _careful(response: Response) -> Response:
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Content-Security-Policy"] = _POLICY
+    # To ourselves only. Not no-referrer: with that a browser hides from us too that a form is our own page's.
+    response.headers["Referrer-Policy"] = "same-origin"
+    if not request.path.startswith(("/static/", "/look/")):
+        response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def _no_room(why: str) -> dict[str, Any]:

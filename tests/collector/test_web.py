@@ -14,6 +14,7 @@ import pytest
 
 from collector import web
 from collector.directory import Directory
+from collector.ledger.file import FULL
 from collector.reconcile import KEYS
 from protocols.messages import AgentStatus, Health, WindowHealth
 from protocols.ratings import Accepted, Refused
@@ -168,9 +169,11 @@ def test_what_others_wrote_is_shown_and_not_run(opened):
 
 
 def test_pages_are_fenced_in(site):
-    """No script but ours, no frame around it, nothing cached but the static files."""
-    for path in (*PAGES, "/api/v1/summary", "/nowhere"):
-        headers = site.client.get(path).headers
+    """No script but ours, no frame around it, nothing cached but the static files; while there is no room too."""
+    shut = web.create_shut(FULL).test_client()
+    asked = [(site.client, path) for path in (*PAGES, "/api/v1/summary", "/nowhere")]
+    for client, path in (*asked, (shut, "/"), (shut, "/api/v1/summary")):
+        headers = client.get(path).headers
         assert "default-src 'self'" in headers["Content-Security-Policy"]
         assert "unsafe" not in headers["Content-Security-Policy"]
         assert ("nosniff", "same-origin", "no-store") == tuple(
