@@ -19,7 +19,7 @@ from .roles import ROLES, NotSo, Person, Role
 NAME_MAX = 32  # characters
 GIVEN_OUT_MS = 7 * 24 * 3600 * 1000  # a password on a piece of paper serves no longer
 _SEEN_EVERY_MS = 60_000  # a write each minute is enough to know who is still there
-_name = re.compile(rf"[\w.-]{{1,{NAME_MAX}}}\Z").match
+_name = re.compile(rf"(?!\.\.?\Z)[\w.-]{{1,{NAME_MAX}}}\Z").match  # . and .. are no part of any address
 _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR)
 
 

@@ -181,6 +181,15 @@ def test_a_longest_password_is_known_however_it_is_composed(people):
     assert isinstance(people.sign_in("李敏", word + "x", HERE, NOW_MS), Refused)
 
 
+@pytest.mark.parametrize("name", [".", ".."])
+def test_nobody_is_called_what_an_address_cannot_say(people, name):
+    """A browser makes /role of /people/../role. Red if somebody is added whom no page can disable."""
+    with pytest.raises(NotSo) as error:
+        people.add(name, "viewer", WORD, "test", "", NOW_MS)
+
+    assert "name" == error.value.field
+
+
 def test_a_clock_that_was_wrong_locks_nobody_out_for_years(people):
     fails(people, 5, now_ms=NOW_MS + 10**12)
 
