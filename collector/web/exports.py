@@ -154,7 +154,8 @@ def add(
             gate.person()
             first, last = _asked(now_ms())
             by, hall = request.args.get("by", "hall"), request.args.get("hall", "")
-            return _sent(kind, lambda: taken.statistics(works.statistics, first, last, by, hall, now_ms()))
+            about = _about(_of_days("statistics", first, last), {"hall": hall}) if by == "clerk" else ""
+            return _sent(kind, lambda: taken.statistics(works.statistics, first, last, by, hall, now_ms()), about)
 
     def _page(mistake: BadDays | None = None) -> str:
         today = day_of(now_ms())
