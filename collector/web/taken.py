@@ -106,7 +106,7 @@ def reconcile(overview: Overview, directory: Directory, first: int, last: int, w
             line["hall"] or "",
             line["number"] or "",
             *(line[name] for name in NUMBERS),
-            sum(line["unexplained"].values()),
+            sum(map(abs, line["unexplained"].values())),  # one too many and one too few are two
             line["agent"],
             line["window"],
         ]

@@ -19,7 +19,7 @@ from protocols.messages import AgentStatus, Health, WindowHealth
 from tests.collector.agents import NOW_MS, Agent, closing, press
 from tests.collector.doors import app_of
 from tests.collector.gates import StandIn, works_of
-from tests.collector.ledgers import PERSON, Ledger, directory_of, window
+from tests.collector.ledgers import PERSON, Ledger, directory_of, unguard, window
 from tests.collector.test_web import Clock
 
 DAY = "2027-01-15"
@@ -104,6 +104,19 @@ def test_the_reconciliation_is_exported_line_by_line(ledger):
     head, row = rows_of(client(ledger).get(f"/export/reconcile.csv?from={DAY}&to={DAY}"))
 
     assert (DAY, "2") == (row[0], row[head.index("评价 (ratings)")])
+
+
+def test_what_is_unexplained_is_so_in_the_table_too(ledger):
+    """Somebody has moved a rating from due to accepted: two mistakes. Red if one too many and one too few are none."""
+    ledger.rate(1, 2)
+    with ledger.store.writing() as db:
+        unguard(db)
+        db.execute("UPDATE rating SET state = 'accepted' WHERE id = 1")
+    page = client(ledger)
+    head, row = rows_of(page.get(f"/export/reconcile.csv?from={DAY}&to={DAY}"))
+    said = page.get(f"/api/v1/reconcile?from={DAY}&to={DAY}").get_json()["unexplained"]
+
+    assert (2, "2") == (said, row[head.index("无法解释 (unexplained)")])
 
 
 def test_nobodys_details_and_no_free_text_leave_unless_an_operator_asks(ledger):
