@@ -12,6 +12,7 @@ from ..mending.report import as_csv
 from ..statistics import ITEMS_MAX, Statistics, TooMany
 from ..statistics import words as w
 from ..statistics.figures import BYS
+from .columns import of_line
 from .deeds import picks
 from .gate import Gate
 from .wrong import EXCHANGED, Wrong
@@ -52,7 +53,7 @@ def add(app: Flask, statistics: Statistics, halls: Sequence[str], now_ms: Callab
         return render_template(
             "statistics.html",
             found=found,
-            rows=[(w.called(found["by"], line), line) for line in found["lines"]],
+            rows=[(of_line(found["by"], line), line) for line in found["lines"]],
             halls=halls,
             today=day_text(day_of(at_ms)),
             printed=time_text(at_ms),

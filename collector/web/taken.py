@@ -184,7 +184,7 @@ def statistics(counted: Statistics, first: int, last: int, by: str, hall: str, a
         found = counted.of(first, last, by, hall, at_ms, ITEMS_MAX)  # type: ignore[arg-type]
     except TooMany as error:
         raise Wrong(400, "by", str(error)) from error
-    rows = [[say(figures.called(by, line)), *(line[name] for name in figures.FIGURES)] for line in found["lines"]]
+    rows = [[columns.of_line(by, line), *(line[name] for name in figures.FIGURES)] for line in found["lines"]]
     rows.append([say("合计 / total"), *(found["total"][name] for name in figures.FIGURES)])
     name = f"statistics-{found['from']}-{found['to']}-{by}"
     notes = [f"{found['from']} – {found['to']} {hall}".strip(), *map(say, figures.MEANINGS)]

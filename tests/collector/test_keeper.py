@@ -300,6 +300,19 @@ def test_a_copied_session_of_another_collector_is_none(door, ledger):
     assert 401 == app.test_client().get("/parked").status_code
 
 
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_a_name_with_a_slash_in_it_is_whole_in_both_languages(door, ledger, language):
+    """Our own words are written as Chinese / English, and a case's are not ours. Red if whoever compares a case, and
+    links it once and for good, sees half of its name."""
+    ledger.intake.take_cases([case("C1", item_name="设立 / 变更登记")], NOW_MS)
+    client = door.browser(door.add())
+    shown = client.get(f"/parked/1?lang={language}").text.split('class="facts card"')[2]
+
+    assert "设立 / 变更登记" in shown
+    assert {"zh": "线下", "en": "offline"}[language] in shown
+    assert "线下 / offline" not in shown
+
+
 def test_nothing_that_was_not_done_stands_in_the_log(door):
     """Red if an operator can write a sentence into it by sending again what there is not."""
     client = door.browser(door.add())

@@ -19,7 +19,7 @@ from protocols.messages import AgentStatus, Health, WindowHealth
 from tests.collector.agents import NOW_MS, Agent, closing, press
 from tests.collector.doors import app_of
 from tests.collector.gates import StandIn, works_of
-from tests.collector.ledgers import PERSON, Ledger, directory_of, unguard, window
+from tests.collector.ledgers import PERSON, Ledger, case, directory_of, unguard, window
 from tests.collector.test_web import Clock
 
 DAY = "2027-01-15"
@@ -290,6 +290,24 @@ def test_a_second_sheet_says_what_each_column_means(ledger, name, language):
     assert all(explained.get(head) for head in heads), explained
     assert all(first.column_dimensions[cell.column_letter].width >= 8 for cell in first[1])
     assert {"zh": "说明", "en": "about"}[language] == about.title
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_what_is_counted_is_named_whole_in_both_languages(ledger, language):
+    """Our own words are written as Chinese / English, and an item's are not ours. Red if half of its name is left out,
+    on the page or in the table, or if both halves of ours stand there."""
+    ledger.rate(1)
+    ledger.intake.take_cases([case("C1", item_code="0" * 31, item_name="企业 / 个体户")], NOW_MS)
+    page, asked = client(ledger), f"from={DAY}&to={DAY}&lang={language}"
+
+    for by, name in (
+        ("item", "0" * 31 + " 企业 / 个体户"),
+        ("channel", {"zh": "窗口评价器", "en": "keypad"}[language]),
+    ):
+        table = rows_of(page.get(f"/export/statistics.csv?{asked}&by={by}"))
+        assert table[1][0] in page.get(f"/statistics?{asked}&by={by}").text
+        assert name in table[1][0]
+        assert (by == "item") == (" / " in table[1][0])
 
 
 def test_a_table_with_what_citizens_wrote_says_so_in_its_name(ledger):
