@@ -351,7 +351,7 @@ def _most() -> int:
 def _days() -> tuple[int | None, int | None]:
     first, last = _day("from"), _day("to")
     if first is not None and last is not None and first > last:
-        raise Wrong(400, "from", EXCHANGED)
+        raise Wrong(409, "from", EXCHANGED)
     return first, last
 
 

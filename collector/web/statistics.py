@@ -67,7 +67,7 @@ def _found(statistics: Statistics, at_ms: int) -> dict[str, Any]:
     today = day_text(day_of(at_ms))
     first, last = _day("from", today[:8] + "01"), _day("to", today)
     if first > last:
-        raise Wrong(400, "from", EXCHANGED)
+        raise Wrong(409, "from", EXCHANGED)
     by, hall = request.args.get("by", "hall"), request.args.get("hall", "")
     if by not in BYS:
         raise Wrong(400, "by", f"by: 应为 / must be {', '.join(BYS)}")

@@ -276,7 +276,7 @@ def test_days_in_the_wrong_order_are_named_and_not_called_explained(ledger, site
     """Red if whoever exchanges two days is told that nothing is unexplained, of no day at all."""
     answer = site.client.get(f"{path}?from=2027-01-16&to=2027-01-15")
 
-    assert 400 == answer.status_code
+    assert 409 == answer.status_code
     assert "全部说得清" not in answer.text
     assert 200 == site.client.get(f"{path}?from=2027-01-15&to=2027-01-15").status_code
 
