@@ -47,7 +47,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Agents:
-    """How many agents there are, and what they have not handed over yet."""
+    """How many agents the directory has, how many of them are there, and what all have not handed over yet."""
 
     placed: int
     online: int
@@ -288,7 +288,7 @@ class Live:
         behind = [each for each in facts if each.get("backlog") and each.get("oldest_ms") is not None]
         return Agents(
             len(self._directory.agents),
-            sum(each.get("online") is True for each in facts),
+            sum(self._said[each].facts.get("online") is True for each in self._directory.agents if each in self._said),
             sum(each.get("backlog", 0) for each in facts),
             min((each["oldest_ms"] - each["clock_off_ms"] for each in behind), default=None),
         )

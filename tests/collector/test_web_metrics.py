@@ -84,6 +84,29 @@ def test_windows_agents_and_backlog_are_figures_too(ledger):
     assert found["hall_rating_ledger_bytes",] > 0
 
 
+def test_agents_of_another_place_do_not_stand_in_for_those_that_are_away(ledger):
+    """Of the agents in the directory. Red if ten strangers who are there hide that ten of our own are not."""
+    ledger.intake.note_status("hall-a", AgentStatus(False), NOW_MS)
+    ledger.intake.note_status("hall-z", AgentStatus(True), NOW_MS)
+    found = figures(ledger)
+
+    assert (1, 0) == (found["hall_rating_agents",], found["hall_rating_agents_online",])
+
+
+def test_bad_ratings_that_wait_are_told_from_those_that_were_given_up(ledger):
+    """By reason, for whoever watches. Red if one that somebody has decided about rings for ever."""
+    ledger.rate(1, 2, button=2)
+    ledger.rate(3)
+    for _ in range(3):
+        ledger.delivery.park(ledger.delivery.next(NOW_MS, ()), "lacking", "mobile", NOW_MS)
+    ledger.desk.give_up(1, "李敏", "x", NOW_MS)
+    found = figures(ledger)
+
+    assert {("lacking", 1), ("given_up", 1)} == {
+        (labels[0][1], value) for (name, *labels), value in found.items() if name == "hall_rating_bad_ratings_parked"
+    }
+
+
 def test_every_figure_says_what_it_is(ledger):
     """HELP and TYPE before its samples; a counter's name ends in _total."""
     said = client(ledger).get("/metrics", headers=bearer(MEASURES)).text
@@ -130,7 +153,7 @@ def names(ledger: Ledger) -> set[str]:
 @pytest.mark.parametrize("file", ["grafana/hall-rating.json", "prometheus/hall-rating.yml"])
 def test_every_figure_that_is_shown_or_watched_exists(ledger, file):
     """Red if a name changes here and not there."""
-    ledger.rate(1)
+    ledger.rate(1, button=2)
     ledger.delivery.park(ledger.delivery.next(NOW_MS, ()), "lacking", "mobile", NOW_MS)
     said = {*NAMES.findall((DEPLOY / file).read_text("utf-8"))}
 
