@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from protocols.messages import Health
+from protocols.messages import Health, WindowHealth
 
 from ..ledger.since import Heard
 from ..ledger.tally import begins_ms, day_of
@@ -25,6 +25,7 @@ APPLICATION = 0x68637077  # "hcpw": tells this file from any other
 VERSION = 1
 KEEP_DAYS = 31  # as far back as the page of a window shows
 LATE_MS = 60_000  # records that wait for less are on their way
+_BESIDE_MS = 600_000  # what looks older than that was said by a clock that has been set back
 _HOUR_MS = 3_600_000
 _NO_ROOM = (
     sqlite3.SQLITE_FULL,
@@ -38,8 +39,8 @@ _BROKEN = (sqlite3.Error, IndexError, KeyError, TypeError, ValueError)
 _SCHEMA = f"""
 -- What counts since an agent's start, as it was last heard: what is more by the next time came between.
 CREATE TABLE counted(
-    agent TEXT NOT NULL, window TEXT NOT NULL, noise INTEGER NOT NULL, not_taken INTEGER NOT NULL,
-    PRIMARY KEY(agent, window)) WITHOUT ROWID;
+    agent TEXT NOT NULL, window TEXT NOT NULL, at_ms INTEGER NOT NULL, noise INTEGER NOT NULL,
+    not_taken INTEGER NOT NULL, PRIMARY KEY(agent, window)) WITHOUT ROWID;
 CREATE TABLE hour(
     agent TEXT NOT NULL, window TEXT NOT NULL, hour INTEGER NOT NULL, noise INTEGER NOT NULL DEFAULT 0,
     not_taken INTEGER NOT NULL DEFAULT 0, waiting INTEGER NOT NULL DEFAULT 0, oldest_ms INTEGER NOT NULL DEFAULT 0,
@@ -139,14 +140,7 @@ class Past:
             row["window"]: row for row in self._db.execute("SELECT * FROM counted WHERE agent = ?", (agent,)).fetchall()
         }
         for each in health.windows:
-            known = before.get(each.window)
-            if known is None or (known["noise"], known["not_taken"]) != (each.noise, each.not_taken):
-                self._db.execute(
-                    "INSERT OR REPLACE INTO counted(agent, window, noise, not_taken) VALUES (?,?,?,?)",
-                    (agent, each.window, each.noise, each.not_taken),
-                )
-            noise = _more(each.noise, known["noise"] if known is not None else None)
-            not_taken = _more(each.not_taken, known["not_taken"] if known is not None else None)
+            noise, not_taken = self._came(agent, each, before.get(each.window), at_ms)
             waiting = each.waiting if late_ms else 0
             if noise or not_taken or waiting or late_ms:
                 self._db.execute(
@@ -157,11 +151,23 @@ class Past:
                     (agent, each.window, at_ms // _HOUR_MS, noise, not_taken, waiting, late_ms),
                 )
 
+    def _came(self, agent: str, window: WindowHealth, known: sqlite3.Row | None, at_ms: int) -> tuple[int, int]:
+        """Noise and keys not taken since this window was last heard of; none where nobody knows."""
+        # Another collector of this ledger may have noted a newer word already: an older one is no restart.
+        if known is not None and 0 < known["at_ms"] - at_ms < _BESIDE_MS:
+            return 0, 0
+        if known is None or (known["noise"], known["not_taken"]) != (window.noise, window.not_taken):
+            self._db.execute(
+                "INSERT OR REPLACE INTO counted(agent, window, at_ms, noise, not_taken) VALUES (?,?,?,?,?)",
+                (agent, window.window, at_ms, window.noise, window.not_taken),
+            )
+        if known is None:
+            return 0, 0
+        return _more(window.noise, known["noise"]), _more(window.not_taken, known["not_taken"])
 
-def _more(now: int, before: int | None) -> int:
-    """What came since it was last heard: all of it after a restart of the agent, and nothing where nobody knows."""
-    if before is None:
-        return 0
+
+def _more(now: int, before: int) -> int:
+    """All of it after a restart of the agent."""
     return now - before if now >= before else now
 
 

@@ -67,6 +67,24 @@ def test_the_same_said_again_changes_nothing_also_after_a_restart(past, path):
     again.close()
 
 
+def test_a_word_that_another_collector_has_overtaken_is_no_restart(past, path):
+    """Two of one ledger note beside each other. Red if all that an agent has counted since its start comes once more."""
+    other = Past(path)
+    past.note([heard(NOON_MS, noise=1000)])
+    past.note([heard(NOON_MS + 2 * MIN_MS, noise=1010)])
+    other.note([heard(NOON_MS + MIN_MS, noise=1005)])
+    other.note([heard(NOON_MS + 3 * MIN_MS, noise=1011)])
+
+    assert 11 == today(past).noise
+    other.close()
+
+
+def test_a_clock_that_was_set_back_stops_no_counting(past):
+    past.note([heard(NOON_MS, noise=0), heard(NOON_MS - 3_600_000, noise=4)])
+
+    assert 4 == today(past).noise
+
+
 def test_the_worst_of_a_day_is_what_is_kept_of_its_backlog(past):
     for minute, (waits_min, waiting) in enumerate(((2, 9), (40, 3), (1, 1))):
         past.note([heard(NOON_MS + minute * MIN_MS, waits_ms=waits_min * MIN_MS, waiting=waiting)])
