@@ -77,11 +77,13 @@ class Past:
         self._path = path
         self._lock = threading.Lock()
         self._db = _opened(path)
+        self._closed = False
         self._forgotten = 0
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file. Whoever still asks finds nothing."""
         with self._lock:
+            self._closed = True
             self._db.close()
 
     def note(self, heard: Iterable[Heard]) -> None:
@@ -124,6 +126,8 @@ class Past:
             try:
                 yield
             except _BROKEN as error:
+                if self._closed:
+                    return  # a page asks while the collector ends: the file is whole
                 if _is(error, _NO_ROOM):
                     if self._db.in_transaction:
                         self._db.execute("ROLLBACK")

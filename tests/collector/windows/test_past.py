@@ -68,7 +68,7 @@ def test_the_same_said_again_changes_nothing_also_after_a_restart(past, path):
 
 
 def test_a_word_that_another_collector_has_overtaken_is_no_restart(past, path):
-    """Two of one ledger note beside each other. Red if all that an agent has counted since its start comes once more."""
+    """Two of one ledger note beside each other. Red if all since an agent's start comes once more."""
     other = Past(path)
     past.note([heard(NOON_MS, noise=1000)])
     past.note([heard(NOON_MS + 2 * MIN_MS, noise=1010)])
@@ -114,6 +114,18 @@ def test_one_window_does_not_have_the_noise_of_another(past):
         past.note([heard(NOON_MS + noise, noise=noise, window="w2")])
 
     assert PastDay() == today(past)
+
+
+def test_whoever_looks_when_it_has_been_closed_finds_nothing_and_breaks_nothing(past, path):
+    """A page may be asked for while the collector ends. Red if a month of figures is set aside as damaged for it."""
+    past.note([heard(NOON_MS), heard(NOON_MS + MIN_MS, noise=5)])
+    past.close()
+    found = today(past)
+    again = Past(path)
+
+    assert (PastDay(), 5) == (found, today(again).noise)
+    assert not path.with_name("past.db.damaged").exists()
+    again.close()
 
 
 @pytest.mark.parametrize("what", [b"", b"no database at all" * 400])
