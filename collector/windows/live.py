@@ -327,6 +327,7 @@ def _said(heard: Heard) -> _Said:
 
 def _order(line: Line) -> tuple[Any, ...]:
     """Halls together, their windows as a person counts them, what nobody has placed at the end."""
-    digits = re.split(r"([0-9]+)", line.number or line.window)
-    natural = tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in digits)
+    parts = re.findall(r"0*([0-9]+)|([^0-9]+)", line.number or line.window)
+    # Nothing is reckoned with them: an agent may say any name, ① or a number that is too long for it.
+    natural = tuple((0, len(digits), digits) if digits else (1, 0, text) for digits, text in parts)
     return not line.hall, line.hall, natural, line.agent, line.window

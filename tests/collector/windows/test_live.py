@@ -331,6 +331,15 @@ def test_windows_of_a_hall_stand_in_the_order_of_their_numbers(opened):
     assert ["1号", "2号", "10号", "11号"] == [line.number for line in Looking(ledger).look().lines]
 
 
+@pytest.mark.parametrize("name", ["²", "①", "9" * 5000])
+def test_whatever_an_agent_calls_a_window_everybody_still_sees_the_board(two, name):
+    """Such a number is none that Python reads. Red if one window's name takes all windows of all halls away."""
+    looking = Looking(two)
+    said(two, windows=[WindowHealth("w1", "ready"), WindowHealth(name, "ready"), WindowHealth("10", "ready")])
+
+    assert {"w1", "w2", name, "10"} == {line.window for line in looking.look().lines}
+
+
 def test_other_channels_are_no_windows(two):
     places = TWO.with_clients([("app", ["mobile"])])
     two.directory = places
