@@ -18,6 +18,7 @@ from protocols.ratings import Level
 from ..directory import CLIENT, Directory
 from ..ledger.file import lacks
 from ..ledger.overview import Overview
+from ..ledger.since import UNANSWERED_MS
 from ..ledger.store import Store
 from ..ledger.tally import day_of
 from ..reconcile.balance import balance
@@ -84,7 +85,8 @@ class Reader:
             bad, upto = self._bad(after, now_ms)
             province = self._store.row("SELECT away_since_ms, words FROM province")
             unanswered = self._store.row(
-                "SELECT count(*) AS ratings, min(made_ms) AS since_ms FROM rating WHERE state = 'due' AND tries > 0"
+                f"SELECT count(*) AS ratings, min({UNANSWERED_MS}) AS since_ms FROM rating"
+                " WHERE state = 'due' AND tries > 0"
             )
             seen = Seen(
                 now_ms,

@@ -17,13 +17,20 @@ from .tally import begins_ms
 
 PARKED = "state IN ('awaiting_case', 'parked') AND state = 'parked'"
 """So said that SQLite sees its index, `rating_open`."""
+_THERE = (
+    "max(made_ms, coalesce((SELECT received_ms FROM service_case AS its"
+    " WHERE its.case_no = rating.case_no AND its.service_number = rating.service_number), 0))"
+)
+_CALLED = (
+    "(SELECT min(at_ms) FROM attempt WHERE attempt.rating = rating.id AND coalesce(verdict, '') NOT IN"
+    " ('accepted', 'refused') AND id > coalesce((SELECT max(id) FROM attempt AS its WHERE its.rating = rating.id"
+    " AND verdict IN ('accepted', 'refused')), 0))"
+)
+_SENT_AGAIN = "coalesce((SELECT max(at_ms) FROM correction WHERE correction.rating = rating.id), 0)"
 # Since when a rating waits for the province: its turn; once it was tried, its first call without an answer or, if that
-# was earlier, the moment at which it and its case were there.
+# was earlier, the moment at which it and its case were there. While it lay parked it waited for a person.
 UNANSWERED_MS = (
-    "CASE WHEN tries = 0 THEN next_ms ELSE min(max(made_ms, coalesce((SELECT received_ms FROM service_case AS its"
-    " WHERE its.case_no = rating.case_no AND its.service_number = rating.service_number), 0)),"
-    " coalesce((SELECT min(at_ms) FROM attempt WHERE attempt.rating = rating.id"
-    " AND coalesce(verdict, '') NOT IN ('accepted', 'refused')), made_ms)) END"
+    f"CASE WHEN tries = 0 THEN next_ms ELSE max({_SENT_AGAIN}, coalesce(min({_THERE}, {_CALLED}), {_THERE})) END"
 )
 At = tuple[str, str]
 """Agent and window."""

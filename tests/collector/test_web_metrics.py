@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from collector.alerts.reading import Reader
+from collector.ledger.delivery import What
+from collector.ledger.desk import Desk
 from collector.web.keeper import Keeper
 from collector.web.metrics import Metric, text
 from protocols.messages import AgentStatus, Health, WindowHealth
-from protocols.ratings import Accepted, Refused, Unavailable
+from protocols.ratings import Accepted, Refused, Unavailable, Verdict
 from tests.collector.agents import NOW_MS, Agent, closing, press
 from tests.collector.doors import app_of
-from tests.collector.ledgers import Ledger, case
+from tests.collector.ledgers import VAULT, Ledger, case
 from tests.collector.people import gate
 from tests.collector.test_web import TOKEN, Clock, bearer
 
@@ -220,9 +223,30 @@ def test_it_is_unanswered_since_it_and_its_case_were_there(ledger):
     later_ms = NOW_MS + 8 * 60_000
     ledger.intake.take_cases([case("C1")], later_ms)
     for again_ms in (later_ms + 400, later_ms + 60_000):
-        due = ledger.delivery.next(again_ms, ())
-        ledger.delivery.end(
-            due, "rating", ledger.delivery.begin(due, "rating", again_ms), Unavailable("HTTP 503"), again_ms + 10
-        )
+        call(ledger, Unavailable("HTTP 503"), again_ms)
 
     assert later_ms == ledger.overview.counts()["unanswered"]["since_ms"]
+
+
+@pytest.mark.parametrize("how", ["sent again by a person", "its case posted anew"])
+def test_what_lay_parked_is_unanswered_only_since_it_was_sent_again(ledger, how):
+    """Red if an operator who has it sent again after a week reads that the province is silent since a week."""
+    ledger.rate(1)
+    call(ledger, Unavailable("HTTP 503"), NOW_MS + 1000)
+    call(ledger, Refused("no"), NOW_MS + 60_000, "case")
+    later_ms = NOW_MS + 7 * 86_400_000
+    if how == "its case posted anew":
+        ledger.intake.take_cases([case("C1", mobile="13900000000")], later_ms)
+    else:
+        Desk(ledger.store, VAULT, ledger.intake).send_again(1, "李敏", "核对无误", False, later_ms)
+    call(ledger, Unavailable("HTTP 503"), later_ms + 1000)
+
+    assert later_ms == ledger.overview.counts()["unanswered"]["since_ms"]
+    assert later_ms == ledger.overview.since.forwarding().due_since_ms
+    assert later_ms == Reader(ledger.store, ledger.directory, NOW_MS).look(0, later_ms).seen.unanswered_since_ms
+
+
+def call(ledger: Ledger, verdict: Verdict, at_ms: int, what: What = "rating") -> None:
+    """One call for the rating that is next, and what the province answered."""
+    due = ledger.delivery.next(at_ms, ())
+    ledger.delivery.end(due, what, ledger.delivery.begin(due, what, at_ms), verdict, at_ms + 10)
