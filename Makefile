@@ -20,9 +20,10 @@ BROKER  ?= amqtt
 JSON    ?=
 KEEP    ?=
 PYTEST_ARGS ?=
+TESTED  ?= constraints.txt
 WORKERS ?= 2
 
-.PHONY: demo trial test bench forward torture power rot fuzz mutations vm-test vm-power lint format setup mosquitto browser axe prometheus screenshots qemu clean
+.PHONY: demo trial test bench forward torture power rot fuzz mutations vm-test vm-power lint format setup newest mosquitto browser axe prometheus screenshots qemu clean
 
 # 一次繁忙的上午, 全部为独立进程 / a busy morning, every part a process of its own
 demo: $(READY)
@@ -97,12 +98,19 @@ format: $(READY)
 
 setup: $(READY)
 
-$(READY): setup.cfg pyproject.toml
+# 用最新版本重建环境并写下它们的版本号; 之后跑全部测试 / set up again with the newest versions and write down which they
+# are; then run all tests before they are committed
+newest:
+	@rm -rf $(VENV) && $(MAKE) setup TESTED=
+	@{ echo "# 一起测试过的版本 / the versions that were tested together; renewed by: make newest"; \
+		$(BIN)/pip freeze --exclude-editable 2>/dev/null; } > constraints.txt
+
+$(READY): setup.cfg pyproject.toml $(TESTED)
 	@echo "准备环境 / setting up $(VENV) …"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "需要 Python 3.11 或更新 / Python 3.11 or newer is needed; PYTHON=… make"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "请先安装 venv / install venv first: sudo apt-get install python3-venv"; exit 1; }
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check $(if $(TESTED),-c $(TESTED)) -e '.[dev]'
 	@touch $@
 
 # 从系统的软件源安装 / from the system's packages: $(call apt,包 packages)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client.parser import text_string_to_metric_families
 
 from collector.alerts.reading import Reader
@@ -144,6 +149,33 @@ def test_the_grafana_board_is_whole():
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
     assert all(target["expr"] for panel in panels for target in panel["targets"])
     assert {"${source}"} == {panel["datasource"]["uid"] for panel in panels}
+
+
+def test_grafana_knows_everything_that_the_board_says():
+    """Read and written again by Grafana's own types, nothing of it is gone: they keep only what Grafana 11 knows.
+
+    Red if a word of the board is misspelt.
+    """
+    register_default_plugins()
+    board = json.loads((DEPLOY / "grafana" / "hall-rating.json").read_text("utf-8"))
+    kept = json.loads(JSONEncoder().encode(Dashboard.from_json(board)))
+
+    assert [] == list(missing(board, kept))
+    board["panels"][0]["options"]["colourMode"] = board["panels"][0]["options"].pop("colorMode")
+    kept = json.loads(JSONEncoder().encode(Dashboard.from_json(board)))
+    assert ["/panels/0/options/colourMode"] == list(missing(board, kept))
+
+
+def missing(said: Any, kept: Any, where: str = "") -> Iterator[str]:
+    """Where `kept` lacks or changes something of `said`; what it has besides is nobody's loss."""
+    if isinstance(said, dict) and isinstance(kept, dict):
+        for name, value in said.items():
+            yield from missing(value, kept.get(name, ...), f"{where}/{name}")
+    elif isinstance(said, list) and isinstance(kept, list) and len(said) == len(kept):
+        for at, (value, other) in enumerate(zip(said, kept, strict=True)):
+            yield from missing(value, other, f"{where}/{at}")
+    elif said != kept:
+        yield where
 
 
 # ---- is it doing its work?

@@ -63,7 +63,7 @@ _WORDS = slice(RATING.index("tags"), RATING.index("text") + 1)
 _Row = tuple[int, int, int | None, int | None, int | None, str, str | None, msgspec.Raw]
 """Epoch and number of the record of the press; whether the press row agrees with the rating; the record of the
 closing; the rating's state, its sum, and what that is the sum of, as it is hashed."""
-_said = msgspec.json.Decoder(_Said)
+_said: msgspec.json.Decoder[tuple[Any, ...]] = msgspec.json.Decoder(_Said)  # read by places counted out of RATING
 _rows = msgspec.json.Decoder(_Row)
 _NO_CASE = (None, None, 1, None)
 # Each column that is handed to Python costs as much as a comparison, or as ten columns that SQLite writes into one text
