@@ -149,7 +149,9 @@ class Live:
         self._recount(at_once)
         with self._lock:
             last, at_ms = self._picture, self._now_ms()
-            if last is not None and (self._ended.is_set() or 0 <= at_ms - last.at_ms < _FRESH_MS):
+            if self._ended.is_set():
+                return last or Picture(at_ms, 0, 0, (), self._agents())
+            if last is not None and 0 <= at_ms - last.at_ms < _FRESH_MS:
                 return last
             try:
                 self._picture = self._renewed(last, at_ms)
@@ -177,7 +179,7 @@ class Live:
                 count = self._under_way = self._counter.submit(self._count_again)
             wait_s = self._wait_s(at_ms, at_once)
         wait([count], wait_s)
-        if count.done():
+        if count.done() and not self._ended.is_set():  # or it was broken off
             with self._counting:
                 if self._under_way is count:
                     self._under_way = None

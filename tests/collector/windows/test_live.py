@@ -5,6 +5,9 @@ from __future__ import annotations
 import random
 import sqlite3
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,8 @@ from tests.collector.agents import NOW_MS, Agent, closing, press, rated
 from tests.collector.ledgers import Ledger, directory_of, window
 
 TWO = directory_of(window(), window(agent="hall-b", window="w2", device="D2"))
+NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000000) SELECT count(*) FROM n"
+"""What takes a while to be counted."""
 AT_MS = NOW_MS + 60_000  # a minute after what the agents of these tests have pressed
 
 
@@ -138,6 +143,32 @@ def test_cases_that_close_without_a_rating_make_a_window_silent(two):
     assert "ready" == looking.line().standing.state
 
 
+def test_a_day_that_could_not_be_begun_is_begun_at_the_next_look(two, monkeypatch):
+    """Red if the ratings of the morning are missing until midnight because one reading of the ledger failed."""
+    agent = Agent()
+    two.take(agent, agent.write(*rated(1), *rated(2)), AT_MS)
+    monkeypatch.setattr("collector.windows.today._MOST", 1)
+    looking = Looking(two)
+    since = two.overview.since
+    monkeypatch.setattr(since, "stretch_before", failing(since.stretch_before))
+    with pytest.raises(sqlite3.OperationalError):
+        looking.look()
+
+    assert 2 == looking.line().ratings
+
+
+def failing(work: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, but once an error of the disk."""
+    failures = [sqlite3.OperationalError("disk I/O error")]
+
+    def once(*given: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return work(*given)
+
+    return once
+
+
 def test_nobody_is_called_silent_before_the_day_has_been_read(two, monkeypatch):
     """After a start in the afternoon the morning's closings come before its ratings were counted, or the other way."""
     monkeypatch.setattr("collector.windows.today._MOST", 4)
@@ -243,14 +274,7 @@ def test_a_page_waits_for_the_count_if_there_was_none_for_long(two):
 def test_a_count_that_fails_is_told_to_who_looks_and_tried_again(two):
     """Red if the board goes on with old figures for good, and nobody hears why."""
     looking = Looking(two)
-    quick, failures = looking.live._count, [sqlite3.OperationalError("disk I/O error")]
-
-    def count():
-        if failures:
-            raise failures.pop()
-        return quick()
-
-    looking.live._count = count
+    looking.live._count = failing(looking.live._count)
     with pytest.raises(sqlite3.OperationalError):
         looking.look()
 
@@ -352,14 +376,11 @@ def test_the_end_waits_for_no_count_of_the_whole_ledger(two):
     looking = Looking(two)
     picture = looking.look()
     counting, finished = threading.Event(), []
-    numbers = (
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000000) SELECT count(*) FROM n"
-    )
 
     def count():
         with two.overview.moment():
             counting.set()
-            finished.append(two.store.row(numbers))
+            finished.append(two.store.row(NUMBERS))
 
     looking.live._count = count
     looking.now_ms += 115_000
@@ -370,6 +391,34 @@ def test_the_end_waits_for_no_count_of_the_whole_ledger(two):
 
     assert [] == finished
     assert picture.order == looking.look().order
+
+
+def test_whoever_waits_for_a_count_at_the_end_gets_what_was_there(two):
+    """Red if a page that is asked for while the collector ends is an error, and stands in the log as one."""
+    looking = Looking(two)
+    picture = looking.look()
+    counting = threading.Event()
+
+    def count():
+        counting.set()
+        two.store.row(NUMBERS)
+
+    looking.live._count = count
+    looking.now_ms += 115_000
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(looking.live.look)
+        assert counting.wait(60)
+        looking.live.end()
+
+        assert picture is waiting.result(60)
+
+
+def test_nobody_reads_the_ledger_after_the_end_who_never_looked_before(two):
+    looking = Looking(two)
+    looking.live.end()
+    two.store.close()
+
+    assert () == looking.look().lines
 
 
 def test_nothing_is_read_after_the_end(two):
