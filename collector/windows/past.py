@@ -37,10 +37,11 @@ _NO_ROOM = (
 # A bit that turned round may be found by SQLite or by us: a column of another name, a number that is none.
 _BROKEN = (sqlite3.Error, IndexError, KeyError, TypeError, ValueError)
 _SCHEMA = f"""
--- What counts since an agent's start, as it was last heard: what is more by the next time came between.
+-- What counts since an agent's start, as it was last heard: what is more by the next time came between. And since when
+-- the window is known here: of the time before, nothing is.
 CREATE TABLE counted(
-    agent TEXT NOT NULL, window TEXT NOT NULL, at_ms INTEGER NOT NULL, noise INTEGER NOT NULL,
-    not_taken INTEGER NOT NULL, PRIMARY KEY(agent, window)) WITHOUT ROWID;
+    agent TEXT NOT NULL, window TEXT NOT NULL, since_ms INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+    noise INTEGER NOT NULL, not_taken INTEGER NOT NULL, PRIMARY KEY(agent, window)) WITHOUT ROWID;
 CREATE TABLE hour(
     agent TEXT NOT NULL, window TEXT NOT NULL, hour INTEGER NOT NULL, noise INTEGER NOT NULL DEFAULT 0,
     not_taken INTEGER NOT NULL DEFAULT 0, waiting INTEGER NOT NULL DEFAULT 0, oldest_ms INTEGER NOT NULL DEFAULT 0,
@@ -104,14 +105,21 @@ class Past:
                 self._forgotten = first
 
     def days(self, agent: str, window: str, first: int, last: int) -> dict[int, PastDay]:
-        """These days of one window, each that there is."""
-        found = {day: PastDay() for day in range(first, last + 1)}
+        """These days of one window; none from before it was first heard here."""
+        found: dict[int, PastDay] = {}
         with self._may_break():
+            known = self._db.execute(
+                "SELECT since_ms FROM counted WHERE agent = ? AND window = ?", (agent, window)
+            ).fetchone()
+            if known is None:
+                return found
+            found = {day: PastDay() for day in range(max(first, day_of(known["since_ms"])), last + 1)}
             for row in self._db.execute(
                 "SELECT * FROM hour WHERE agent = ? AND window = ? AND hour >= ? AND hour < ?",
                 (agent, window, begins_ms(first) // _HOUR_MS, begins_ms(last + 1) // _HOUR_MS),
             ):
-                day = found[day_of(row["hour"] * _HOUR_MS)]
+                # A clock that was set back leaves hours from before.
+                day = found.setdefault(day_of(row["hour"] * _HOUR_MS), PastDay())
                 day.noise += row["noise"]
                 day.not_taken += row["not_taken"]
                 day.waiting = max(day.waiting, row["waiting"])
@@ -162,8 +170,10 @@ class Past:
             return 0, 0
         if known is None or (known["noise"], known["not_taken"]) != (window.noise, window.not_taken):
             self._db.execute(
-                "INSERT OR REPLACE INTO counted(agent, window, at_ms, noise, not_taken) VALUES (?,?,?,?,?)",
-                (agent, window.window, at_ms, window.noise, window.not_taken),
+                "INSERT INTO counted(agent, window, since_ms, at_ms, noise, not_taken) VALUES (?,?,?,?,?,?)"
+                " ON CONFLICT(agent, window) DO UPDATE SET at_ms = excluded.at_ms, noise = excluded.noise,"
+                " not_taken = excluded.not_taken",
+                (agent, window.window, at_ms, at_ms, window.noise, window.not_taken),
             )
         if known is None:
             return 0, 0

@@ -36,8 +36,8 @@ def past(path):
     opened.close()
 
 
-def today(past: Past) -> PastDay:
-    return past.days("hall-a", "w1", TODAY, TODAY)[TODAY]
+def today(past: Past) -> PastDay | None:
+    return past.days("hall-a", "w1", TODAY, TODAY).get(TODAY)
 
 
 def test_what_an_agent_counted_before_it_was_first_heard_is_of_no_day(past):
@@ -111,9 +111,18 @@ def test_each_day_has_its_own_and_what_is_older_than_a_month_is_let_go(past):
 
 def test_one_window_does_not_have_the_noise_of_another(past):
     for noise in (0, 8):
-        past.note([heard(NOON_MS + noise, noise=noise, window="w2")])
+        past.note([heard(NOON_MS + noise, noise=noise), heard(NOON_MS + noise, noise=2 * noise, window="w2")])
 
-    assert PastDay() == today(past)
+    assert PastDay(noise=8) == today(past)
+
+
+def test_of_days_before_a_window_was_first_heard_nothing_is_said(past):
+    """Red if a page says that there was no noise on a line that nobody listened to."""
+    past.note([heard(NOON_MS)])
+    past.note([heard(NOON_MS + 86_400_000, noise=2)])
+
+    assert {TODAY: PastDay(), TODAY + 1: PastDay(noise=2)} == past.days("hall-a", "w1", TODAY - 7, TODAY + 1)
+    assert {} == past.days("hall-a", "w2", TODAY - 7, TODAY)
 
 
 def test_whoever_looks_when_it_has_been_closed_finds_nothing_and_breaks_nothing(past, path):
@@ -123,7 +132,7 @@ def test_whoever_looks_when_it_has_been_closed_finds_nothing_and_breaks_nothing(
     found = today(past)
     again = Past(path)
 
-    assert (PastDay(), 5) == (found, today(again).noise)
+    assert (None, 5) == (found, today(again).noise)
     assert not path.with_name("past.db.damaged").exists()
     again.close()
 
@@ -179,7 +188,7 @@ def test_a_bit_that_turns_round_in_a_name_ends_nothing_either(path, was, turned)
     for n in (1, 2, 3):
         past.note([heard(NOON_MS + n, noise=n)])
         past.forget(NOON_MS + n)
-        assert today(past).noise >= 0
+        today(past)
 
     assert 1 <= today(past).noise <= 3
     past.close()
