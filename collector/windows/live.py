@@ -15,7 +15,7 @@ from protocols.messages import WindowHealth
 from ..directory import CLIENT, Directory
 from ..ledger.since import At, Heard, Since
 from .standing import RANK, WELL, Facts, Standing, State, standing
-from .today import Today
+from .today import Done, Today
 
 _FRESH_MS = 500  # and what reading, sending and drawing take: from a change to every screen within a second
 _AGAIN = 20  # looks until every window was thought over once: sentences say how old something is
@@ -213,7 +213,7 @@ class Live:
     # ---- what is new
 
     def _renewed(self, last: Picture | None, at_ms: int) -> Picture:
-        heard = {at for each in self._heard() for at in self._windows_of(each)}
+        heard = {at for each in self._heard() for at in each}
         changed = self._today.look(at_ms) | heard
         if last is None:
             changed |= self._places()
@@ -222,26 +222,42 @@ class Live:
         self._turn = (self._turn + 1) % _AGAIN
         changed |= {at for place, at in enumerate(self._lines) if place % _AGAIN == self._turn}
         version = last.version + 1 if last is not None else 1
-        new, touched = False, False
+        moved, touched = False, False
         for at in changed:
             if at[0].startswith(CLIENT):
+                continue
+            if self._gone(at):
+                if self._lines.pop(at, None) is not None:
+                    moved, touched = True, True
                 continue
             line = self._line(at, at_ms, version)
             before = self._lines.get(at)
             if before != line:
-                new, touched = new or before is None, True
+                moved, touched = moved or before is None, True
                 self._lines[at] = line
         if last is not None and not touched:
             return Picture(at_ms, last.version, last.order, last.lines, self._agents())
-        if new:
+        if moved:
             self._lines = dict(sorted(self._lines.items(), key=lambda each: _order(each[1])))
-        order = version if new or last is None else last.order
+        order = version if moved or last is None else last.order
         return Picture(at_ms, version, order, tuple(self._lines.values()), self._agents())
 
-    def _heard(self) -> Iterator[str]:
+    def _gone(self, at: At) -> bool:
+        """Nobody has placed it, its agent does not have it, and there is nothing of it that somebody has to see."""
+        return (
+            at not in self._directory.places
+            and self.said(*at) is None
+            and at not in self._counted.parked
+            and at not in self._counted.keyless
+            and self._today.of(at) == Done()
+        )
+
+    def _heard(self) -> Iterator[set[At]]:
+        """The windows of each agent that has spoken, those among them that it had before."""
         for each in self._since.heard({agent: said.mark for agent, said in self._said.items()}):
+            before = self._windows_of(each.agent) if each.agent in self._said else set()
             self._said[each.agent] = _said(each)
-            yield each.agent
+            yield before | self._windows_of(each.agent)
 
     def _windows_of(self, agent: str) -> set[At]:
         if self._picture is None:

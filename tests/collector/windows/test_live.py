@@ -13,7 +13,7 @@ import pytest
 
 from collector.ledger.tally import begins_ms, day_of
 from collector.web.shown import Shown
-from collector.windows.live import Live, Picture, usual
+from collector.windows.live import Counted, Live, Picture, usual
 from protocols.messages import AgentStatus, Health, WindowHealth
 from tests.collector.agents import NOW_MS, Agent, closing, press, rated
 from tests.collector.ledgers import Ledger, directory_of, window
@@ -346,6 +346,30 @@ def test_a_window_that_nobody_has_placed_comes_last_and_makes_a_new_order(two):
 
     assert before.order != after.order
     assert ("not_placed", "w9") == (after.lines[-1].standing.state, after.lines[-1].window)
+
+
+def test_a_window_that_its_agent_has_no_more_and_nobody_placed_goes(two):
+    """Its name was put right. Red if the wrong one stands there as a window in trouble until the collector restarts."""
+    looking = Looking(two)
+    said(two, windows=[WindowHealth("w1", "ready"), WindowHealth("w9", "ready")])
+    before = looking.look()
+    said(two, AT_MS + 1, windows=[WindowHealth("w1", "ready")])
+    after = looking.look()
+
+    assert {"w1", "w2", "w9"} == {line.window for line in before.lines}
+    assert {"w1", "w2"} == {line.window for line in after.lines}
+    assert before.order != after.order
+
+
+def test_a_window_with_parked_ratings_stays_whoever_has_it(two):
+    looking = Looking(two)
+    said(two, windows=[WindowHealth("w1", "ready"), WindowHealth("w9", "ready")])
+    looking.look()
+    looking.live._count = lambda: Counted(parked={("hall-a", "w9"): (1, 0)})
+    looking.look()
+    said(two, AT_MS + 1, windows=[WindowHealth("w1", "ready")])
+
+    assert "w9" in {line.window for line in [looking.look() for _ in range(20)][-1].lines}
 
 
 def test_windows_of_a_hall_stand_in_the_order_of_their_numbers(opened):
