@@ -69,6 +69,24 @@ def test_delays_are_from_the_button_to_the_ledger_and_from_there_to_the_province
     assert [3000] == today.to_province_ms
 
 
+def test_a_busy_window_has_all_its_presses_of_a_month_and_no_older_one_is_read(two, monkeypatch):
+    """Red if the first days of a month show fewer ratings than there were, as if nobody had come."""
+    agent = Agent()
+    for n, back in enumerate((90, 60, 30, 20, 0), 1):
+        at_ms = NOW_MS - back * 24 * HOUR
+        records = [press(n * 1000 + each, f"i{n}-{each}", pressed_ms=at_ms + each) for each in range(1100)]
+        ends = [closing(f"i{n}-{each}", f"C{n}-{each}", closed_ms=at_ms + each) for each in range(1100)]
+        two.take(agent, agent.write(*(each for pair in zip(records, ends, strict=True) for each in pair)), at_ms + 1200)
+    read = []
+    monkeypatch.setattr(histories, "_add", lambda day, row, add=histories._add: (read.append(row["id"]), add(day, row)))
+    found = {TODAY - day.day: (sum(day.levels.values()), day.outcomes["answered"]) for day in days(two, 30)}
+
+    assert {30: (1100, 1100), 20: (1100, 1100), 0: (1100, 1100)} == {
+        back: each for back, each in found.items() if each[0]
+    }
+    assert 3300 <= len(read) <= 4300  # and what lies with the oldest of them
+
+
 def test_of_an_agent_with_years_behind_it_only_these_days_are_read(two, monkeypatch):
     """By halves to the first record of the days. Red if it begins at the beginning."""
     agent = Agent()
@@ -98,8 +116,12 @@ def test_a_bound_leaves_the_oldest_out_and_never_the_newest(two, monkeypatch):
         (
             "SELECT level FROM press INDEXED BY press_window JOIN record USING (epoch_id, seq) LEFT JOIN rating ON"
             " rating.press = press.id WHERE press.agent = 'a' AND press.window = 'w' AND press.fate = 'rated'"
-            " ORDER BY press.id DESC LIMIT 40",
-            ["press_window (agent=? AND window=? AND fate=?)", "PRIMARY KEY (epoch_id=? AND seq=?)", "(press=?)"],
+            " AND press.id < 77 ORDER BY press.id DESC LIMIT 40",
+            [
+                "press_window (agent=? AND window=? AND fate=? AND rowid<?)",
+                "PRIMARY KEY (epoch_id=? AND seq=?)",
+                "(press=?)",
+            ],
         ),
         (
             "SELECT body FROM record WHERE epoch_id = 1 AND seq BETWEEN 5 AND 9",
