@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+import msgspec
+
 from protocols.errors import BadMessage
 from protocols.messages import SEQ_MAX, ClosingRecord, decode_record
 from protocols.ratings import UnratableReason
@@ -20,7 +22,7 @@ FATES = ("rated", "repeat", "duplicate", *get_args(UnratableReason))
 _AT_ONCE = 1000  # presses of a fate: most windows have fewer in a month
 _PRESSES_MAX = 50_000  # of a fate: one a minute, day and night; a third of a second
 _AHEAD_MS = 2 * 86_400_000  # so far ahead may the clock of an agent be: what it pressed came before that day
-_RECORDS_MAX = 60_000  # of its agent: a hall's in a fortnight; a fifth of a second
+_RECORDS_MAX = 200_000  # of its agent: those of a hall of thirty windows in a month; half a second
 
 
 @dataclass
@@ -96,8 +98,9 @@ class History:
             first = max(self._received_from(epoch["id"], epoch["upto"], since_ms), epoch["upto"] - left + 1)
             left -= max(0, epoch["upto"] - first + 1)
             for row in self._store.rows(
-                "SELECT body FROM record WHERE epoch_id = ? AND seq BETWEEN ? AND ?",
-                (epoch["id"], first, epoch["upto"]),
+                # Only what names the window, as our agents write it: to read all others would take most of the time.
+                "SELECT body FROM record WHERE epoch_id = ? AND seq BETWEEN ? AND ? AND instr(body, ?)",
+                (epoch["id"], first, epoch["upto"], msgspec.json.encode(window)),
             ):
                 try:
                     record = decode_record(row["body"])

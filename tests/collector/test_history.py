@@ -56,6 +56,16 @@ def test_how_invitations_ended_is_counted_though_nobody_pressed(two):
     assert {"expired": 2, "declined": 1, "device_failed": 1} == dict(days(two)[-1].outcomes)
 
 
+def test_a_window_is_found_whatever_it_is_called(opened):
+    """As it stands in the records: with quotes, and in Chinese."""
+    name = '综合"1"\\号'
+    ledger = opened(directory_of(window(window="w2", device="D2")))
+    agent = Agent()
+    ledger.take(agent, agent.write(closing("e1", "E1", window=name, outcome="expired", closed_ms=NOW_MS)))
+
+    assert {"expired": 1} == dict(days(ledger, name=name)[-1].outcomes)
+
+
 def test_delays_are_from_the_button_to_the_ledger_and_from_there_to_the_province(two):
     agent = Agent()
     rate(two, agent, 1, NOW_MS, later_ms=1500)
