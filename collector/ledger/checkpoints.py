@@ -213,7 +213,8 @@ class _Then:
         self._go_to(said)
         epochs = sum(1 for upto in self._upto.values() if upto)
         gaps = self._db.execute("SELECT epoch_id, after, upto FROM gap").fetchall()
-        before = [(after, upto) for epoch, after, upto in gaps if upto <= self._upto.get(epoch, 0)]
+        spans = [(epoch, _number(after), _number(upto)) for epoch, after, upto in gaps]
+        before = [(after, upto) for epoch, after, upto in spans if upto <= self._upto.get(epoch, 0)]
         records = sum(self._upto.values()) - sum(upto - after for after, upto in before)
         presses = self._db.execute("SELECT count(*) FROM press WHERE id <= ?", (said.presses,)).fetchone()[0]
         accepted = self._db.execute(
@@ -243,7 +244,7 @@ class _Then:
             "SELECT epoch_id, max(upto) FROM stretch WHERE n > ? AND n <= ? GROUP BY epoch_id",
             (self._stretch, said.stretch),
         )
-        self._upto |= {epoch: upto for epoch, upto in rows}
+        self._upto |= {epoch: _number(upto) for epoch, upto in rows}
         counts = dict(
             self._db.execute(
                 "SELECT level, count(*) FROM rating WHERE id > ? AND id <= ? GROUP BY level",
@@ -252,6 +253,10 @@ class _Then:
         )
         self._levels = [before + counts.get(level.value, 0) for before, level in zip(self._levels, Level, strict=True)]
         self._stretch, self._rating = said.stretch, said.ratings
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) else 0  # somebody may have put text there
 
 
 def _lacking(name: str, said: End, last: int, held: End | None) -> list[str]:

@@ -186,6 +186,25 @@ def test_a_line_that_nobody_wrote_ends_no_check(folder, change):
     assert (1, True) == outcome(verified(folder, file), "审计日志 audit log: 第 1–3 行")
 
 
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("UPDATE stretch SET upto = 'x' WHERE n = 1", "记录 records"),
+        ("INSERT INTO gap SELECT id, 'x', 'y', x'00', 0 FROM epoch", "缺口 gaps"),
+        ("UPDATE draw SET first = 'x' WHERE id = 1", "抽查的公告与其哈希不符"),
+        ("UPDATE draw SET last = 9223372036854775807 WHERE id = 1", "抽查的公告与其哈希不符"),
+        ("UPDATE draw SET wanted = 1.5 WHERE id = 1", "抽查的公告与其哈希不符"),
+        ("UPDATE draw SET stretch = x'00' WHERE id = 1", "抽查的公告与其哈希不符"),
+    ],
+)
+def test_a_number_that_is_none_is_named_and_ends_no_check(folder, statement, words):
+    """Red if whoever puts it there keeps an auditor from all other findings."""
+    file = written(folder)
+    by_hand(folder / "ledger.db", statement)
+
+    assert (1, True) == outcome(verified(folder, file), words)
+
+
 @pytest.mark.parametrize("what", ATTACKS)
 def test_what_was_cut_off_or_exchanged_is_found_by_a_checkpoint(folder, what):
     """And by nothing else: each of these leaves chains that are whole in themselves."""

@@ -170,8 +170,8 @@ def _of_records(
     kept = {
         row[0]: row[1:]
         for row in db.execute(
-            "SELECT epoch_id, sum(records), coalesce(sum(records) FILTER (WHERE kind = 'press'), 0)"
-            " FROM kind_count GROUP BY 1"
+            # total() and not sum(): somebody may have put any number there.
+            "SELECT epoch_id, total(records), total(records) FILTER (WHERE kind = 'press') FROM kind_count GROUP BY 1"
         )
     }
     for agent, epoch in _some((epochs.get(key, ("?", "?")) for key in _unlike(made, kept)), most):
