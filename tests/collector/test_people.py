@@ -346,6 +346,9 @@ def altered(path: Path, statement: str) -> None:
         ("DELETE FROM log WHERE n = 2", "第 2–2 行缺失"),
         ("DELETE FROM log WHERE n = 1", "第 1–1 行缺失"),
         ("DELETE FROM log WHERE n > 4", "第 5–5 行被截去"),
+        ("UPDATE log SET hash = 'x' WHERE n = 2", "第 2 行被改动"),
+        ("UPDATE log SET hash = 'x' WHERE n = 5", "第 5 行被改动"),
+        ("UPDATE log SET about = x'00' WHERE n = 2", "第 2 行被改动"),
     ],
 )
 def test_whatever_is_changed_in_the_log_is_named(people, tmp_path, statement, words):

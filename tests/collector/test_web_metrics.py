@@ -15,6 +15,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client.parser import text_string_to_metric_families
 
 from collector.alerts.reading import Reader
+from collector.ledger.delivery import What
 from collector.web.keeper import Keeper
 from collector.web.metrics import Metric, text
 from protocols.messages import AgentStatus, Health, WindowHealth
@@ -307,8 +308,22 @@ def test_what_a_person_sent_again_is_unanswered_since_then(ledger, by_hand):
     assert later_ms == ledger.overview.since.forwarding().due_since_ms
 
 
-def called(ledger: Ledger, at_ms: int, verdict: Verdict) -> None:
+def test_what_lay_parked_is_unanswered_only_since_its_case_was_posted_anew(ledger):
+    """Red if an operator whose business system puts a case right after a week reads of a week of silence."""
+    ledger.rate(1)
+    called(ledger, NOW_MS + 1_000, Unavailable("HTTP 503"))
+    called(ledger, NOW_MS + 60_000, Refused("no"), "case")
+    later_ms = NOW_MS + 7 * 86_400_000
+    ledger.intake.take_cases([case("C1", mobile="13900000000")], later_ms)
+    called(ledger, later_ms + 1_000, Unavailable("HTTP 503"))
+
+    assert later_ms == ledger.overview.counts()["unanswered"]["since_ms"]
+    assert later_ms == ledger.overview.since.forwarding().due_since_ms
+    assert later_ms == Reader(ledger.store, ledger.directory, NOW_MS).look(0, later_ms).seen.unanswered_since_ms
+
+
+def called(ledger: Ledger, at_ms: int, verdict: Verdict, what: What = "rating") -> None:
     """A call for the next rating, and what the province said."""
     due = ledger.delivery.next(at_ms, ())
     assert due is not None
-    ledger.delivery.end(due, "rating", ledger.delivery.begin(due, "rating", at_ms), verdict, at_ms + 10)
+    ledger.delivery.end(due, what, ledger.delivery.begin(due, what, at_ms), verdict, at_ms + 10)
