@@ -22,7 +22,7 @@ from ..ledger.tally import begins_ms, day_of
 log = logging.getLogger(__name__)
 
 APPLICATION = 0x68637077  # "hcpw": tells this file from any other
-VERSION = 1
+VERSION = 2
 KEEP_DAYS = 31  # as far back as the page of a window shows
 LATE_MS = 60_000  # records that wait for less are on their way
 _BESIDE_MS = 600_000  # what looks older than that was said by a clock that has been set back
@@ -229,7 +229,7 @@ def _connected(name: str) -> sqlite3.Connection:
         db.execute("COMMIT")
         if (
             db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION
-            or db.execute("PRAGMA user_version").fetchone()[0] > VERSION
+            or db.execute("PRAGMA user_version").fetchone()[0] != VERSION
             or db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok"
         ):
             raise sqlite3.DatabaseError("不是往日数字 / is no file of past figures")
