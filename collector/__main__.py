@@ -226,8 +226,10 @@ def _run(
         damaged = any(is_damage(each) for each in (*failed, sys.exc_info()[1]) if each is not None)
         for end in enders:
             end()
-        if _all_ended(threads) and not damaged:
-            store.close()
+        if _all_ended(threads):
+            past.close()
+            if not damaged:
+                store.close()
     if failed:
         raise failed[0]
     log.info("汇聚器已停止 / collector stopped")
@@ -251,7 +253,6 @@ def _note_past(since: Since, past: Past, stop: threading.Event) -> None:
         past.forget(now_ms())
         marks.update({each.agent: each.mark for each in heard})
         if stop.wait(_NOTE_S):
-            past.close()
             return
 
 

@@ -33,7 +33,7 @@ from cryptography.hazmat.primitives.serialization import (
 from protocols import chain
 
 from .ledger.checkpoint_text import BadCheckpoint, readable, text, untext
-from .ledger.checkpoints import Checkpoint, End, taken
+from .ledger.checkpoints import NO_HASH, Checkpoint, End, taken
 from .ledger.store import Store
 from .people import people_of
 from .people.log import begun_anew, end
@@ -232,8 +232,11 @@ def _checked(body: bytes, encoded: bytes, public: Ed25519PublicKey) -> Checkpoin
 
 
 def log_end(ledger: Path) -> End:
-    """Where the audit log beside this ledger ends."""
-    return log_at(ledger, None) or End(0, chain.PEOPLE.hex())
+    """Where the audit log beside this ledger ends. DatabaseError if it cannot be read, or nobody wrote that end."""
+    found = log_at(ledger, None) or End(0, chain.PEOPLE.hex())
+    if not found.head:
+        raise sqlite3.DatabaseError(f"{people_of(ledger).name}: {NO_HASH}")
+    return found
 
 
 def log_at(ledger: Path, line: int | None) -> End | None:

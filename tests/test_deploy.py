@@ -87,6 +87,26 @@ def test_the_service_is_in_the_groups_that_the_rules_give_the_nodes_to():
     assert {"dialout", "input"} == set(groups.split()) == set(re.findall(r'GROUP="(\w+)"', RULES))
 
 
+@pytest.mark.parametrize("name", ["collector", "edge-agent"])
+def test_a_service_may_write_beside_its_settings_and_is_started_however_often_it_ends(name):
+    """Setting up is done by root, and the service is somebody else. Red if its first start ends at a file of root's, or
+    if systemd gives up after five ends in ten seconds and no rating leaves the hall until somebody looks."""
+    unit = (DEPLOY / "systemd" / f"{name}.service").read_text(encoding="utf-8")
+    (user,) = re.findall(r"^User=(.+)$", unit, flags=re.MULTILINE)
+    folders = re.findall(r"^ReadWritePaths=(\S+) /var/lib/hall-rating$", unit, flags=re.MULTILINE)
+
+    assert [f"sudo chown -R {user}: {folder}" in unit for folder in folders] == [True]
+    assert "StartLimitIntervalSec=0" in unit.split("[Unit]")[1].split("[Service]")[0]
+
+
+@pytest.mark.parametrize("name", ["collector", "edge-agent"])
+def test_nobody_else_on_the_machine_reads_what_a_service_writes(name):
+    """Case numbers and what citizens wrote stand in these files. Red if they are made for all the world to read."""
+    unit = (DEPLOY / "systemd" / f"{name}.service").read_text(encoding="utf-8")
+
+    assert ["0027"] == re.findall(r"^UMask=(.+)$", unit, flags=re.MULTILINE)
+
+
 def test_every_rule_is_one_that_udev_understands():
     """Key, operator, value in quotes, with commas between. Red after a slip of the pen."""
     part = r'[A-Z]+(\{\w+\})?(==|=)"[^"]+"'

@@ -313,6 +313,8 @@ def reconcile(path: Path, first: int | None, last: int | None, window: str, as_j
     in which it was pressed, and is never moved.
     退出码 / exit code: 0 都说得清 all explained, 1 有无法解释的差额 something unexplained, 2 读不了 cannot be read.
     """
+    if first is not None and last is not None and first > last:
+        give_up("--from: 开始日期晚于结束日期, 请对调 / the first day is after the last: exchange them")
     settings, directory = settings_of(path)
     file = ledger_of(settings, path)
     now_ms = time.time_ns() // 1_000_000

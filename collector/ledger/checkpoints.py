@@ -43,6 +43,7 @@ class Ends:
 _ACTS = {"step": "步骤 steps", "draw": "抽查公告 draws", "drawn": "抽查结果 drawn"}
 LOG = "审计日志 audit log"
 """What every difference of the audit log begins with: it is no difference of the ledger."""
+NO_HASH = "最后一行的哈希被改 / the hash of its last row was changed"
 LogAt = Callable[[int | None], End | None]
 """The audit log up to this line, its last one if None is asked for; None if it does not go so far."""
 LogBefore = Callable[[End], str | None]
@@ -74,7 +75,8 @@ class Checkpoint:
 
 
 def taken(store: Store, people: End, now_ms: int) -> Checkpoint:
-    """The ledger as it is now, and where the audit log ends. Reads one moment of it, and nobody waits for that."""
+    """The ledger as it is now, and where the audit log ends. Reads one moment of it, and nobody waits for that.
+    DatabaseError if nobody wrote the end of one of its chains."""
     with store.reading() as db:
         last = db.execute("SELECT n, hash FROM stretch ORDER BY n DESC LIMIT 1").fetchone()
         rated = {
@@ -84,7 +86,7 @@ def taken(store: Store, people: End, now_ms: int) -> Checkpoint:
         return Checkpoint(
             ledger=_one(db, "SELECT id FROM identity"),
             stretch=last["n"] if last else 0,
-            head=(last["hash"] if last else chain.LEDGER).hex(),
+            head=_hex(store, last["hash"] if last else chain.LEDGER),
             at_ms=now_ms,
             epochs=_one(db, "SELECT count(*) FROM epoch WHERE upto > 0"),
             records=_one(db, "SELECT coalesce(sum(upto), 0) FROM epoch")
@@ -94,13 +96,19 @@ def taken(store: Store, people: End, now_ms: int) -> Checkpoint:
             ratings=sum(rated.values()),
             levels=tuple(sum(count for (of, _), count in rated.items() if of == level.value) for level in Level),
             states=tuple(sum(count for (_, of), count in rated.items() if of == state) for state in STATES),
-            ends=Ends(**{table: _end(db, table) for table in _ACTS}, people=people),
+            ends=Ends(**{table: _end(store, db, table) for table in _ACTS}, people=people),
         )
 
 
-def _end(db: sqlite3.Connection, table: str) -> End:
+def _end(store: Store, db: sqlite3.Connection, table: str) -> End:
     last = db.execute(f"SELECT id, hash FROM {table} ORDER BY id DESC LIMIT 1").fetchone()
-    return End(last["id"], last["hash"].hex()) if last else End(0, beginning(table).hex())
+    return End(last["id"], _hex(store, last["hash"])) if last else End(0, beginning(table).hex())
+
+
+def _hex(store: Store, head: Any) -> str:
+    if not isinstance(head, bytes):
+        raise sqlite3.DatabaseError(f"{store.path.name}: {NO_HASH}")
+    return head.hex()
 
 
 def _one(db: sqlite3.Connection, sql: str) -> Any:
@@ -205,7 +213,8 @@ class _Then:
         self._go_to(said)
         epochs = sum(1 for upto in self._upto.values() if upto)
         gaps = self._db.execute("SELECT epoch_id, after, upto FROM gap").fetchall()
-        before = [(after, upto) for epoch, after, upto in gaps if upto <= self._upto.get(epoch, 0)]
+        spans = [(epoch, _number(after), _number(upto)) for epoch, after, upto in gaps]
+        before = [(after, upto) for epoch, after, upto in spans if upto <= self._upto.get(epoch, 0)]
         records = sum(self._upto.values()) - sum(upto - after for after, upto in before)
         presses = self._db.execute("SELECT count(*) FROM press WHERE id <= ?", (said.presses,)).fetchone()[0]
         accepted = self._db.execute(
@@ -235,7 +244,7 @@ class _Then:
             "SELECT epoch_id, max(upto) FROM stretch WHERE n > ? AND n <= ? GROUP BY epoch_id",
             (self._stretch, said.stretch),
         )
-        self._upto |= {epoch: upto for epoch, upto in rows}
+        self._upto |= {epoch: _number(upto) for epoch, upto in rows}
         counts = dict(
             self._db.execute(
                 "SELECT level, count(*) FROM rating WHERE id > ? AND id <= ? GROUP BY level",
@@ -244,6 +253,10 @@ class _Then:
         )
         self._levels = [before + counts.get(level.value, 0) for before, level in zip(self._levels, Level, strict=True)]
         self._stretch, self._rating = said.stretch, said.ratings
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) else 0  # somebody may have put text there
 
 
 def _lacking(name: str, said: End, last: int, held: End | None) -> list[str]:

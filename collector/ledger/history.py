@@ -9,16 +9,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+import msgspec
+
 from protocols.errors import BadMessage
-from protocols.messages import ClosingRecord, decode_record
+from protocols.messages import SEQ_MAX, ClosingRecord, decode_record
 from protocols.ratings import UnratableReason
 
 from .store import Store
 from .tally import begins_ms, day_of
 
 FATES = ("rated", "repeat", "duplicate", *get_args(UnratableReason))
-_PRESSES_MAX = 3000  # of a fate: a window that never rests has fewer in a month
-_RECORDS_MAX = 60_000  # of its agent: a hall's in a fortnight; a fifth of a second
+_AT_ONCE = 1000  # presses of a fate: most windows have fewer in a month
+_PRESSES_MAX = 50_000  # of a fate: one a minute, day and night; a third of a second
+_AHEAD_MS = 2 * 86_400_000  # so far ahead may the clock of an agent be: what it pressed came before that day
+_RECORDS_MAX = 200_000  # of its agent: those of a hall of thirty windows in a month; half a second
 
 
 @dataclass
@@ -48,10 +52,11 @@ class History:
         """These days, each that there is, whether anything happened or not."""
         found = {day: Day(day) for day in range(first, last + 1)}
         with self._store.reading():
-            for row in self.presses(agent, window, _PRESSES_MAX):
-                day = found.get(day_of(row["pressed_ms"]))
-                if day is not None:
-                    _add(day, row)
+            for fate in FATES:
+                for row in self._pressed(agent, window, fate, begins_ms(first) - _AHEAD_MS):
+                    day = found.get(day_of(row["pressed_ms"]))
+                    if day is not None:
+                        _add(day, row)
             for closing in self._closings(agent, window, begins_ms(first)):
                 day = found.get(day_of(closing.closed_ms))
                 if day is not None:
@@ -62,14 +67,28 @@ class History:
         """The newest presses, so many of each fate, the newest first; with their ratings where they have one."""
         found = []
         for fate in FATES:
-            found += self._store.rows(
-                "SELECT press.id, press.fate, press.detail, press.pressed_ms, record.received_ms, rating.level,"
-                " rating.state, rating.reason, rating.settled_ms FROM press INDEXED BY press_window"
-                " JOIN record USING (epoch_id, seq) LEFT JOIN rating ON rating.press = press.id"
-                " WHERE press.agent = ? AND press.window = ? AND press.fate = ? ORDER BY press.id DESC LIMIT ?",
-                (agent, window, fate, most),
-            )
+            found += self._newest(agent, window, fate, SEQ_MAX, most)
         return sorted(found, key=lambda row: row["id"], reverse=True)
+
+    def _pressed(self, agent: str, window: str, fate: str, since_ms: int) -> Iterator[sqlite3.Row]:
+        """All that came since this moment, and a few before, the newest first."""
+        before = SEQ_MAX
+        for _ in range(_PRESSES_MAX // _AT_ONCE):
+            rows = self._newest(agent, window, fate, before, _AT_ONCE)
+            yield from rows
+            if len(rows) < _AT_ONCE or all(row["received_ms"] < since_ms for row in rows):
+                return
+            before = rows[-1]["id"]
+
+    def _newest(self, agent: str, window: str, fate: str, before: int, most: int) -> list[sqlite3.Row]:
+        return self._store.rows(
+            "SELECT press.id, press.fate, press.detail, press.pressed_ms, record.received_ms, rating.level,"
+            " rating.state, rating.reason, rating.settled_ms FROM press INDEXED BY press_window"
+            " JOIN record USING (epoch_id, seq) LEFT JOIN rating ON rating.press = press.id"
+            " WHERE press.agent = ? AND press.window = ? AND press.fate = ? AND press.id < ?"
+            " ORDER BY press.id DESC LIMIT ?",
+            (agent, window, fate, before, most),
+        )
 
     def _closings(self, agent: str, window: str, since_ms: int) -> Iterator[ClosingRecord]:
         left = _RECORDS_MAX
@@ -79,8 +98,9 @@ class History:
             first = max(self._received_from(epoch["id"], epoch["upto"], since_ms), epoch["upto"] - left + 1)
             left -= max(0, epoch["upto"] - first + 1)
             for row in self._store.rows(
-                "SELECT body FROM record WHERE epoch_id = ? AND seq BETWEEN ? AND ?",
-                (epoch["id"], first, epoch["upto"]),
+                # Only what names the window, as our agents write it: to read all others would take most of the time.
+                "SELECT body FROM record WHERE epoch_id = ? AND seq BETWEEN ? AND ? AND instr(body, ?)",
+                (epoch["id"], first, epoch["upto"], msgspec.json.encode(window)),
             ):
                 try:
                     record = decode_record(row["body"])

@@ -54,7 +54,7 @@ def drawn(seeded: str, numbers: Iterable[int], wanted: int) -> list[int]:
 
 def next_stretch(db: sqlite3.Connection, after: int) -> bytes | None:
     """The hash of the stretch that the ledger took after this one; None if there is none yet."""
-    row = db.execute("SELECT hash FROM stretch WHERE n = ?", (after + 1,)).fetchone()
+    row = db.execute("SELECT CAST(hash AS BLOB) FROM stretch WHERE n = ?", (after + 1,)).fetchone()
     return None if row is None else bytes(row[0])
 
 

@@ -61,6 +61,7 @@ class Overview:
                 "bad": _balance(_summed([row for row in ratings if row["bad"]], "state")),
                 "flagged": sum(row["n"] for row in ratings if row["flagged"]),
                 "parked": _summed([row for row in ratings if row["state"] == "parked"], "reason"),
+                "bad_parked": _summed([row for row in ratings if row["state"] == "parked" and row["bad"]], "reason"),
                 "levels": _summed(ratings, "level"),
                 "quarantined": self._one("SELECT coalesce(sum(times), 0) FROM quarantine"),
                 "gaps": self._one("SELECT count(*) FROM gap"),

@@ -9,10 +9,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from protocols.ratings import Level
 
+from ..cells import harmless
 from ..ledger.tally import time_text
 from .mendings import Mending, Mendings, Step
 
@@ -59,7 +59,6 @@ _STANDS = {
     "to_close": "待审批",
     "closed": "已办结",
 }
-_FORMULA = ("=", "+", "-", "@", "\t")
 
 
 def lines(mendings: Mendings, first: int, last: int, hall: str = "") -> Iterator[dict[str, str]]:
@@ -74,12 +73,8 @@ def as_csv(rows: Iterable[dict[str, str]], fields: Iterable[str] = FIELDS) -> st
     writer = csv.DictWriter(text, list(fields), lineterminator="\r\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: _cell(value) for name, value in row.items()})
+        writer.writerow({name: harmless(value) for name, value in row.items()})
     return "\ufeff" + text.getvalue()  # without it a spreadsheet takes the bytes for another encoding
-
-
-def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _line(mending: Mending, steps: list[Step]) -> dict[str, str]:

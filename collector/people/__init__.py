@@ -19,7 +19,7 @@ from .roles import ROLES, NotSo, Person, Role
 NAME_MAX = 32  # characters
 GIVEN_OUT_MS = 7 * 24 * 3600 * 1000  # a password on a piece of paper serves no longer
 _SEEN_EVERY_MS = 60_000  # a write each minute is enough to know who is still there
-_name = re.compile(rf"[\w.-]{{1,{NAME_MAX}}}\Z").match
+_name = re.compile(rf"(?!\.\.?\Z)[\w.-]{{1,{NAME_MAX}}}\Z").match  # . and .. are no part of any address
 _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR)
 
 
@@ -64,6 +64,9 @@ class People:
         if isinstance(row, Refused):
             return row
         with self._file.writing() as db:
+            if not self._stands(row):
+                self.log.note(row["name"], "sign_in_failed", "", address, now_ms)
+                return Refused(None)
             db.execute("UPDATE person SET signed_in_ms = ? WHERE id = ?", (now_ms, row["id"]))
             self.log.note(row["name"], "signed_in", "", address, now_ms)
             return SignedIn(self._session(db, row["id"], now_ms), _person(row))
@@ -154,10 +157,7 @@ class People:
         if not _name(name):
             words = f"1–{NAME_MAX} 个字: 字母、汉字、数字、. _ - / 1–{NAME_MAX} letters, digits, . _ -"
             raise NotSo("name", f"名字: {words}")
-        wrong = passwords.mistake(name, password)
-        if wrong:
-            raise NotSo("password", f"密码: {wrong}")
-        kept = passwords.hashed(password)
+        kept = _hashed(name, password)
         with self._file.writing() as db:
             if self._row(name) is not None:
                 raise NotSo("name", f"已有 {name}, 请另取一个 / {name} is there already: take another name")
@@ -194,30 +194,24 @@ class People:
     def set_password(self, name: str, password: str, by: str, address: str, now_ms: int, once: bool = False) -> None:
         """Another password; every session and every lock-out of this person ends. NotSo says what is wrong with it."""
         row = self._there(name)
-        wrong = passwords.mistake(row["name"], password)
-        if wrong:
-            raise NotSo("password", f"密码: {wrong}")
-        kept = passwords.hashed(password)
+        kept = _hashed(row["name"], password)
         with self._file.writing() as db:
-            db.execute(
-                "UPDATE person SET password = ?, once = ?, password_ms = ?, changed_ms = ? WHERE id = ?",
-                (kept, once, now_ms, now_ms, row["id"]),
-            )
-            self._ended(db, row)
-            locks.forget(db, locks.named(row["name"], self.id))
-            own = by == row["name"]
-            self.log.note(by, "password_changed" if own else "password_reset", row["name"], address, now_ms)
+            self._keep(db, row, kept, once, by, address, now_ms)
 
-    def change_password(self, name: str, old: str, new: str, address: str, now_ms: int) -> SignedIn:
+    def change_password(self, name: str, old: str, new: str, address: str, now_ms: int) -> SignedIn | Refused:
         """A person's own, who knows the old one; every session ends, and a new one begins. Failures count as those of
-        signing in do."""
-        if isinstance(self._known(name, old, address, now_ms), Refused):
-            raise NotSo("old", "原密码不对 / the old password is wrong")
+        signing in do, and are refused like them. NotSo says what is wrong with the new one."""
+        row = self._known(name, old, address, now_ms)
+        if isinstance(row, Refused):
+            return row
         if old == new:
             raise NotSo("password", "新密码与原密码相同 / the new password is the old one")
-        self.set_password(name, new, name, address, now_ms)
+        kept = _hashed(row["name"], new)
         with self._file.writing() as db:
-            return SignedIn(self._session(db, self._there(name)["id"], now_ms), self.person(name))
+            if not self._stands(row):
+                return Refused(None)
+            self._keep(db, row, kept, False, row["name"], address, now_ms)
+            return SignedIn(self._session(db, row["id"], now_ms), self.person(name))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -233,6 +227,24 @@ class People:
         if row is None:
             raise NotSo("name", f"没有 {name} / nobody is called {name}")
         return row
+
+    def _stands(self, row: sqlite3.Row) -> bool:
+        """Whether this password still lets this person in: it takes a moment to compare, and an administrator may have
+        ended it meanwhile."""
+        now = self._row(row["name"])
+        return now is not None and now["password"] == row["password"] and not now["disabled"]
+
+    def _keep(
+        self, db: sqlite3.Connection, row: sqlite3.Row, kept: str, once: bool, by: str, address: str, now_ms: int
+    ) -> None:
+        db.execute(
+            "UPDATE person SET password = ?, once = ?, password_ms = ?, changed_ms = ? WHERE id = ?",
+            (kept, once, now_ms, now_ms, row["id"]),
+        )
+        self._ended(db, row)
+        locks.forget(db, locks.named(row["name"], self.id))
+        own = by == row["name"]
+        self.log.note(by, "password_changed" if own else "password_reset", row["name"], address, now_ms)
 
     def _not_the_last(self, row: sqlite3.Row) -> None:
         others = "SELECT 1 FROM person WHERE role = 'administrator' AND NOT disabled AND id != ?"
@@ -286,8 +298,16 @@ def _role(role: str) -> str:
     return role
 
 
+def _hashed(name: str, password: str) -> str:
+    wrong = passwords.mistake(name, password)
+    if wrong:
+        raise NotSo("password", f"密码: {wrong}")
+    return passwords.hashed(password)
+
+
 def _written(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).strip()
+    # No more of it than can be a name: to put very many accents in order takes minutes.
+    return unicodedata.normalize("NFKC", name[: 4 * NAME_MAX]).strip()
 
 
 def _kept(token: str) -> bytes:

@@ -15,6 +15,7 @@ from .file import File
 
 _ABOUT_MAX = 300  # characters: a line that a person reads
 _AT_ONCE = 5000
+_LAST_MS = 253_402_300_799_999  # of year 9999: no calendar has what lies behind it
 ACTIONS = {
     "signed_in": "登录 / signed in",
     "signed_out": "退出登录 / signed out",
@@ -122,9 +123,9 @@ class Log:
             for row in rows:
                 if row["n"] != n + 1:
                     findings.append(f"第 {n + 1}–{row['n'] - 1} 行缺失 / lines {n + 1}–{row['n'] - 1} are missing")
-                if row["hash"] != chain.link(head, _canonical(_line(row))):
+                if not _follows(row, head):
                     findings.append(f"第 {row['n']} 行被改动 / line {row['n']} was changed")
-                n, head = row["n"], row["hash"]
+                n, head = row["n"], _bytes(row["hash"])
                 if kept is not None and kept[0] == n and kept[1] != head.hex():
                     findings.append(f"第 {n} 行不是留存的链首 / line {n} is not the head that was kept")
         if kept is not None and kept[0] > n:
@@ -133,8 +134,9 @@ class Log:
 
 
 def end(path: Path, line: int | None = None) -> tuple[int, str] | None:
-    """The last line of the log in this file, or the line of this number, and the head behind it, read beside whoever
-    has it open; None if there is no such file or no such line. DatabaseError, with its name, if it cannot be read."""
+    """The last line of the log in this file, or the line of this number, and the head behind it, empty where none was
+    written; read beside whoever has it open. None if there is no such file or no such line. DatabaseError, with its
+    name, if it cannot be read."""
     if line == 0:
         return 0, chain.PEOPLE.hex()
     if not path.exists():
@@ -147,7 +149,7 @@ def end(path: Path, line: int | None = None) -> tuple[int, str] | None:
         raise sqlite3.DatabaseError(f"{path.name}: {error}") from error
     if row is None:
         return (0, chain.PEOPLE.hex()) if line is None else None
-    return row[0], row[1].hex()
+    return row[0], _bytes(row[1]).hex()
 
 
 def begun_anew(path: Path) -> tuple[str, int] | None:
@@ -156,8 +158,22 @@ def begun_anew(path: Path) -> tuple[str, int] | None:
     if not path.exists():
         return None
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as db:
-        row = db.execute("SELECT about, at_ms FROM log WHERE n = 1 AND action = 'file_set_aside'").fetchone()
+        row = db.execute(
+            "SELECT about, at_ms FROM log WHERE n = 1 AND action = 'file_set_aside' AND typeof(about) = 'text'"
+            f" AND at_ms BETWEEN 0 AND {_LAST_MS}"
+        ).fetchone()
     return (row[0], row[1]) if row is not None else None
+
+
+def _follows(row: sqlite3.Row, head: bytes) -> bool:
+    try:
+        return bool(row["hash"] == chain.link(head, _canonical(_line(row))))
+    except TypeError:
+        return False  # bytes where text belongs
+
+
+def _bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else b""  # somebody may have put text there
 
 
 def _line(row: sqlite3.Row) -> Line:

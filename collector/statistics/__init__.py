@@ -131,13 +131,15 @@ class Statistics:
     def _closings(self, by: By, period: dict[str, Any]) -> list[sqlite3.Row]:
         # Ratings of other channels come with a closing of their own, and nobody knows whom that channel asked.
         day = DAY.replace("pressed_ms", "closed_ms") if by in ("day", "month") else "0"
-        clerk = _said("clerk") if by == "clerk" else "NULL"
-        case_no, number = (_said("case_no"), _said("service_number")) if by == "item" else ("NULL", "NULL")
+        clerk = _said("clerk", "rating.clerk") if by == "clerk" else "NULL"
+        case_no, number, joined = "NULL", "NULL", ""
+        if by == "item":
+            case_no, number, joined = _said("case_no", CASE_NO), _said("service_number", NUMBER), JOINED
         return self._store.rows(
             f"SELECT closing.agent, closing.window, {day} AS day, rating.hall, rating.number, rating.channel,"
             f" rating.id IS NOT NULL AS rated, {clerk} AS clerk, {case_no} AS case_no,"
             f" coalesce({number}, 1) AS service_number, count(*) AS n"
-            " FROM closing INDEXED BY closing_at LEFT JOIN rating ON rating.once = closing.invitation"
+            f" FROM closing INDEXED BY closing_at LEFT JOIN rating ON rating.once = closing.invitation {joined}"
             " WHERE closed_ms >= :first_ms AND closed_ms < :end_ms AND substr(closing.agent, 1, :length) != :client"
             " GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10",
             period | {"client": CLIENT, "length": len(CLIENT)},
@@ -212,11 +214,12 @@ class Statistics:
         return " ".join(filter(None, (item.item_code, item.item_name))) or _NO_DETAILS
 
 
-def _said(field: str) -> str:
-    """What a closing says here, in SQL: its rating says it too, and only where there is none the record is read."""
+def _said(field: str, rated: str) -> str:
+    """What a closing says here, in SQL: its rating says it too, as `rated`, and only where there is none the record is
+    read."""
     read = f"json_extract(CAST(body AS TEXT), '$.{field}') FROM record"
     where = "record.epoch_id = closing.epoch_id AND record.seq = closing.seq"
-    return f"CASE WHEN rating.id IS NOT NULL THEN rating.{field} ELSE (SELECT {read} WHERE {where}) END"
+    return f"CASE WHEN rating.id IS NOT NULL THEN {rated} ELSE (SELECT {read} WHERE {where}) END"
 
 
 _IN_PERIOD = "pressed_ms >= :first_ms AND pressed_ms < :end_ms AND (:hall = '' OR hall = :hall)"

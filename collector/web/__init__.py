@@ -45,7 +45,7 @@ from . import statistics as figures
 from .channels import Client
 from .keeper import Keeper, wants_page
 from .shown import Shown, in_words
-from .wrong import Wrong
+from .wrong import EXCHANGED, Wrong
 
 # That a request waits a moment for a thread is no news: a page asks for several things at once.
 logging.getLogger("waitress.queue").setLevel(logging.ERROR)
@@ -139,9 +139,9 @@ def create_app(
         return wrong(Wrong(404, "", "没有这个地址 / no such address"))
 
     @app.errorhandler(405)
-    def not_so(error: MethodNotAllowed) -> tuple[dict[str, Any], int, dict[str, str]]:
-        words = "不支持这个方法 / this method is not supported here"
-        return {"error": {"field": "", "message": words}}, 405, {"Allow": ", ".join(error.valid_methods or ())}
+    def not_so(error: MethodNotAllowed) -> tuple[str | dict[str, Any], int, dict[str, str]]:
+        answer, status = wrong(Wrong(405, "", "不支持这个方法 / this method is not supported here"))
+        return answer, status, {"Allow": ", ".join(error.valid_methods or ())}
 
     @app.errorhandler(413)
     def too_long(_error: Exception) -> tuple[dict[str, Any], int]:
@@ -245,16 +245,7 @@ def create_app(
     def rested(_error: BaseException | None) -> None:
         overview.since.rest()
 
-    @app.after_request
-    def careful(response: Response) -> Response:
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Content-Security-Policy"] = _POLICY
-        # To ourselves only. Not no-referrer: with that a browser hides from us too that a form is our own page's.
-        response.headers["Referrer-Policy"] = "same-origin"
-        if not request.path.startswith(("/static/", "/look/")):
-            response.headers["Cache-Control"] = "no-store"
-        return response
-
+    app.after_request(_careful)
     return app
 
 
@@ -263,6 +254,7 @@ def create_shut(why: str) -> Flask:
     READ_ONLY."""
     app = Flask(__name__)
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.after_request(_careful)
     language.add(app)
     zh, en = _WHY[why]
 
@@ -290,6 +282,16 @@ class Front:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         return self.app(environ, start_response)
+
+
+def _careful(response: Response) -> Response:
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Content-Security-Policy"] = _POLICY
+    # To ourselves only. Not no-referrer: with that a browser hides from us too that a form is our own page's.
+    response.headers["Referrer-Policy"] = "same-origin"
+    if not request.path.startswith(("/static/", "/look/")):
+        response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def _no_room(why: str) -> dict[str, Any]:
@@ -322,6 +324,8 @@ def serve(app: Flask | Front, host: str, port: int, trusted_proxy: str = "") -> 
             clear_untrusted_proxy_headers=True,
             **(_BEHIND | {"trusted_proxy": trusted_proxy} if trusted_proxy else {}),
             connection_limit=_CONNECTIONS_MAX,
+            # What is longer is taken by nobody, and must not lie on the disk meanwhile; a little longer gets our words.
+            max_request_body_size=4 * BODY_MAX,
             # Not select(), which knows no file beyond number 1,023.
             asyncore_use_poll=True,
         )
@@ -345,7 +349,10 @@ def _most() -> int:
 
 
 def _days() -> tuple[int | None, int | None]:
-    return _day("from"), _day("to")
+    first, last = _day("from"), _day("to")
+    if first is not None and last is not None and first > last:
+        raise Wrong(409, "from", EXCHANGED)
+    return first, last
 
 
 def _day(name: str) -> int | None:

@@ -9,6 +9,8 @@ from typing import Any
 from flask import Flask, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from protocols.messages import SEQ_MAX
+
 from ..alerts.alerts import Alerts
 from ..alerts.core import Alert, Reach, Silence
 from ..alerts.file import NotKept
@@ -39,7 +41,7 @@ def add(app: Flask, alerts: Alerts, gate: Gate, now_ms: Callable[[], int]) -> No
         gate.person()
         return _page("", request.args.to_dict())
 
-    @app.post("/alerts/<int:alert>/acknowledge")
+    @app.post(f"/alerts/<int(max={SEQ_MAX}):alert>/acknowledge")
     def alerts_acknowledge(alert: int) -> Response:
         gate.form()
         who = gate.person("operator")
@@ -63,7 +65,7 @@ def add(app: Flask, alerts: Alerts, gate: Gate, now_ms: Callable[[], int]) -> No
         alerts.wake()
         return redirect(url_for("alerts_page"), 303)
 
-    @app.post("/alerts/silences/<int:silence>/end")
+    @app.post(f"/alerts/silences/<int(max={SEQ_MAX}):silence>/end")
     def alerts_silence_end(silence: int) -> Response:
         gate.form()
         who = gate.person("operator")
@@ -93,6 +95,7 @@ def add(app: Flask, alerts: Alerts, gate: Gate, now_ms: Callable[[], int]) -> No
         listed = sorted((each for each in standing if each.closed_ms is None), key=_worst_first)
         greater = {each.cause for each in listed}
         waits = book.undelivered()
+        tested = request.args.get("tested", "") if request.method == "GET" else ""
         return render_template(
             "alerts.html",
             open=[_line(each, silences, waits, at_ms) for each in listed if each.found.part_of not in greater],
@@ -107,7 +110,7 @@ def add(app: Flask, alerts: Alerts, gate: Gate, now_ms: Callable[[], int]) -> No
             in_memory=book.in_memory,
             looked=time_text(alerts.looked_ms) if alerts.looked_ms is not None else "",
             late=alerts.looked_ms is None or at_ms - alerts.looked_ms > 60_000,
-            tested=request.args.get("tested", "") if request.method == "GET" else "",
+            tested=tested if any(tested == each.name for each in alerts.receivers) else "",
             test_failed="failed" in request.args,
         )
 

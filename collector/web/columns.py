@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..statistics import words as figures
 from .language import language, say
 from .sheets import Column, Kind
@@ -26,6 +29,13 @@ def of_figures(by: str) -> list[Column]:
         column(figures.BYS[by], "这一行统计的是什么 / what the line is of", "text", 26),
         *(column(words, words, kinds.get(name, "number"), 12) for name, words in figures.FIGURES.items()),
     ]
+
+
+def of_line(by: str, line: Mapping[str, Any]) -> str:
+    """What a line of the statistics is of: in the reader's language where the words are ours, as it stands where they
+    are a hall's, a clerk's or an item's."""
+    words = figures.called(by, dict(line))
+    return words if by != "channel" and line[by] else say(words)
 
 
 WINDOWS = ("hall", "number", "state", "why", "today", "last", "oldest", "device", "agent", "window")

@@ -238,6 +238,7 @@ _TABLES = {
     "ratings": "评价表 / the table of ratings",
     "parked": "待处理评价表 / the table of parked ratings",
     "mending": "差评整改清单 / the list of bad ratings and their mending",
+    "statistics": "按窗口人员的统计 / the statistics by clerk",
 }
 _REASONS = {name: words.name for name, words in REASONS.items()}
 _VALUES: Mapping[str, Mapping[str, str]] = {"action": ACTIONS, "reason": _REASONS, "level": LEVELS, "tab": TABS}

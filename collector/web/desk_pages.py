@@ -129,8 +129,9 @@ def add(app: Flask, desk: Desk, directory: Directory, now_ms: Callable[[], int],
             sent = desk.send_all_again(*picked, who, _why(), as_is, now_ms())
         except NotSo as error:
             return _send_all(error), 400
-        about = " ".join(each for each in (f"{sent} ×", *picked, "as-is" if as_is else "") if each)
-        gate.note("parked_all_sent_again", about)
+        if sent:  # else what was picked may be anything that somebody typed
+            about = " ".join(each for each in (f"{sent} ×", *picked, "as-is" if as_is else "") if each)
+            gate.note("parked_all_sent_again", about)
         return redirect(f"/parked?sent={sent}", 303)
 
     def _send_all(mistake: NotSo | None = None) -> str:

@@ -89,7 +89,8 @@ def add(app: Flask, draws: Draws, mendings: Mendings, now_ms: Callable[[], int],
         gate.form()
         given = {name: request.form.get(name, "").strip() for name in ("from", "to", "kind", "hall", "number", "why")}
         try:
-            wanted = int(given["number"]) if given["number"].isascii() and given["number"].isdigit() else 0
+            number = given["number"]
+            wanted = int(number) if number.isascii() and number.isdigit() and len(number) < 19 else 0
             first, last = _day("from", given["from"]), _day("to", given["to"])
             made = draws.announce(first, last, given["kind"], given["hall"], wanted, who, given["why"], now_ms())
         except NotSo as error:

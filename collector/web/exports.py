@@ -21,7 +21,7 @@ from .gate import Gate
 from .keeper import wants_page
 from .language import say
 from .sheets import Table
-from .wrong import Wrong
+from .wrong import EXCHANGED, Wrong
 
 DAYS_MAX = 93  # a quarter
 _ROWS_MAX = 1_000_000  # what a sheet has room for
@@ -110,7 +110,7 @@ def add(
     @app.get("/export/windows.<kind>")
     def export_windows(kind: str) -> Response:
         gate.person()
-        return _sent(kind, taken.windows(live, now_ms()))
+        return _sent(kind, lambda: taken.windows(live, now_ms()))
 
     @app.get("/export/ratings.<kind>")
     def export_ratings(kind: str) -> Response:
@@ -118,25 +118,26 @@ def add(
         # What a citizen wrote may name somebody: only for those whose work it is.
         gate.person("operator") if text else gate.person("operator", "auditor")
         first, last = _days(now_ms())
-        number = overview.tables.count(first, last)
+        number = overview.tables.count(first, last, window)
         if number > _ROWS_MAX:
             zh, en = f"{number} 条, 至多 {_ROWS_MAX} 条", f"{number} ratings, {_ROWS_MAX} at most"
             raise BadDays("from", f"{zh}, 请选较少的天 / {en}: choose fewer days")
         own = " with text" if text else ""
         about = _about(f"{_of_days('ratings', first, last)}{own} ({number})", {"window": window})
-        return _sent(kind, taken.ratings(overview.tables, first, last, text, window, now_ms()), about)
+        return _sent(kind, lambda: taken.ratings(overview.tables, first, last, text, window, now_ms()), about)
 
     @app.get("/export/reconcile.<kind>")
     def export_reconcile(kind: str) -> Response:
         gate.person()
         first, last = _days(now_ms())
-        return _sent(kind, taken.reconcile(overview, directory, first, last, request.args.get("window", ""), now_ms()))
+        window = request.args.get("window", "")
+        return _sent(kind, lambda: taken.reconcile(overview, directory, first, last, window, now_ms()))
 
     @app.get("/export/parked.<kind>")
     def export_parked(kind: str) -> Response:
         gate.person("operator", "auditor")
         picked = {name: request.args.get(name, "") for name in ("reason", "hall", "level")}
-        return _sent(kind, taken.parked(desk, [*picked.values()], now_ms()), _about("parked", picked))
+        return _sent(kind, lambda: taken.parked(desk, [*picked.values()], now_ms()), _about("parked", picked))
 
     if works is not None:
 
@@ -145,15 +146,16 @@ def add(
             gate.person("operator", "auditor")
             picked = {name: request.args.get(name, "").strip() for name in ("hall", "number", "clerk")}
             tab = request.args.get("tab", "open")
-            table = taken.mending(works.mendings, tab, picked, now_ms())
-            return _sent(kind, table, _about("mending", {"tab": tab, **picked}))
+            about = _about("mending", {"tab": tab, **picked})
+            return _sent(kind, lambda: taken.mending(works.mendings, tab, picked, now_ms()), about)
 
         @app.get("/export/statistics.<kind>")
         def export_statistics(kind: str) -> Response:
             gate.person()
             first, last = _asked(now_ms())
             by, hall = request.args.get("by", "hall"), request.args.get("hall", "")
-            return _sent(kind, taken.statistics(works.statistics, first, last, by, hall, now_ms()))
+            about = _about(_of_days("statistics", first, last), {"hall": hall}) if by == "clerk" else ""
+            return _sent(kind, lambda: taken.statistics(works.statistics, first, last, by, hall, now_ms()), about)
 
     def _page(mistake: BadDays | None = None) -> str:
         today = day_of(now_ms())
@@ -172,8 +174,9 @@ def add(
             kept={name: request.args[name] for name in ("text", "window") if request.args.get(name)},
         )
 
-    def _sent(kind: str, table: Table, about: str = "") -> Response:
-        """The table. `about`: the words of the audit log, where cases, clerks or citizens' words leave the centre."""
+    def _sent(kind: str, make: Callable[[], Table], about: str = "") -> Response:
+        """The table that `make` makes. `about`: the words of the audit log, where cases, clerks or citizens' words
+        leave the centre."""
         if kind not in sheets.KINDS:
             raise Wrong(404, "", "只有 csv 和 xlsx / only csv and xlsx")
         if not running.acquire(blocking=False):
@@ -182,6 +185,7 @@ def add(
             response.headers["Retry-After"] = str(_AGAIN_S)
             return response
         try:
+            table = make()
             if about:
                 gate.note("export", about)
         except BaseException:
@@ -211,7 +215,7 @@ def _asked(now_ms: int) -> tuple[int, int]:
     today = day_of(now_ms)
     first, last = (_day(name, today) for name in ("from", "to"))
     if first > last:
-        raise BadDays("from", "开始日期晚于结束日期, 请对调 / the first day is after the last: exchange them")
+        raise BadDays("from", EXCHANGED)
     return first, last
 
 

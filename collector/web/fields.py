@@ -10,6 +10,7 @@ from protocols.ratings import Case
 
 from ..ledger.desk import FIELDS, NotSo
 from ..vault import PERSONAL
+from .language import say
 
 _CHINA = timezone(timedelta(hours=8))
 WORDS = {
@@ -102,10 +103,10 @@ def changes(given: Mapping[str, str], case: Mapping[str, Any]) -> dict[str, Any]
 
 
 def text_of(name: str, value: Any) -> str:
-    """A value of this field in words for both languages, or as it stands."""
+    """A value of this field: one of ours in the reader's language, what somebody wrote as it stands."""
     if name.endswith("_ms"):
         return _moment(value).replace("T", " ")
-    return _VALUES.get(value, value) if _choices(name) else str(value or "")
+    return say(_VALUES.get(value or "", value)) if _choices(name) else str(value or "")
 
 
 def _field(name: str, value: Any, lacking: bool) -> Field:

@@ -71,6 +71,12 @@ def figures(picture: Picture, summary: dict[str, Any], ledger_bytes: int, now_ms
             "Parked ratings by reason.",
             [({"reason": reason}, n) for reason, n in sorted(summary["parked"].items())],
         ),
+        Metric(
+            "hall_rating_bad_ratings_parked",
+            "gauge",
+            "Parked bad ratings by reason.",
+            [({"reason": reason}, n) for reason, n in sorted(summary["bad_parked"].items())],
+        ),
         _one("hall_rating_ratings_flagged", "gauge", "Ratings that the province had before us.", summary["flagged"]),
         Metric(
             "hall_rating_presses",

@@ -14,6 +14,7 @@ from ..people.roles import ROLES, WORDS, NotSo
 from .keeper import PASSWORD, SIGN_IN, Keeper, address
 
 _LOCKED = "失败次数过多, 请在 {} 之后再试 / too many failures: try again after {}"
+_OLD = "原密码不对 / the old password is wrong"
 _NO = "用户名或密码不对 / wrong name or password"
 _way = re.compile(r"/(?![/\\])[^\s\\]*\Z").match  # on this site, and nowhere else
 
@@ -35,8 +36,7 @@ def add(app: Flask, keeper: Keeper, now_ms: Callable[[], int]) -> None:
             return keeper.begin(found, _to())
         if found.until_ms is None:
             return _sign_in(_NO, name), 401
-        at = _next_minute(found.until_ms)
-        return _sign_in(_LOCKED.format(at, at), name), 429
+        return _sign_in(_locked(found.until_ms), name), 429
 
     @app.post("/sign-out")
     def sign_out() -> Response:
@@ -58,6 +58,8 @@ def add(app: Flask, keeper: Keeper, now_ms: Callable[[], int]) -> None:
             if given["password"] != given["again"]:
                 raise NotSo("again", "两次输入的新密码不同 / the two new passwords differ")
             begun = people.change_password(name, given["old"], given["password"], address(), now_ms())
+            if isinstance(begun, Refused):
+                raise NotSo("old", _OLD if begun.until_ms is None else _locked(begun.until_ms))
         except NotSo as error:
             return render_template("password.html", least=passwords.LEAST, mistake=error), 400
         return keeper.begin(begun, "/")
@@ -128,6 +130,6 @@ def _to() -> str:
     return to if _way(to) else "/"
 
 
-def _next_minute(at_ms: int) -> str:
-    """The minute after it, in words: whoever comes then is let in."""
-    return time_text(at_ms + 59_999)
+def _locked(until_ms: int) -> str:
+    at = time_text(until_ms + 59_999)  # the minute after it: whoever comes then is let in
+    return _LOCKED.format(at, at)

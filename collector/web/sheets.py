@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import tempfile
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any, Literal, NamedTuple
 
 import xlsxwriter  # type: ignore[import-untyped]
 
+from ..cells import harmless, runs
 from ..ledger.tally import DAY_MS, ZONE_MS, day_text, time_text
 
 Cell = str | int | float | None
@@ -22,8 +22,8 @@ KINDS = {
 }
 _TOGETHER = 500  # rows in one piece of the answer
 _PIECE = 65_536
-_RUNS = ("=", "+", "-", "@")
-_ALONE = ("\t", "\r", "\n")  # some programs cut these off first, and look then
+_ROW_LAST = 1_048_575  # of a sheet, counted from nought: what is written behind it is dropped without a word
+_MORE = "还有更多行放不下, 请改用 CSV / there are more lines than a sheet has room for: take the CSV"
 _EPOCH = 25_569  # 1970-01-01 as spreadsheets count days
 _FORMATS = {"time": "yyyy-mm-dd hh:mm:ss", "day": "yyyy-mm-dd", "share": "0.0%"}
 
@@ -72,16 +72,6 @@ def _as_text(column: Column, cell: Cell) -> Cell:
     return harmless(cell)
 
 
-def harmless(cell: Cell) -> Cell:
-    """As text: what others wrote must never run as a formula in the spreadsheet of whoever opens it."""
-    return f"'{cell}" if isinstance(cell, str) and _runs(cell) else cell
-
-
-def _runs(cell: str) -> bool:
-    """Whether some spreadsheet takes it for a formula: the signs of full width are signs to those of East Asia."""
-    return cell.startswith(_ALONE) or unicodedata.normalize("NFKC", cell.lstrip()[:1]) in _RUNS
-
-
 def xlsx_of(table: Table) -> Iterator[bytes]:
     """A workbook with the table and what its columns mean, written row by row to a file of its own and read from
     there."""
@@ -127,8 +117,11 @@ class _Sheet:
             self._sheet.set_column(at, at, column.width)
             self._sheet.write_string(0, at, column.name, self._head)
         self._sheet.freeze_panes(1, 0)
-        number = 0
+        number, rows = 0, iter(rows)
         for number, row in enumerate(rows, 1):
+            if number == _ROW_LAST and next(rows, None) is not None:
+                self._sheet.write_string(number, 0, _MORE)
+                break
             for at, (column, cell) in enumerate(zip(self._columns, row, strict=True)):
                 self._put(number, at, column.kind, cell)
         self._sheet.autofilter(0, 0, number, len(self._columns) - 1)
@@ -139,6 +132,6 @@ class _Sheet:
         elif kind == "day" and isinstance(cell, int):
             self._sheet.write_number(row, at, cell + _EPOCH, self._formats[kind])
         elif isinstance(cell, str):
-            self._sheet.write_string(row, at, cell, self._quoted if _runs(cell) else None)
+            self._sheet.write_string(row, at, cell, self._quoted if runs(cell) else None)
         elif cell is not None:
             self._sheet.write_number(row, at, cell, self._formats.get(kind))

@@ -12,8 +12,10 @@ from ..mending.report import as_csv
 from ..statistics import ITEMS_MAX, Statistics, TooMany
 from ..statistics import words as w
 from ..statistics.figures import BYS
+from .columns import of_line
+from .deeds import picks
 from .gate import Gate
-from .wrong import Wrong
+from .wrong import EXCHANGED, Wrong
 
 _CSV = "text/csv; charset=utf-8"
 
@@ -29,7 +31,8 @@ def add_api(
     @app.get("/api/v1/statistics")
     def api_statistics() -> dict[str, Any] | Response:
         allowed()
-        return _answer(statistics, now_ms())
+        found = _found(statistics, now_ms())
+        return _csv(found) if _wants_csv() else found
 
 
 def add(app: Flask, statistics: Statistics, halls: Sequence[str], now_ms: Callable[[], int], gate: Gate) -> None:
@@ -39,15 +42,18 @@ def add(app: Flask, statistics: Statistics, halls: Sequence[str], now_ms: Callab
     def statistics_page() -> str | Response:
         gate.person()
         at_ms = now_ms()
-        found = _answer(statistics, at_ms)
-        if isinstance(found, Response):
-            return found
+        found = _found(statistics, at_ms)
+        if _wants_csv():
+            if found["by"] == "clerk":
+                about = f"statistics-{found['from']}-{found['to']} {picks({'hall': found['hall']})}"
+                gate.note("export", about.strip())
+            return _csv(found)
         month = day_text(day_of(at_ms))[:8] + "01"
         before = day_number(month) - 1
         return render_template(
             "statistics.html",
             found=found,
-            rows=[(w.called(found["by"], line), line) for line in found["lines"]],
+            rows=[(of_line(found["by"], line), line) for line in found["lines"]],
             halls=halls,
             today=day_text(day_of(at_ms)),
             printed=time_text(at_ms),
@@ -56,24 +62,31 @@ def add(app: Flask, statistics: Statistics, halls: Sequence[str], now_ms: Callab
         )
 
 
-def _answer(statistics: Statistics, at_ms: int) -> dict[str, Any] | Response:
-    """What was asked for, of this month unless it is said; as CSV if that is wanted."""
+def _found(statistics: Statistics, at_ms: int) -> dict[str, Any]:
+    """What was asked for, of this month unless it is said."""
     today = day_text(day_of(at_ms))
     first, last = _day("from", today[:8] + "01"), _day("to", today)
+    if first > last:
+        raise Wrong(409, "from", EXCHANGED)
     by, hall = request.args.get("by", "hall"), request.args.get("hall", "")
     if by not in BYS:
         raise Wrong(400, "by", f"by: 应为 / must be {', '.join(BYS)}")
-    form = request.args.get("format", "")
-    if form not in ("", "csv", "json"):
+    if request.args.get("format", "") not in ("", "csv", "json"):
         raise Wrong(400, "format", "format: 应为 csv 或 json / must be csv or json")
     try:
-        found = statistics.of(first, last, by, hall, at_ms, ITEMS_MAX)  # type: ignore[arg-type]
+        return statistics.of(first, last, by, hall, at_ms, ITEMS_MAX)  # type: ignore[arg-type]
     except TooMany as error:
         raise Wrong(400, "by", str(error)) from error
-    if form != "csv":
-        return found
+
+
+def _wants_csv() -> bool:
+    return request.args.get("format") == "csv"
+
+
+def _csv(found: dict[str, Any]) -> Response:
     answer = Response(as_csv(found["lines"], found["lines"][0] if found["lines"] else ()), content_type=_CSV)
-    answer.headers["Content-Disposition"] = f'attachment; filename="statistics-{found["from"]}-{found["to"]}-{by}.csv"'
+    name = f"statistics-{found['from']}-{found['to']}-{found['by']}.csv"
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return answer
 
 

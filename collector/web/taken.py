@@ -67,9 +67,7 @@ def ratings(tables: Tables, first: int, last: int, text: bool, window: str, at_m
     """The ratings of these days, of one window (`agent/window`) if it is named; with what citizens wrote if `text`."""
 
     def rows() -> Iterator[Sequence[Cell]]:
-        for row in tables.ratings(first, last):
-            if window and f"{row['agent']}/{row['window']}" != window:
-                continue
+        for row in tables.ratings(first, last, window):
             codes = row["tags"].split(",") if row["tags"] else []
             yield [
                 row["id"],
@@ -108,7 +106,7 @@ def reconcile(overview: Overview, directory: Directory, first: int, last: int, w
             line["hall"] or "",
             line["number"] or "",
             *(line[name] for name in NUMBERS),
-            sum(line["unexplained"].values()),
+            sum(map(abs, line["unexplained"].values())),  # one too many and one too few are two
             line["agent"],
             line["window"],
         ]
@@ -186,7 +184,7 @@ def statistics(counted: Statistics, first: int, last: int, by: str, hall: str, a
         found = counted.of(first, last, by, hall, at_ms, ITEMS_MAX)  # type: ignore[arg-type]
     except TooMany as error:
         raise Wrong(400, "by", str(error)) from error
-    rows = [[say(figures.called(by, line)), *(line[name] for name in figures.FIGURES)] for line in found["lines"]]
+    rows = [[columns.of_line(by, line), *(line[name] for name in figures.FIGURES)] for line in found["lines"]]
     rows.append([say("合计 / total"), *(found["total"][name] for name in figures.FIGURES)])
     name = f"statistics-{found['from']}-{found['to']}-{by}"
     notes = [f"{found['from']} – {found['to']} {hall}".strip(), *map(say, figures.MEANINGS)]

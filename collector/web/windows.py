@@ -59,7 +59,7 @@ def add(
             place=directory.places.get((agent, window)),
             keys=directory.keys_of(line.device, health.profile),
             counts=shown.of(agent, window),
-            days=[_shown(day, noted.get(day.day, PastDay())) for day in reversed(days)],
+            days=[_shown(day, noted.get(day.day)) for day in reversed(days)],
             levels=_LEVELS,
             outcomes=[each for each in get_args(Outcome) if any(day.outcomes[each] for day in days)],
             fates=[each for each in FATES if each != "rated" and any(day.fates[each] for day in days)],
@@ -79,7 +79,7 @@ def _wanted() -> int:
     return int(text) if text in map(str, DAYS) else 14
 
 
-def _shown(day: Day, past: PastDay) -> dict[str, Any]:
+def _shown(day: Day, past: PastDay | None) -> dict[str, Any]:
     return {
         "day": day_text(day.day),
         "levels": day.levels,

@@ -15,7 +15,7 @@ from protocols.messages import WindowHealth
 from ..directory import CLIENT, Directory
 from ..ledger.since import At, Heard, Since
 from .standing import RANK, WELL, Facts, Standing, State, standing
-from .today import Today
+from .today import Done, Today
 
 _FRESH_MS = 500  # and what reading, sending and drawing take: from a change to every screen within a second
 _AGAIN = 20  # looks until every window was thought over once: sentences say how old something is
@@ -47,7 +47,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Agents:
-    """How many agents there are, and what they have not handed over yet."""
+    """How many agents the directory has, how many of them are there, and what all have not handed over yet."""
 
     placed: int
     online: int
@@ -149,7 +149,9 @@ class Live:
         self._recount(at_once)
         with self._lock:
             last, at_ms = self._picture, self._now_ms()
-            if last is not None and (self._ended.is_set() or 0 <= at_ms - last.at_ms < _FRESH_MS):
+            if self._ended.is_set():
+                return last or Picture(at_ms, 0, 0, (), self._agents())
+            if last is not None and 0 <= at_ms - last.at_ms < _FRESH_MS:
                 return last
             try:
                 self._picture = self._renewed(last, at_ms)
@@ -177,7 +179,7 @@ class Live:
                 count = self._under_way = self._counter.submit(self._count_again)
             wait_s = self._wait_s(at_ms, at_once)
         wait([count], wait_s)
-        if count.done():
+        if count.done() and not self._ended.is_set():  # or it was broken off
             with self._counting:
                 if self._under_way is count:
                     self._under_way = None
@@ -211,7 +213,7 @@ class Live:
     # ---- what is new
 
     def _renewed(self, last: Picture | None, at_ms: int) -> Picture:
-        heard = {at for each in self._heard() for at in self._windows_of(each)}
+        heard = {at for each in self._heard() for at in each}
         changed = self._today.look(at_ms) | heard
         if last is None:
             changed |= self._places()
@@ -220,26 +222,42 @@ class Live:
         self._turn = (self._turn + 1) % _AGAIN
         changed |= {at for place, at in enumerate(self._lines) if place % _AGAIN == self._turn}
         version = last.version + 1 if last is not None else 1
-        new, touched = False, False
+        moved, touched = False, False
         for at in changed:
             if at[0].startswith(CLIENT):
+                continue
+            if self._gone(at):
+                if self._lines.pop(at, None) is not None:
+                    moved, touched = True, True
                 continue
             line = self._line(at, at_ms, version)
             before = self._lines.get(at)
             if before != line:
-                new, touched = new or before is None, True
+                moved, touched = moved or before is None, True
                 self._lines[at] = line
         if last is not None and not touched:
             return Picture(at_ms, last.version, last.order, last.lines, self._agents())
-        if new:
+        if moved:
             self._lines = dict(sorted(self._lines.items(), key=lambda each: _order(each[1])))
-        order = version if new or last is None else last.order
+        order = version if moved or last is None else last.order
         return Picture(at_ms, version, order, tuple(self._lines.values()), self._agents())
 
-    def _heard(self) -> Iterator[str]:
+    def _gone(self, at: At) -> bool:
+        """Nobody has placed it, its agent does not have it, and there is nothing of it that somebody has to see."""
+        return (
+            at not in self._directory.places
+            and self.said(*at) is None
+            and at not in self._counted.parked
+            and at not in self._counted.keyless
+            and self._today.of(at) == Done()
+        )
+
+    def _heard(self) -> Iterator[set[At]]:
+        """The windows of each agent that has spoken, those among them that it had before."""
         for each in self._since.heard({agent: said.mark for agent, said in self._said.items()}):
+            before = self._windows_of(each.agent) if each.agent in self._said else set()
             self._said[each.agent] = _said(each)
-            yield each.agent
+            yield before | self._windows_of(each.agent)
 
     def _windows_of(self, agent: str) -> set[At]:
         if self._picture is None:
@@ -288,7 +306,7 @@ class Live:
         behind = [each for each in facts if each.get("backlog") and each.get("oldest_ms") is not None]
         return Agents(
             len(self._directory.agents),
-            sum(each.get("online") is True for each in facts),
+            sum(self._said[each].facts.get("online") is True for each in self._directory.agents if each in self._said),
             sum(each.get("backlog", 0) for each in facts),
             min((each["oldest_ms"] - each["clock_off_ms"] for each in behind), default=None),
         )
@@ -327,6 +345,7 @@ def _said(heard: Heard) -> _Said:
 
 def _order(line: Line) -> tuple[Any, ...]:
     """Halls together, their windows as a person counts them, what nobody has placed at the end."""
-    digits = re.split(r"([0-9]+)", line.number or line.window)
-    natural = tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in digits)
+    parts = re.findall(r"0*([0-9]+)|([^0-9]+)", line.number or line.window)
+    # Nothing is reckoned with them: an agent may say any name, ① or a number that is too long for it.
+    natural = tuple((0, len(digits), digits) if digits else (1, 0, text) for digits, text in parts)
     return not line.hall, line.hall, natural, line.agent, line.window

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from protocols.messages import Health
+from protocols.messages import Health, WindowHealth
 
 from ..ledger.since import Heard
 from ..ledger.tally import begins_ms, day_of
@@ -22,9 +22,10 @@ from ..ledger.tally import begins_ms, day_of
 log = logging.getLogger(__name__)
 
 APPLICATION = 0x68637077  # "hcpw": tells this file from any other
-VERSION = 1
+VERSION = 2
 KEEP_DAYS = 31  # as far back as the page of a window shows
 LATE_MS = 60_000  # records that wait for less are on their way
+_BESIDE_MS = 600_000  # what looks older than that was said by a clock that has been set back
 _HOUR_MS = 3_600_000
 _NO_ROOM = (
     sqlite3.SQLITE_FULL,
@@ -36,10 +37,11 @@ _NO_ROOM = (
 # A bit that turned round may be found by SQLite or by us: a column of another name, a number that is none.
 _BROKEN = (sqlite3.Error, IndexError, KeyError, TypeError, ValueError)
 _SCHEMA = f"""
--- What counts since an agent's start, as it was last heard: what is more by the next time came between.
+-- What counts since an agent's start, as it was last heard: what is more by the next time came between. And since when
+-- the window is known here: of the time before, nothing is.
 CREATE TABLE counted(
-    agent TEXT NOT NULL, window TEXT NOT NULL, noise INTEGER NOT NULL, not_taken INTEGER NOT NULL,
-    PRIMARY KEY(agent, window)) WITHOUT ROWID;
+    agent TEXT NOT NULL, window TEXT NOT NULL, since_ms INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+    noise INTEGER NOT NULL, not_taken INTEGER NOT NULL, PRIMARY KEY(agent, window)) WITHOUT ROWID;
 CREATE TABLE hour(
     agent TEXT NOT NULL, window TEXT NOT NULL, hour INTEGER NOT NULL, noise INTEGER NOT NULL DEFAULT 0,
     not_taken INTEGER NOT NULL DEFAULT 0, waiting INTEGER NOT NULL DEFAULT 0, oldest_ms INTEGER NOT NULL DEFAULT 0,
@@ -76,11 +78,13 @@ class Past:
         self._path = path
         self._lock = threading.Lock()
         self._db = _opened(path)
+        self._closed = False
         self._forgotten = 0
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file. Whoever still asks finds nothing."""
         with self._lock:
+            self._closed = True
             self._db.close()
 
     def note(self, heard: Iterable[Heard]) -> None:
@@ -101,14 +105,21 @@ class Past:
                 self._forgotten = first
 
     def days(self, agent: str, window: str, first: int, last: int) -> dict[int, PastDay]:
-        """These days of one window, each that there is."""
-        found = {day: PastDay() for day in range(first, last + 1)}
+        """These days of one window; none from before it was first heard here."""
+        found: dict[int, PastDay] = {}
         with self._may_break():
+            known = self._db.execute(
+                "SELECT since_ms FROM counted WHERE agent = ? AND window = ?", (agent, window)
+            ).fetchone()
+            if known is None:
+                return found
+            found = {day: PastDay() for day in range(max(first, day_of(known["since_ms"])), last + 1)}
             for row in self._db.execute(
                 "SELECT * FROM hour WHERE agent = ? AND window = ? AND hour >= ? AND hour < ?",
                 (agent, window, begins_ms(first) // _HOUR_MS, begins_ms(last + 1) // _HOUR_MS),
             ):
-                day = found[day_of(row["hour"] * _HOUR_MS)]
+                # A clock that was set back leaves hours from before.
+                day = found.setdefault(day_of(row["hour"] * _HOUR_MS), PastDay())
                 day.noise += row["noise"]
                 day.not_taken += row["not_taken"]
                 day.waiting = max(day.waiting, row["waiting"])
@@ -123,6 +134,8 @@ class Past:
             try:
                 yield
             except _BROKEN as error:
+                if self._closed:
+                    return  # a page asks while the collector ends: the file is whole
                 if _is(error, _NO_ROOM):
                     if self._db.in_transaction:
                         self._db.execute("ROLLBACK")
@@ -139,14 +152,7 @@ class Past:
             row["window"]: row for row in self._db.execute("SELECT * FROM counted WHERE agent = ?", (agent,)).fetchall()
         }
         for each in health.windows:
-            known = before.get(each.window)
-            if known is None or (known["noise"], known["not_taken"]) != (each.noise, each.not_taken):
-                self._db.execute(
-                    "INSERT OR REPLACE INTO counted(agent, window, noise, not_taken) VALUES (?,?,?,?)",
-                    (agent, each.window, each.noise, each.not_taken),
-                )
-            noise = _more(each.noise, known["noise"] if known is not None else None)
-            not_taken = _more(each.not_taken, known["not_taken"] if known is not None else None)
+            noise, not_taken = self._came(agent, each, before.get(each.window), at_ms)
             waiting = each.waiting if late_ms else 0
             if noise or not_taken or waiting or late_ms:
                 self._db.execute(
@@ -157,11 +163,25 @@ class Past:
                     (agent, each.window, at_ms // _HOUR_MS, noise, not_taken, waiting, late_ms),
                 )
 
+    def _came(self, agent: str, window: WindowHealth, known: sqlite3.Row | None, at_ms: int) -> tuple[int, int]:
+        """Noise and keys not taken since this window was last heard of; none where nobody knows."""
+        # Another collector of this ledger may have noted a newer word already: an older one is no restart.
+        if known is not None and 0 < known["at_ms"] - at_ms < _BESIDE_MS:
+            return 0, 0
+        if known is None or (known["noise"], known["not_taken"]) != (window.noise, window.not_taken):
+            self._db.execute(
+                "INSERT INTO counted(agent, window, since_ms, at_ms, noise, not_taken) VALUES (?,?,?,?,?,?)"
+                " ON CONFLICT(agent, window) DO UPDATE SET at_ms = excluded.at_ms, noise = excluded.noise,"
+                " not_taken = excluded.not_taken",
+                (agent, window.window, at_ms, at_ms, window.noise, window.not_taken),
+            )
+        if known is None:
+            return 0, 0
+        return _more(window.noise, known["noise"]), _more(window.not_taken, known["not_taken"])
 
-def _more(now: int, before: int | None) -> int:
-    """What came since it was last heard: all of it after a restart of the agent, and nothing where nobody knows."""
-    if before is None:
-        return 0
+
+def _more(now: int, before: int) -> int:
+    """All of it after a restart of the agent."""
     return now - before if now >= before else now
 
 
@@ -209,7 +229,7 @@ def _connected(name: str) -> sqlite3.Connection:
         db.execute("COMMIT")
         if (
             db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION
-            or db.execute("PRAGMA user_version").fetchone()[0] > VERSION
+            or db.execute("PRAGMA user_version").fetchone()[0] != VERSION
             or db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok"
         ):
             raise sqlite3.DatabaseError("不是往日数字 / is no file of past figures")

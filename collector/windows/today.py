@@ -53,10 +53,11 @@ class Today:
         return changed
 
     def _begin(self, day: int) -> set[At]:
+        rated, rating = self._since.day(day)
+        stretch = self._since.stretch_before(begins_ms(day))
         before = {*self._done}
-        self._day, self._done, self.caught_up = day, {}, False
-        rated, self._rating = self._since.day(day)
-        self._stretch = self._since.stretch_before(begins_ms(day))
+        # Only now: if the ledger could not be read, the next look begins the day again.
+        self._day, self._rating, self._stretch, self._done, self.caught_up = day, rating, stretch, {}, False
         return before | self._rate(rated)
 
     def _rate(self, rated: Iterable[Rated]) -> set[At]:

@@ -210,6 +210,8 @@ MEANINGS: dict[str, str] = {
     "another closing": "UPDATE closing SET seq = 2 WHERE invitation = 'i2'",
     "a closing removed": "DELETE FROM closing WHERE invitation = 'i2'",
     "an epoch removed": "DELETE FROM epoch WHERE id = 2",
+    "the place of a record beyond all numbers": "UPDATE press SET seq = 9223372036854775807 - seq WHERE epoch_id = 2",
+    "a count beyond all numbers": "UPDATE kind_count SET records = 9223372036854775807 WHERE kind = 'press'",
 }
 
 

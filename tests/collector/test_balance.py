@@ -458,6 +458,17 @@ def test_whether_a_device_counts_cannot_be_changed_unnoticed(opened, counts):
     assert ["评价器是否计数"] == [finding.what.split(": ")[1][:7] for finding in audit.verify(ledger.path).findings]
 
 
+@pytest.mark.parametrize("day", ["'x'", "1.5", "x'00'"])
+@pytest.mark.parametrize("table", ["press_count", "rating_count"])
+def test_a_day_that_is_none_is_a_finding_too(opened, table, day):
+    """Somebody put it there. Red if it ends the check before a word of what is wrong."""
+    ledger = opened(HALL)
+    ledger.rate(1)
+    forge(ledger.path, f"UPDATE {table} SET day = {day}")
+
+    assert any("按日计数" in finding.what for finding in audit.verify(ledger.path).findings)
+
+
 def test_a_bad_rating_that_is_gone_breaks_the_line_of_the_bad(opened):
     """Received is what was counted when it was made; the rest are the rows. Red if both are the rows."""
     ledger = opened(HALL)

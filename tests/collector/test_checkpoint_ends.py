@@ -176,6 +176,35 @@ def test_a_line_of_a_log_leads_to_no_other_file(folder):
     assert (1, True) == outcome(verified(folder, file), "审计日志 audit log: 只到第 1 行, 当时已有 3 行")
 
 
+@pytest.mark.parametrize("change", ["at_ms = 9000000000000000000", "at_ms = 'x'", "about = x'00'"])
+def test_a_line_that_nobody_wrote_ends_no_check(folder, change):
+    """The first one, which says what was set aside. Red if the auditor reads no word of what is wrong."""
+    file = written(folder)
+    damaged(folder)
+    by_hand(folder / "people.db", f"UPDATE log SET {change} WHERE n = 1")
+
+    assert (1, True) == outcome(verified(folder, file), "审计日志 audit log: 第 1–3 行")
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("UPDATE stretch SET upto = 'x' WHERE n = 1", "记录 records"),
+        ("INSERT INTO gap SELECT id, 'x', 'y', x'00', 0 FROM epoch", "缺口 gaps"),
+        ("UPDATE draw SET first = 'x' WHERE id = 1", "抽查的公告与其哈希不符"),
+        ("UPDATE draw SET last = 9223372036854775807 WHERE id = 1", "抽查的公告与其哈希不符"),
+        ("UPDATE draw SET wanted = 1.5 WHERE id = 1", "抽查的公告与其哈希不符"),
+        ("UPDATE draw SET stretch = x'00' WHERE id = 1", "抽查的公告与其哈希不符"),
+    ],
+)
+def test_a_number_that_is_none_is_named_and_ends_no_check(folder, statement, words):
+    """Red if whoever puts it there keeps an auditor from all other findings."""
+    file = written(folder)
+    by_hand(folder / "ledger.db", statement)
+
+    assert (1, True) == outcome(verified(folder, file), words)
+
+
 @pytest.mark.parametrize("what", ATTACKS)
 def test_what_was_cut_off_or_exchanged_is_found_by_a_checkpoint(folder, what):
     """And by nothing else: each of these leaves chains that are whole in themselves."""
@@ -206,6 +235,28 @@ def test_a_checkpoint_of_a_program_before_stays_valid(folder):
     cut("step")(folder)
 
     assert (0, True) == outcome(verified(folder, folder / "old.checkpoint"), "1 个检查点")
+
+
+@pytest.mark.parametrize(
+    ("file", "statement"),
+    [
+        ("people.db", "UPDATE log SET hash = 'x' WHERE n = 3"),
+        ("ledger.db", "UPDATE step SET hash = 'x' WHERE id = 2"),
+        ("ledger.db", "UPDATE stretch SET hash = 'x' WHERE n = (SELECT max(n) FROM stretch)"),
+    ],
+)
+def test_a_chain_that_ends_with_text_is_found_hinders_its_checkpoint_and_ends_nothing(folder, file, statement):
+    """Red if a collector ends with it, at each start again, and takes no press meanwhile."""
+    before = written(folder)
+    by_hand(folder / file, statement)
+    ledger = Ledger(folder / "ledger.db", directory_of(window("agent-a")))
+    daily = signing.Daily(ledger.store, folder / "checkpoint.key", folder / "others", lambda: NOW_MS)
+    daily.look()
+    ledger.store.close()
+
+    assert file in daily.state()["trouble"]
+    assert not (folder / "others").exists()
+    assert (1, True) == outcome(verified(folder, before), "哈希")
 
 
 def test_what_a_checkpoint_says_of_these_chains_is_what_each_ends_with(folder):

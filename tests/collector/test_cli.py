@@ -313,6 +313,14 @@ def test_a_day_that_is_none_is_named(folder, day):
     assert "应为日期, 如 2026-11-24" in result.output
 
 
+def test_days_in_the_wrong_order_are_not_called_explained(folder):
+    """Red if a script that exchanges them is told for ever that all is well, of no day at all."""
+    ledger_of(folder).store.close()
+    result = said(folder, "reconcile", "--from", "2027-01-16", "--to", "2027-01-15")
+
+    assert (2, True, False) == (result.exit_code, "请对调" in result.output, "全部说得清" in result.output)
+
+
 @pytest.mark.parametrize("command", [["verify"], ["verify", "--json"], ["reconcile"], ["reconcile", "--json"]])
 @pytest.mark.parametrize("what", ["none", "text", "another database", "cut short", "a folder", "empty"])
 def test_a_ledger_that_cannot_be_read_is_named(folder, command, what):

@@ -69,6 +69,10 @@ SAID = {
         "导出评价表 2027-01-01 至 2027-01-31, 12 条, 仅 窗口 hall-a/w1",
         "took away the table of ratings of 2027-01-01 to 2027-01-31, 12 lines, only of window hall-a/w1",
     ),
+    ("export", "statistics-2027-01-01-2027-01-31 hall=A%20厅"): (
+        "导出按窗口人员的统计 2027-01-01 至 2027-01-31, 仅 大厅 “A 厅”",
+        "took away the statistics by clerk of 2027-01-01 to 2027-01-31, only of hall “A 厅”",
+    ),
     ("log_exported", ""): ("导出审计日志: 全部", "took the audit log away: all of it"),
     ("log_exported", "x=who=李敏 from=2027-01-01"): (
         "导出审计日志 x=who=李敏 from=2027-01-01",

@@ -56,6 +56,16 @@ def test_how_invitations_ended_is_counted_though_nobody_pressed(two):
     assert {"expired": 2, "declined": 1, "device_failed": 1} == dict(days(two)[-1].outcomes)
 
 
+def test_a_window_is_found_whatever_it_is_called(opened):
+    """As it stands in the records: with quotes, and in Chinese."""
+    name = '综合"1"\\号'
+    ledger = opened(directory_of(window(window="w2", device="D2")))
+    agent = Agent()
+    ledger.take(agent, agent.write(closing("e1", "E1", window=name, outcome="expired", closed_ms=NOW_MS)))
+
+    assert {"expired": 1} == dict(days(ledger, name=name)[-1].outcomes)
+
+
 def test_delays_are_from_the_button_to_the_ledger_and_from_there_to_the_province(two):
     agent = Agent()
     rate(two, agent, 1, NOW_MS, later_ms=1500)
@@ -67,6 +77,24 @@ def test_delays_are_from_the_button_to_the_ledger_and_from_there_to_the_province
 
     assert [1500, HOUR] == sorted(today.to_ledger_ms)
     assert [3000] == today.to_province_ms
+
+
+def test_a_busy_window_has_all_its_presses_of_a_month_and_no_older_one_is_read(two, monkeypatch):
+    """Red if the first days of a month show fewer ratings than there were, as if nobody had come."""
+    agent = Agent()
+    for n, back in enumerate((90, 60, 30, 20, 0), 1):
+        at_ms = NOW_MS - back * 24 * HOUR
+        records = [press(n * 1000 + each, f"i{n}-{each}", pressed_ms=at_ms + each) for each in range(1100)]
+        ends = [closing(f"i{n}-{each}", f"C{n}-{each}", closed_ms=at_ms + each) for each in range(1100)]
+        two.take(agent, agent.write(*(each for pair in zip(records, ends, strict=True) for each in pair)), at_ms + 1200)
+    read = []
+    monkeypatch.setattr(histories, "_add", lambda day, row, add=histories._add: (read.append(row["id"]), add(day, row)))
+    found = {TODAY - day.day: (sum(day.levels.values()), day.outcomes["answered"]) for day in days(two, 30)}
+
+    assert {30: (1100, 1100), 20: (1100, 1100), 0: (1100, 1100)} == {
+        back: each for back, each in found.items() if each[0]
+    }
+    assert 3300 <= len(read) <= 4300  # and what lies with the oldest of them
 
 
 def test_of_an_agent_with_years_behind_it_only_these_days_are_read(two, monkeypatch):
@@ -98,8 +126,12 @@ def test_a_bound_leaves_the_oldest_out_and_never_the_newest(two, monkeypatch):
         (
             "SELECT level FROM press INDEXED BY press_window JOIN record USING (epoch_id, seq) LEFT JOIN rating ON"
             " rating.press = press.id WHERE press.agent = 'a' AND press.window = 'w' AND press.fate = 'rated'"
-            " ORDER BY press.id DESC LIMIT 40",
-            ["press_window (agent=? AND window=? AND fate=?)", "PRIMARY KEY (epoch_id=? AND seq=?)", "(press=?)"],
+            " AND press.id < 77 ORDER BY press.id DESC LIMIT 40",
+            [
+                "press_window (agent=? AND window=? AND fate=? AND rowid<?)",
+                "PRIMARY KEY (epoch_id=? AND seq=?)",
+                "(press=?)",
+            ],
         ),
         (
             "SELECT body FROM record WHERE epoch_id = 1 AND seq BETWEEN 5 AND 9",

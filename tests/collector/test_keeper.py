@@ -204,6 +204,7 @@ def test_a_form_that_is_not_our_own_is_refused(door, ledger):
         (right | {"form": ""}, {}),
         (right, {"Origin": "http://evil.example"}),
         (right, {"Origin": "null"}),
+        (right, {"Origin": "http://["}),
         (right, {"Sec-Fetch-Site": "cross-site"}),
         (right, {"Sec-Fetch-Site": "same-site"}),
     ):
@@ -252,6 +253,20 @@ def test_the_cookie_is_for_this_site_and_for_no_script(door, scheme):
     assert (scheme == "https") == ("Secure" in cookie)
 
 
+def test_who_is_locked_out_is_not_told_that_the_old_password_is_wrong(door):
+    """Anybody can type a name wrongly five times. Red if its owner, who types the right password, is told that it is
+    wrong, and not until when to wait."""
+    name = door.add()
+    client = door.browser(name)
+    for _ in range(5):
+        door.app.test_client().post("/sign-in", data={"name": name, "password": "x"}, headers=HTML)
+    data = {"form": form_of(client), "old": PASSWORD, "password": "another-long-word", "again": "another-long-word"}
+    answer = client.post("/password", data=data, headers=HTML)
+
+    assert (400, False) == (answer.status_code, "原密码不对" in answer.text)
+    assert "请在 2027-01-15 16:01 之后再试" in answer.text
+
+
 def test_a_password_that_was_given_out_is_changed_before_anything_else(door):
     client = door.browser(door.add(once=True))
     for path in ("/", "/parked", "/log"):
@@ -283,6 +298,28 @@ def test_a_copied_session_of_another_collector_is_none(door, ledger):
 
     assert 200 == client.get("/parked", headers=HTML).status_code
     assert 401 == app.test_client().get("/parked").status_code
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_a_name_with_a_slash_in_it_is_whole_in_both_languages(door, ledger, language):
+    """Our own words are written as Chinese / English, and a case's are not ours. Red if whoever compares a case, and
+    links it once and for good, sees half of its name."""
+    ledger.intake.take_cases([case("C1", item_name="设立 / 变更登记")], NOW_MS)
+    client = door.browser(door.add())
+    shown = client.get(f"/parked/1?lang={language}").text.split('class="facts card"')[2]
+
+    assert "设立 / 变更登记" in shown
+    assert {"zh": "线下", "en": "offline"}[language] in shown
+    assert "线下 / offline" not in shown
+
+
+def test_nothing_that_was_not_done_stands_in_the_log(door):
+    """Red if an operator can write a sentence into it by sending again what there is not."""
+    client = door.browser(door.add())
+    made_up = {"form": form_of(client), "reason": "refused", "hall": "以及全部差评 as-is", "why": "x"}
+
+    assert 303 == client.post("/parked/send-again", data=made_up).status_code
+    assert ["signed_in"] == [line.action for line in door.people.log.lines(1)]
 
 
 def test_the_log_goes_into_a_table_and_no_cell_of_it_runs(door):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,77 @@ def test_guesses_at_once_are_counted_one_by_one(people, monkeypatch):
         thread.join()
 
     assert 5 == len(looked)
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        lambda people: people.set_password("李敏", WORD + "2", "管理", HERE, NOW_MS),
+        lambda people: people.set_disabled("李敏", True, "管理", HERE, NOW_MS),
+    ],
+    ids=["reset", "disabled"],
+)
+def test_who_signs_in_while_it_is_taken_away_is_not_signed_in(people, monkeypatch, meanwhile):
+    """A password takes a moment to compare, and an administrator may end it within that. Red if whoever knows the old
+    one, and tries again and again, keeps a session."""
+    matches, done = passwords.matches, []
+
+    def slowly(*given):
+        found = matches(*given)
+        if not done:
+            done.append(meanwhile(people))
+        return found
+
+    monkeypatch.setattr(passwords, "matches", slowly)
+
+    assert isinstance(people.sign_in("李敏", WORD, HERE, NOW_MS), Refused)
+    assert 0 == people._file.row("SELECT count(*) FROM session")[0]
+
+
+def test_an_own_new_password_does_not_undo_the_reset_that_came_meanwhile(people, monkeypatch):
+    """Red if whoever knows the old one has the last word, and not the administrator."""
+    hashed, given_out = passwords.hashed, WORD + "2"
+    monkeypatch.setattr(passwords, "hashed", lambda word: reset() or hashed(word))
+
+    def reset():
+        monkeypatch.setattr(passwords, "hashed", hashed)
+        people.set_password("李敏", given_out, "管理", HERE, NOW_MS)
+
+    assert isinstance(people.change_password("李敏", WORD, WORD + "3", HERE, NOW_MS), Refused)
+    assert isinstance(people.sign_in("李敏", given_out, HERE, NOW_MS), SignedIn)
+
+
+def test_what_is_no_password_costs_no_more_than_one(people, monkeypatch):
+    """Anybody may send half a megabyte of accents, and putting them in order would hold up the whole program for
+    minutes. Red if all of it is looked at."""
+    looked = []
+    normalize = unicodedata.normalize
+    monkeypatch.setattr(unicodedata, "normalize", lambda *given: looked.append(len(given[1])) or normalize(*given))
+    piled = "a" + "\u0301" * 100_000 + "\u0323" * 100_000
+    refused = people.sign_in("李敏", piled, HERE, NOW_MS)
+    with pytest.raises(NotSo, match="至多 128"):
+        people.set_password("李敏", piled, "test", "", NOW_MS)
+
+    assert isinstance(refused, Refused)
+    assert max(looked) < 1000
+
+
+def test_a_longest_password_is_known_however_it_is_composed(people):
+    """Red if accents that an input method writes by themselves are cut off with what is too long."""
+    word = ("é一ê二" * 32)[:128]
+    people.set_password("李敏", word, "test", "", NOW_MS)
+
+    assert isinstance(people.sign_in("李敏", unicodedata.normalize("NFD", word), HERE, NOW_MS), SignedIn)
+    assert isinstance(people.sign_in("李敏", word + "x", HERE, NOW_MS), Refused)
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_nobody_is_called_what_an_address_cannot_say(people, name):
+    """A browser makes /role of /people/../role. Red if somebody is added whom no page can disable."""
+    with pytest.raises(NotSo) as error:
+        people.add(name, "viewer", WORD, "test", "", NOW_MS)
+
+    assert "name" == error.value.field
 
 
 def test_a_clock_that_was_wrong_locks_nobody_out_for_years(people):
@@ -274,6 +346,9 @@ def altered(path: Path, statement: str) -> None:
         ("DELETE FROM log WHERE n = 2", "第 2–2 行缺失"),
         ("DELETE FROM log WHERE n = 1", "第 1–1 行缺失"),
         ("DELETE FROM log WHERE n > 4", "第 5–5 行被截去"),
+        ("UPDATE log SET hash = 'x' WHERE n = 2", "第 2 行被改动"),
+        ("UPDATE log SET hash = 'x' WHERE n = 5", "第 5 行被改动"),
+        ("UPDATE log SET about = x'00' WHERE n = 2", "第 2 行被改动"),
     ],
 )
 def test_whatever_is_changed_in_the_log_is_named(people, tmp_path, statement, words):

@@ -136,6 +136,26 @@ def test_by_item_opens_the_hidden_details_and_keeps_no_copy(morning):
         statistics(morning).of(*ALWAYS, "item", "", NOW_MS, items_max=2)
 
 
+def test_who_was_asked_is_of_the_item_too(morning):
+    """Whether rated or not. Red if an item's coverage leaves out whoever went without pressing."""
+    morning.intake.take_cases([case("C1"), case("C6")], NOW_MS)
+    found = {line["item"][:1]: (line["asked"], line["asked_rated"]) for line in of(morning, "item")["lines"]}
+
+    assert {"1": (2, 1), "?": (4, 4)} == found
+
+
+def test_a_rating_that_a_person_linked_to_its_case_is_of_its_item_on_both_sides(opened):
+    """Red if it is a rating of the item, and an invitation of none."""
+    ledger = opened(directory_of(window()))
+    agent = Agent()
+    ledger.take(agent, agent.write(press(1, "i1"), closing("i1", None)))
+    ledger.intake.take_cases([case("C1")], NOW_MS)
+    ledger.desk.link(1, "C1", 1, "李敏", "核对原始材料", NOW_MS)
+    (found,) = of(ledger, "item")["lines"]
+
+    assert (1, 1, 1) == (found["ratings"], found["asked"], found["asked_rated"])
+
+
 def test_a_period_is_of_whole_days_in_beijing(morning):
     """The first and the last are in it. Red by an hour of another zone."""
     day = day_text(DAY)

@@ -6,17 +6,20 @@ import dataclasses
 import http.client
 import json
 import logging
+import socket
 import threading
+from contextlib import closing
 
 import pytest
 
 from collector import web
 from collector.directory import Directory
+from collector.ledger.file import FULL
 from collector.reconcile import KEYS
 from protocols.messages import AgentStatus, Health, WindowHealth
 from protocols.ratings import Accepted, Refused
 from tests.collector.agents import NOW_MS, Agent, press, rated
-from tests.collector.doors import app_of
+from tests.collector.doors import app_of, served
 from tests.collector.ledgers import PERSON, Ledger, case, directory_of, window
 from tests.collector.people import gate, signed_in
 
@@ -166,9 +169,11 @@ def test_what_others_wrote_is_shown_and_not_run(opened):
 
 
 def test_pages_are_fenced_in(site):
-    """No script but ours, no frame around it, nothing cached but the static files."""
-    for path in (*PAGES, "/api/v1/summary", "/nowhere"):
-        headers = site.client.get(path).headers
+    """No script but ours, no frame around it, nothing cached but the static files; while there is no room too."""
+    shut = web.create_shut(FULL).test_client()
+    asked = [(site.client, path) for path in (*PAGES, "/api/v1/summary", "/nowhere")]
+    for client, path in (*asked, (shut, "/"), (shut, "/api/v1/summary")):
+        headers = client.get(path).headers
         assert "default-src 'self'" in headers["Content-Security-Policy"]
         assert "unsafe" not in headers["Content-Security-Policy"]
         assert ("nosniff", "same-origin", "no-store") == tuple(
@@ -254,6 +259,28 @@ def test_errors_are_json(site, method, path, status):
     assert {"field", "message"} == set(answer.get_json()["error"])
 
 
+def test_a_browser_that_asks_for_what_is_only_done_is_told_in_words(site):
+    """As when somebody reloads the answer to a form in the other language. Red if a person is shown JSON."""
+    answer = site.client.get("/people/x/role", headers={"Accept": "text/html"})
+
+    assert (405, "text/html", "OPTIONS, POST") == (
+        answer.status_code,
+        answer.mimetype,
+        ", ".join(sorted(answer.headers["Allow"].split(", "))),
+    )
+    assert "回到看板" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/reconcile", "/api/v1/reconcile"])
+def test_days_in_the_wrong_order_are_named_and_not_called_explained(ledger, site, path):
+    """Red if whoever exchanges two days is told that nothing is unexplained, of no day at all."""
+    answer = site.client.get(f"{path}?from=2027-01-16&to=2027-01-15")
+
+    assert 409 == answer.status_code
+    assert "全部说得清" not in answer.text
+    assert 200 == site.client.get(f"{path}?from=2027-01-15&to=2027-01-15").status_code
+
+
 # ---- cases
 
 
@@ -336,6 +363,19 @@ def test_a_body_without_end_is_not_read(site):
 
     assert 413 == answer.status_code
     assert answer.get_json()["error"]["message"]
+
+
+def test_what_is_far_too_long_is_refused_before_it_is_taken(ledger):
+    """Anybody may announce a gigabyte. Red if the server waits for it, and puts it on the disk."""
+    with (
+        served(app_of(ledger, gate(TOKEN), Clock())) as port,
+        closing(socket.create_connection(("127.0.0.1", port))) as to,
+    ):
+        to.settimeout(5)
+        to.sendall(b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 900000000\r\n\r\n")
+        answer = to.recv(4096)
+
+    assert b"413" == answer.split()[1]
 
 
 def test_odd_text_is_kept_or_refused_and_never_breaks_anything(ledger, site):

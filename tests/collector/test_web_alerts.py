@@ -181,6 +181,11 @@ def test_a_form_that_is_not_ours_does_nothing(office, path):
     assert ([], []) == (office.ears.heard, office.book.standing(NOW_MS)[1])
 
 
+@pytest.mark.parametrize("path", ["/alerts/{}/acknowledge", "/alerts/silences/{}/end"])
+def test_a_number_that_no_file_could_have_given_is_no_address(office, path):
+    assert 404 == office.post(path.format(2**64)).status_code
+
+
 def test_a_test_message_arrives_or_the_page_says_why_not(office):
     well = office.client.get(office.post("/alerts/test", receiver="wecom").location).text
     office.ears.deaf = "403"
@@ -190,6 +195,7 @@ def test_a_test_message_arrives_or_the_page_says_why_not(office):
     assert "测试消息已送到" in well
     assert "测试消息没有送到" in ill
     assert 404 == office.post("/alerts/test", receiver="nobody").status_code
+    assert "请致电" not in office.client.get("/alerts?tested=请致电").text  # a link is no test
 
 
 def test_a_receiver_that_cannot_be_reached_is_an_alarm_on_the_page(office):

@@ -12,12 +12,14 @@ from datetime import datetime
 import openpyxl
 import pytest
 
-from collector.web.sheets import Column, Table, csv_of, harmless, xlsx_of
+from collector.cells import harmless
+from collector.mending.report import as_csv
+from collector.web.sheets import Column, Table, csv_of, xlsx_of
 from protocols.messages import AgentStatus, Health, WindowHealth
 from tests.collector.agents import NOW_MS, Agent, closing, press
 from tests.collector.doors import app_of
 from tests.collector.gates import StandIn, works_of
-from tests.collector.ledgers import PERSON, Ledger, directory_of, window
+from tests.collector.ledgers import PERSON, Ledger, case, directory_of, unguard, window
 from tests.collector.test_web import Clock
 
 DAY = "2027-01-15"
@@ -104,6 +106,19 @@ def test_the_reconciliation_is_exported_line_by_line(ledger):
     assert (DAY, "2") == (row[0], row[head.index("评价 (ratings)")])
 
 
+def test_what_is_unexplained_is_so_in_the_table_too(ledger):
+    """Somebody has moved a rating from due to accepted: two mistakes. Red if one too many and one too few are none."""
+    ledger.rate(1, 2)
+    with ledger.store.writing() as db:
+        unguard(db)
+        db.execute("UPDATE rating SET state = 'accepted' WHERE id = 1")
+    page = client(ledger)
+    head, row = rows_of(page.get(f"/export/reconcile.csv?from={DAY}&to={DAY}"))
+    said = page.get(f"/api/v1/reconcile?from={DAY}&to={DAY}").get_json()["unexplained"]
+
+    assert (2, "2") == (said, row[head.index("无法解释 (unexplained)")])
+
+
 def test_nobodys_details_and_no_free_text_leave_unless_an_operator_asks(ledger):
     """Never an applicant; what citizens wrote only for an operator who asks. It is written down who took what."""
     agent = Agent()
@@ -145,6 +160,7 @@ def test_nobodys_details_and_no_free_text_leave_unless_an_operator_asks(ledger):
 def test_what_others_wrote_never_runs_in_a_spreadsheet(cell):
     """A quote before it makes it text. Red if a device could be called =cmd|…"""
     assert f"'{cell}" == harmless(cell)
+    assert [["a"], [f"'{cell}"]] == list(csv.reader(io.StringIO(as_csv([{"a": cell}], "a")[1:], newline="")))
     body = b"".join(xlsx_of(table(["a"], [[cell]])))
     (found,) = book_of(body).active.iter_cols(min_row=2)
 
@@ -182,6 +198,17 @@ def test_a_long_table_comes_in_pieces():
     assert 9 == len(list(pieces)) - 1
 
 
+def test_a_sheet_that_is_full_says_that_there_is_more(monkeypatch):
+    """The audit log has no end, and a sheet has one. Red if what does not fit is left out without a word."""
+    monkeypatch.setattr("collector.web.sheets._ROW_LAST", 3)
+    whole, cut = (sheet_of(b"".join(xlsx_of(table(["n"], [[n] for n in range(rows)])))) for rows in (3, 9))
+
+    assert [("n",), ("0",), ("1",), ("2",)] == [tuple(map(str, row)) for row in whole]
+    assert [("n",), ("0",), ("1",)] == [tuple(map(str, row)) for row in cut[:3]]
+    assert "CSV" in cut[3][0]
+    assert 4 == len(cut)
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [("from=x", "from"), ("to=2026-13-01", "to"), ("from=2020-01-01", "from"), (f"from={DAY}&to=2027-01-14", "from")],
@@ -205,6 +232,17 @@ def test_only_so_many_export_at_once(ledger, monkeypatch):
 
     assert (503, "10") == (refused.status_code, refused.headers["Retry-After"])
     assert 200 == page.get("/export/windows.csv").status_code
+
+
+@pytest.mark.parametrize("name", ["statistics", "reconcile"])
+def test_what_is_counted_for_a_table_waits_for_its_turn_too(ledger, monkeypatch, name):
+    """Red if ten who ask at once have the whole ledger counted ten times, and only then are told to wait."""
+    counted = []
+    monkeypatch.setattr(f"collector.web.taken.{name}", lambda *_: counted.append(name))
+    monkeypatch.setattr("collector.web.exports._AT_ONCE", 0)
+
+    assert 503 == client(ledger).get(f"/export/{name}.csv").status_code
+    assert [] == counted
 
 
 def test_ratings_are_found_by_their_day_and_not_by_reading_all(opened):
@@ -254,6 +292,24 @@ def test_a_second_sheet_says_what_each_column_means(ledger, name, language):
     assert {"zh": "说明", "en": "about"}[language] == about.title
 
 
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_what_is_counted_is_named_whole_in_both_languages(ledger, language):
+    """Our own words are written as Chinese / English, and an item's are not ours. Red if half of its name is left out,
+    on the page or in the table, or if both halves of ours stand there."""
+    ledger.rate(1)
+    ledger.intake.take_cases([case("C1", item_code="0" * 31, item_name="企业 / 个体户")], NOW_MS)
+    page, asked = client(ledger), f"from={DAY}&to={DAY}&lang={language}"
+
+    for by, name in (
+        ("item", "0" * 31 + " 企业 / 个体户"),
+        ("channel", {"zh": "窗口评价器", "en": "keypad"}[language]),
+    ):
+        table = rows_of(page.get(f"/export/statistics.csv?{asked}&by={by}"))
+        assert table[1][0] in page.get(f"/statistics?{asked}&by={by}").text
+        assert name in table[1][0]
+        assert (by == "item") == (" / " in table[1][0])
+
+
 def test_a_table_with_what_citizens_wrote_says_so_in_its_name(ledger):
     page = client(ledger)
     names = [page.get(f"/export/ratings.csv?text={n}").headers["Content-Disposition"] for n in (0, 1)]
@@ -264,15 +320,18 @@ def test_a_table_with_what_citizens_wrote_says_so_in_its_name(ledger):
 
 
 def test_ratings_of_one_window_are_of_that_window(opened):
+    """And the audit log counts those. Red if it counts what was not taken away."""
     ledger = opened(directory_of(window(), window(window="w2", device="D2")))
     agent = Agent()
     for n, (name, device) in enumerate((("w1", "D1"), ("w2", "D2"), ("w2", "D2")), 1):
         ledger.take(
             agent, agent.write(press(n, f"i{n}", window=name, device=device), closing(f"i{n}", f"C{n}", window=name))
         )
-    found = rows_of(client(ledger).get("/export/ratings.csv?window=hall-a/w2"))
+    gate = StandIn()
+    found = rows_of(client(ledger, gate).get("/export/ratings.csv?window=hall-a/w2"))
 
     assert ["2", "3"] == [row[0] for row in found[1:]]
+    assert f"ratings-{DAY}-{DAY} (2) window=hall-a/w2" == gate.notes[-1][2]
 
 
 def test_too_many_days_are_answered_with_a_page_that_has_them_in_pieces(ledger):
@@ -331,6 +390,9 @@ def test_who_took_cases_and_clerks_away_stands_in_the_audit_log(ledger):
         "/export/parked.csv",
         "/export/parked.xlsx?reason=no_case&hall=A 厅&level=dissatisfied&x=y",
         "/export/mending.csv?clerk=018",
+        f"/export/statistics.csv?from={DAY}&to={DAY}&by=clerk&hall=A 厅",
+        f"/statistics?from={DAY}&to={DAY}&by=clerk&format=csv",
+        f"/export/statistics.csv?from={DAY}&to={DAY}&by=window",
         f"/export/ratings.csv?from={DAY}&to={DAY}&window=hall-a/w1",
         f"/log.csv?x=who=zhang from={DAY}",
         f"/log.csv?from={DAY}&to={DAY}&who=a from=b",
@@ -345,6 +407,8 @@ def test_who_took_cases_and_clerks_away_stands_in_the_audit_log(ledger):
         ("李敏", "export", "parked"),
         ("李敏", "export", "parked reason=no_case hall=A%20厅 level=dissatisfied"),
         ("李敏", "export", "mending tab=open clerk=018"),
+        ("李敏", "export", f"statistics-{DAY}-{DAY} hall=A%20厅"),
+        ("李敏", "export", f"statistics-{DAY}-{DAY}"),
         ("李敏", "export", f"ratings-{DAY}-{DAY} (2) window=hall-a/w1"),
         ("李敏", "log_exported", ""),
         ("李敏", "log_exported", f"who=a%20from=b from={DAY} to={DAY}"),

@@ -162,6 +162,8 @@ def test_a_draw_is_announced_by_an_auditor_and_made_with_what_comes(site):
     assert not [about for *_, about in site.gate.notes if "139" in about]
     bad = site.ask("post", "/draws", role="auditor", data=form | {"to": "x", "number": "-1"})
     assert (400, True) == (bad.status_code, "应为日期" in bad.text)
+    endless = site.ask("post", "/draws", role="auditor", data=form | {"number": "9" * 5000})
+    assert (400, True) == (endless.status_code, "应为 1–" in endless.text)
     assert 404 == site.ask("get", "/draws/9").status_code
 
 
@@ -188,6 +190,13 @@ def test_a_slip_in_the_question_is_named(site, asked, field):
     answer = site.ask("get", f"/api/v1/statistics?{asked}", headers={"Authorization": "Bearer t"})
 
     assert (400, field) == (answer.status_code, answer.get_json()["error"]["field"])
+
+
+def test_statistics_of_days_in_the_wrong_order_are_none(site):
+    """Red if whoever exchanges two days is told that there were no ratings."""
+    answer = site.ask("get", "/api/v1/statistics?from=2027-02-01&to=2027-01-31", headers={"Authorization": "Bearer t"})
+
+    assert (409, "from") == (answer.status_code, answer.get_json()["error"]["field"])
 
 
 def test_the_api_needs_the_token(site):

@@ -15,6 +15,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client.parser import text_string_to_metric_families
 
 from collector.alerts.reading import Reader
+from collector.ledger.delivery import What
 from collector.web.keeper import Keeper
 from collector.web.metrics import Metric, text
 from protocols.messages import AgentStatus, Health, WindowHealth
@@ -84,6 +85,29 @@ def test_windows_agents_and_backlog_are_figures_too(ledger):
     assert found["hall_rating_ledger_bytes",] > 0
 
 
+def test_agents_of_another_place_do_not_stand_in_for_those_that_are_away(ledger):
+    """Of the agents in the directory. Red if ten strangers who are there hide that ten of our own are not."""
+    ledger.intake.note_status("hall-a", AgentStatus(False), NOW_MS)
+    ledger.intake.note_status("hall-z", AgentStatus(True), NOW_MS)
+    found = figures(ledger)
+
+    assert (1, 0) == (found["hall_rating_agents",], found["hall_rating_agents_online",])
+
+
+def test_bad_ratings_that_wait_are_told_from_those_that_were_given_up(ledger):
+    """By reason, for whoever watches. Red if one that somebody has decided about rings for ever."""
+    ledger.rate(1, 2, button=2)
+    ledger.rate(3)
+    for _ in range(3):
+        ledger.delivery.park(ledger.delivery.next(NOW_MS, ()), "lacking", "mobile", NOW_MS)
+    ledger.desk.give_up(1, "李敏", "x", NOW_MS)
+    found = figures(ledger)
+
+    assert {("lacking", 1), ("given_up", 1)} == {
+        (labels[0][1], value) for (name, *labels), value in found.items() if name == "hall_rating_bad_ratings_parked"
+    }
+
+
 def test_every_figure_says_what_it_is(ledger):
     """HELP and TYPE before its samples; a counter's name ends in _total."""
     said = client(ledger).get("/metrics", headers=bearer(MEASURES)).text
@@ -130,7 +154,7 @@ def names(ledger: Ledger) -> set[str]:
 @pytest.mark.parametrize("file", ["grafana/hall-rating.json", "prometheus/hall-rating.yml"])
 def test_every_figure_that_is_shown_or_watched_exists(ledger, file):
     """Red if a name changes here and not there."""
-    ledger.rate(1)
+    ledger.rate(1, button=2)
     ledger.delivery.park(ledger.delivery.next(NOW_MS, ()), "lacking", "mobile", NOW_MS)
     said = {*NAMES.findall((DEPLOY / file).read_text("utf-8"))}
 
@@ -284,8 +308,22 @@ def test_what_a_person_sent_again_is_unanswered_since_then(ledger, by_hand):
     assert later_ms == ledger.overview.since.forwarding().due_since_ms
 
 
-def called(ledger: Ledger, at_ms: int, verdict: Verdict) -> None:
+def test_what_lay_parked_is_unanswered_only_since_its_case_was_posted_anew(ledger):
+    """Red if an operator whose business system puts a case right after a week reads of a week of silence."""
+    ledger.rate(1)
+    called(ledger, NOW_MS + 1_000, Unavailable("HTTP 503"))
+    called(ledger, NOW_MS + 60_000, Refused("no"), "case")
+    later_ms = NOW_MS + 7 * 86_400_000
+    ledger.intake.take_cases([case("C1", mobile="13900000000")], later_ms)
+    called(ledger, later_ms + 1_000, Unavailable("HTTP 503"))
+
+    assert later_ms == ledger.overview.counts()["unanswered"]["since_ms"]
+    assert later_ms == ledger.overview.since.forwarding().due_since_ms
+    assert later_ms == Reader(ledger.store, ledger.directory, NOW_MS).look(0, later_ms).seen.unanswered_since_ms
+
+
+def called(ledger: Ledger, at_ms: int, verdict: Verdict, what: What = "rating") -> None:
     """A call for the next rating, and what the province said."""
     due = ledger.delivery.next(at_ms, ())
     assert due is not None
-    ledger.delivery.end(due, "rating", ledger.delivery.begin(due, "rating", at_ms), verdict, at_ms + 10)
+    ledger.delivery.end(due, what, ledger.delivery.begin(due, what, at_ms), verdict, at_ms + 10)

@@ -40,6 +40,7 @@ from .words import (
 )
 
 _TOKEN = [{"token": []}]
+_ORDER = "开始日期晚于结束日期 / the first day is after the last"
 _FULL = "存储已满或只读, 没有收下 / storage is full or read-only, not taken"
 _STATES = ("due", "awaiting_case", "accepted", "parked")
 _PARKED = {"who": "李敏", "why": "业务系统漏传手机号"}
@@ -362,7 +363,7 @@ def collector() -> Schema:
                 ],
                 "responses": {
                     "200": _figures(),
-                    **wrong(_400="参数有误 / a parameter is wrong", _401=NO_TOKEN),
+                    **wrong(_400="参数有误 / a parameter is wrong", _401=NO_TOKEN, _409=_ORDER),
                 },
             }
         },
@@ -387,6 +388,7 @@ def collector() -> Schema:
             shaped(unexplained=COUNT, days=listed({"type": "object"}), agents=listed({"type": "object"})),
             *days,
             _400="日期有误 / a day is wrong",
+            _409=_ORDER,
         ),
     }
     return document(

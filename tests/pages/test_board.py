@@ -179,13 +179,16 @@ def test_a_window_says_what_it_is_and_what_it_did(hall, browse):
     nothing = [page.locator(f"section:has(#{name}) > p.hint:not([id])") for name in ("noise", "ratings")]
     expect(nothing[0]).to_be_hidden()
     page.goto(hall.address(0))
-    expect(nothing[0]).to_have_text("这些天没有。")
+    expect(nothing[0]).to_have_text("这些天没有记录。")
     expect(nothing[0]).to_be_visible()
     expect(page.locator("#noise")).to_be_hidden()
     expect(nothing[1]).to_be_hidden()
     page.goto(hall.address(1))
     page.get_by_role("link", name="31 天").click()
     expect(page.locator("#ratings tbody tr")).to_have_count(31)
+    of_noise = page.locator("#noise tbody tr")
+    expect(of_noise.last.locator("td").first).to_have_text("–")  # nobody listened yet
+    expect(of_noise.first.locator("td").first).not_to_have_text("–")
     page.get_by_role("link", name="对账", exact=False).last.click()
 
     expect(page.get_by_role("heading", level=1)).to_contain_text("对账")

@@ -83,6 +83,10 @@ def _steps(db: sqlite3.Connection) -> Iterator[Finding]:
 
 def _draws(db: sqlite3.Connection) -> Iterator[Finding]:
     for (number,) in db.execute("SELECT id FROM draw ORDER BY id").fetchall():
-        yield from (Finding("?", "draw", number, words) for words in lots.differences(db, number))
+        try:
+            differences = lots.differences(db, number)
+        except (TypeError, OverflowError):
+            differences = [f"第 {number} 次抽查无法重抽 / draw {number} cannot be made again"]  # no numbers stand there
+        yield from (Finding("?", "draw", number, words) for words in differences)
     for (number,) in db.execute("SELECT draw FROM drawn WHERE draw NOT IN (SELECT id FROM draw)").fetchall():
         yield Finding("?", "drawn", number, "抽出了没有公告过的抽查 / a draw that was never announced")

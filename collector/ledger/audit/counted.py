@@ -144,7 +144,7 @@ def _of_presses(
     for agent, device, boot, day in _some(
         ((_agent(epochs, key[4]), key[0], key[1], key[2]) for key in _unlike(made, kept)), most
     ):
-        where = f"{day_text(day)} {device} #{boot}"
+        where = f"{_named(day)} {device} #{boot}"
         yield agent, f"{where}: 按日计数与按键不符 / the day's count is not what the presses add up to"
     one = "SELECT 1 FROM press JOIN record USING (epoch_id, seq) WHERE press.device = c.device AND press.boot = c.boot"
     for agent, device, boot in db.execute(
@@ -170,8 +170,8 @@ def _of_records(
     kept = {
         row[0]: row[1:]
         for row in db.execute(
-            "SELECT epoch_id, sum(records), coalesce(sum(records) FILTER (WHERE kind = 'press'), 0)"
-            " FROM kind_count GROUP BY 1"
+            # total() and not sum(): somebody may have put any number there.
+            "SELECT epoch_id, total(records), total(records) FILTER (WHERE kind = 'press') FROM kind_count GROUP BY 1"
         )
     }
     for agent, epoch in _some((epochs.get(key, ("?", "?")) for key in _unlike(made, kept)), most):
@@ -184,8 +184,12 @@ def _of_ratings(db: sqlite3.Connection, found: Made, most: int) -> Iterator[tupl
     for day, agent, window in _some(
         (key[:3] for key in _unlike(made, {key: number for key, number in kept.items() if number})), most
     ):
-        where = f"{day_text(day)} {window}"
+        where = f"{_named(day)} {window}"
         yield agent, f"{where}: 按日计数与评价不符 / the day's count is not what the ratings add up to"
+
+
+def _named(day: Any) -> str:
+    return day_text(day) if isinstance(day, int) else repr(day)  # somebody has put it there
 
 
 def _agent(epochs: _Epochs, number: int) -> str:

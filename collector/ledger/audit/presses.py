@@ -87,6 +87,7 @@ _NOT_WELL = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError
 _AT_ONCE = 4_000  # presses: a few megabytes of text, as much as the caches of a processor hold
 _SPARSE = 40  # records to one press: where there are more between them, each is looked up
 _BEHIND = 8  # records: a press is followed by its closing
+_LARGEST = 2**63 - 1  # number that SQLite knows: somebody may have put it there
 
 
 @dataclass
@@ -334,7 +335,7 @@ class _Bodies(dict[int, bytes]):
 
 
 def _bodies(db: sqlite3.Connection, number: int, seqs: list[int]) -> _Bodies:
-    first, last = min(seqs), max(seqs) + _BEHIND
+    first, last = min(seqs), min(max(seqs) + _BEHIND, _LARGEST)
     if last - first > _SPARSE * len(seqs) + 1000:
         return _Bodies(db, number, ())
     columns = "CAST(seq AS INTEGER), CAST(body AS BLOB)"

@@ -5,17 +5,22 @@ from __future__ import annotations
 import random
 import sqlite3
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from collector.ledger.tally import begins_ms, day_of
 from collector.web.shown import Shown
-from collector.windows.live import Live, Picture, usual
+from collector.windows.live import Counted, Live, Picture, usual
 from protocols.messages import AgentStatus, Health, WindowHealth
 from tests.collector.agents import NOW_MS, Agent, closing, press, rated
 from tests.collector.ledgers import Ledger, directory_of, window
 
 TWO = directory_of(window(), window(agent="hall-b", window="w2", device="D2"))
+NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000000) SELECT count(*) FROM n"
+"""What takes a while to be counted."""
 AT_MS = NOW_MS + 60_000  # a minute after what the agents of these tests have pressed
 
 
@@ -138,6 +143,32 @@ def test_cases_that_close_without_a_rating_make_a_window_silent(two):
     assert "ready" == looking.line().standing.state
 
 
+def test_a_day_that_could_not_be_begun_is_begun_at_the_next_look(two, monkeypatch):
+    """Red if the ratings of the morning are missing until midnight because one reading of the ledger failed."""
+    agent = Agent()
+    two.take(agent, agent.write(*rated(1), *rated(2)), AT_MS)
+    monkeypatch.setattr("collector.windows.today._MOST", 1)
+    looking = Looking(two)
+    since = two.overview.since
+    monkeypatch.setattr(since, "stretch_before", failing(since.stretch_before))
+    with pytest.raises(sqlite3.OperationalError):
+        looking.look()
+
+    assert 2 == looking.line().ratings
+
+
+def failing(work: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, but once an error of the disk."""
+    failures = [sqlite3.OperationalError("disk I/O error")]
+
+    def once(*given: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return work(*given)
+
+    return once
+
+
 def test_nobody_is_called_silent_before_the_day_has_been_read(two, monkeypatch):
     """After a start in the afternoon the morning's closings come before its ratings were counted, or the other way."""
     monkeypatch.setattr("collector.windows.today._MOST", 4)
@@ -243,14 +274,7 @@ def test_a_page_waits_for_the_count_if_there_was_none_for_long(two):
 def test_a_count_that_fails_is_told_to_who_looks_and_tried_again(two):
     """Red if the board goes on with old figures for good, and nobody hears why."""
     looking = Looking(two)
-    quick, failures = looking.live._count, [sqlite3.OperationalError("disk I/O error")]
-
-    def count():
-        if failures:
-            raise failures.pop()
-        return quick()
-
-    looking.live._count = count
+    looking.live._count = failing(looking.live._count)
     with pytest.raises(sqlite3.OperationalError):
         looking.look()
 
@@ -324,11 +348,44 @@ def test_a_window_that_nobody_has_placed_comes_last_and_makes_a_new_order(two):
     assert ("not_placed", "w9") == (after.lines[-1].standing.state, after.lines[-1].window)
 
 
+def test_a_window_that_its_agent_has_no_more_and_nobody_placed_goes(two):
+    """Its name was put right. Red if the wrong one stands there as a window in trouble until the collector restarts."""
+    looking = Looking(two)
+    said(two, windows=[WindowHealth("w1", "ready"), WindowHealth("w9", "ready")])
+    before = looking.look()
+    said(two, AT_MS + 1, windows=[WindowHealth("w1", "ready")])
+    after = looking.look()
+
+    assert {"w1", "w2", "w9"} == {line.window for line in before.lines}
+    assert {"w1", "w2"} == {line.window for line in after.lines}
+    assert before.order != after.order
+
+
+def test_a_window_with_parked_ratings_stays_whoever_has_it(two):
+    looking = Looking(two)
+    said(two, windows=[WindowHealth("w1", "ready"), WindowHealth("w9", "ready")])
+    looking.look()
+    looking.live._count = lambda: Counted(parked={("hall-a", "w9"): (1, 0)})
+    looking.look()
+    said(two, AT_MS + 1, windows=[WindowHealth("w1", "ready")])
+
+    assert "w9" in {line.window for line in [looking.look() for _ in range(20)][-1].lines}
+
+
 def test_windows_of_a_hall_stand_in_the_order_of_their_numbers(opened):
     """As a person counts: 2 before 10."""
     ledger = opened(directory_of(*(window(window=f"w{n}", device=f"D{n}") for n in (10, 2, 1, 11))))
 
     assert ["1号", "2号", "10号", "11号"] == [line.number for line in Looking(ledger).look().lines]
+
+
+@pytest.mark.parametrize("name", ["²", "①", "9" * 5000])
+def test_whatever_an_agent_calls_a_window_everybody_still_sees_the_board(two, name):
+    """Such a number is none that Python reads. Red if one window's name takes all windows of all halls away."""
+    looking = Looking(two)
+    said(two, windows=[WindowHealth("w1", "ready"), WindowHealth(name, "ready"), WindowHealth("10", "ready")])
+
+    assert {"w1", "w2", name, "10"} == {line.window for line in looking.look().lines}
 
 
 def test_other_channels_are_no_windows(two):
@@ -343,14 +400,11 @@ def test_the_end_waits_for_no_count_of_the_whole_ledger(two):
     looking = Looking(two)
     picture = looking.look()
     counting, finished = threading.Event(), []
-    numbers = (
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000000) SELECT count(*) FROM n"
-    )
 
     def count():
         with two.overview.moment():
             counting.set()
-            finished.append(two.store.row(numbers))
+            finished.append(two.store.row(NUMBERS))
 
     looking.live._count = count
     looking.now_ms += 115_000
@@ -361,6 +415,34 @@ def test_the_end_waits_for_no_count_of_the_whole_ledger(two):
 
     assert [] == finished
     assert picture.order == looking.look().order
+
+
+def test_whoever_waits_for_a_count_at_the_end_gets_what_was_there(two):
+    """Red if a page that is asked for while the collector ends is an error, and stands in the log as one."""
+    looking = Looking(two)
+    picture = looking.look()
+    counting = threading.Event()
+
+    def count():
+        counting.set()
+        two.store.row(NUMBERS)
+
+    looking.live._count = count
+    looking.now_ms += 115_000
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(looking.live.look)
+        assert counting.wait(60)
+        looking.live.end()
+
+        assert picture is waiting.result(60)
+
+
+def test_nobody_reads_the_ledger_after_the_end_who_never_looked_before(two):
+    looking = Looking(two)
+    looking.live.end()
+    two.store.close()
+
+    assert () == looking.look().lines
 
 
 def test_nothing_is_read_after_the_end(two):
