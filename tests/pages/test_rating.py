@@ -718,7 +718,10 @@ def test_the_tags_are_in_the_readers_language_and_sent_as_the_nations_codes(
     assert "服务态度差效率低" == page.inner_text("#tags button >> nth=7")
     page.click("#other")
     assert "Rude and slow" == page.inner_text("#tags button >> nth=7")
-    assert "You chose: Very dissatisfied" == page.inner_text("#said")
+    said = page.inner_text("#said")
+    assert said.startswith("You chose: Very dissatisfied. ")
+    assert page.inner_text("#why-words") in said
+    assert "Sent as “Very dissatisfied” after" in said
     page.click("#tags button >> nth=7")
     page.click("#submit")
     shows(page, "thanks")

@@ -94,7 +94,9 @@ function draw() {
 
 // To whoever hears this page and does not see it: in the language that it is in now.
 function announce() {
-  $("said").textContent = document.querySelector(`#${before} h1`).textContent;
+  const more = before === "why" ? [$("why-words"), $("soon")] : [];  // what is asked for, and what happens without
+  const said = [document.querySelector(`#${before} h1`), ...more].map((each) => each.textContent);
+  $("said").textContent = said.join(language === "zh" ? "。" : ". ");
 }
 
 function say_all() {
