@@ -394,7 +394,7 @@ MUTATIONS = (
     Mutation(
         "a checkpoint knows where the audit log ends",
         "collector/people/log.py",
-        "    return row[0], row[1].hex()\n",
+        "    return row[0], _bytes(row[1]).hex()\n",
         "    return 0, chain.PEOPLE.hex()\n",
         ENDS,
     ),
@@ -653,8 +653,8 @@ MUTATIONS = (
     Mutation(
         "a seed comes from what nobody knew when the draw was announced",
         "collector/ledger/lots.py",
-        '"SELECT hash FROM stretch WHERE n = ?", (after + 1,)',
-        '"SELECT hash FROM stretch WHERE n = ?", (after,)',
+        '"SELECT CAST(hash AS BLOB) FROM stretch WHERE n = ?", (after + 1,)',
+        '"SELECT CAST(hash AS BLOB) FROM stretch WHERE n = ?", (after,)',
         ("tests/collector/test_draws.py",),
     ),
     Mutation(

@@ -67,8 +67,11 @@ def test_a_clerk_cannot_rate(agent: Running, browse: Callable[..., Page]) -> Non
     sign_in(agent, clerk)
     expect(clerk.locator("#ask")).to_be_visible()
     tried = clerk.evaluate(
-        """async () => Promise.all(['press', 'rate', 'decline', 'stay'].map(async (what) =>
-             (await fetch(`/clerk/${what}`, { method: 'POST', body: '{}', headers: { 'X-Form': form } })).status))"""
+        """async () => {
+             const headers = { 'X-Form': document.getElementById('work').dataset.form };
+             return Promise.all(['press', 'rate', 'decline', 'stay'].map(async (what) =>
+               (await fetch(`/clerk/${what}`, { method: 'POST', body: '{}', headers })).status));
+           }"""
     )
 
     assert [404] * 4 == tried
