@@ -9,7 +9,7 @@ from playwright.sync_api import Page
 from edge_agent.clerks import Clerk, Seat
 from tests.pages.agents import Running, clerks, running
 from tests.pages.portrait import portrait
-from tests.pages.screenshots import Camera
+from tests.pages.screenshots import LOOKS, Camera
 
 TABLET = {"width": 1280, "height": 800}
 KIOSK = {"width": 1080, "height": 1920}
@@ -26,17 +26,18 @@ def take(camera: Camera, folder: Path) -> None:
     with running(folder) as agent:
         camera.take("rate-idle", agent.standing, _at("idle"), size=TABLET)
         for name, size in (("tablet", TABLET), ("small", SMALL), ("kiosk", KIOSK), ("phone", PHONE)):
-            agent.invite(case_no="BJ20260001234", seconds=600, replace=True)
+            _ask_anew(agent)
             looks = None if name not in ("small", "phone") else ("zh", "en", "large")
             camera.take(f"rate-ask-{name}", agent.standing, _enlarged("ask"), size=size, **_looks(looks))
             # As much as is on the screen at once: what is to be pressed has to be there.
-            camera.take(
-                f"rate-bad-{name}", agent.standing, _why("dissatisfied"), size=size, whole=False, **_looks(looks)
-            )
-        camera.take("rate-good", agent.standing, _why("very_satisfied"), size=TABLET, whole=False)
-        for look in ("zh", "en", "large", "dark"):
-            agent.invite(case_no="BJ20260001234", seconds=600, replace=True)
-            camera.take("rate-thanks", agent.standing, _thanks, size=TABLET, looks=(look,))
+            for look in looks or LOOKS:
+                _ask_anew(agent)
+                camera.take(f"rate-bad-{name}", agent.standing, _why("dissatisfied"), (look,), size=size, whole=False)
+        for look in LOOKS:
+            _ask_anew(agent)
+            camera.take("rate-good", agent.standing, _why("very_satisfied"), (look,), size=TABLET, whole=False)
+            _ask_anew(agent)
+            camera.take("rate-thanks", agent.standing, _thanks, (look,), size=TABLET)
         agent.invite(seconds=600, replace=True)
         camera.take("rate-not-kept", agent.standing, _not_kept, size=TABLET)
         _end(agent)
@@ -49,6 +50,11 @@ def take(camera: Camera, folder: Path) -> None:
 
 def _looks(looks: tuple[str, ...] | None) -> dict[str, tuple[str, ...]]:
     return {} if looks is None else {"looks": looks}
+
+
+def _ask_anew(agent: Running) -> None:
+    """Whoever has chosen and closes the page has rated: each picture of a choice needs an invitation of its own."""
+    agent.invite(case_no="BJ20260001234", seconds=600, replace=True)
 
 
 def _end(agent: Running) -> None:

@@ -74,7 +74,7 @@ def _guide(camera: Camera, first: Rig) -> None:
 
     def a_clerk(page: Page) -> None:
         page.set_input_files("#f-photo", {"name": "face.png", "mimeType": "image/png", "buffer": portrait()})
-        page.wait_for_function("document.getElementById('h-photo').textContent === 'face.png'")
+        page.wait_for_selector("#h-photo:text-is('face.png')")
         page.fill("#f-number", "018")
         page.fill("#f-name", "王芳")
         page.select_option("#f-stars", "4")
