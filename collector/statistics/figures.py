@@ -112,7 +112,7 @@ def figures(counts: Counts, private: bool = False) -> dict[str, Any]:
         "good_rate": _rate(good, ratings),
         "coverage": _rate(asked[True], asked.total()),
         "in_time_rate": _rate(standing["in_time"], closed + standing["overdue"]),
-        "days_to_mend": round(took_ms / closed / _DAY_MS, 2) if closed else None,
+        "days_to_mend": rounded(took_ms, closed * _DAY_MS, 1) if closed else None,
     }
     if private and ratings < SMALL:
         rates = dict.fromkeys(rates)
@@ -141,7 +141,14 @@ def _summed(counter: Mapping[tuple[Where, Any], int]) -> Counter[Any]:
 
 
 def _rate(part: int, whole: int) -> float | None:
-    return round(part / whole, 4) if whole else None
+    return rounded(part, whole, 3) if whole else None
+
+
+def rounded(part: int, whole: int, places: int) -> float:
+    """`part` of `whole` with so many places, half up and once: whoever reckons it again from the counts beside it gets
+    the very figure that the pages, the tables and the API say."""
+    scale = 10.0**places
+    return (2 * part * int(scale) + whole) // (2 * whole) / scale
 
 
 def differences(one: Counts, other: Counts) -> Iterable[str]:

@@ -147,6 +147,10 @@ def create_app(
     def too_long(_error: Exception) -> tuple[dict[str, Any], int]:
         return {"error": {"field": "", "message": f"请求过长, 至多 {BODY_MAX} 字节 / too long"}}, 413
 
+    @app.context_processor
+    def printed() -> dict[str, Any]:
+        return {"now_text": lambda: time_text(now_ms())}  # a sheet of paper has no clock
+
     @app.get("/look/<path:name>")
     def look(name: str) -> Response:
         return send_from_directory(_LOOK, name)

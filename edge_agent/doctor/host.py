@@ -157,8 +157,8 @@ def _cure(error: Exception, uplink: UplinkSettings) -> tuple[Words, str]:
     if isinstance(error, ConnectionRefusedError) and uplink.host == _LATER:
         # What the guide writes where the broker is to be given later: then there is none here to be started.
         cure = Words(
-            "按键先存在本机。在设置页“概况”点“去填”; 消息服务器就在本机的, 启动它",
-            "presses are kept here. Give the broker on the setup page's overview; if it is this machine, start it",
+            "按键先存在本机。请在设置页填好消息服务器, 就在本机的也要填; 打开设置页",
+            "presses are kept here. Give the broker on the setup page, also one on this machine; to open that page",
         )
         return cure, "edge-agent setup"
     if isinstance(error, ConnectionRefusedError):

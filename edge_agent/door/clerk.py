@@ -209,7 +209,7 @@ class ClerkPages:
         state = {
             "seat": seat.clerk,
             "paused": seat.paused,
-            "sees": self._sees(at.window, waiting[0] if waiting is not None else None, seat),
+            "sees": self._sees(at.window, waiting[0] if waiting is not None else None, seat, moment),
             "invitation": None
             if waiting is None
             else {"id": waiting[0].id, "seconds": self._seconds(at.window, waiting[0])},
@@ -232,9 +232,11 @@ class ClerkPages:
         return waiting.seconds + waiting.added_s if self._tells(window) else None
 
     def _sees(
-        self, window: str, open_now: Invitation | None, seat: Seat
-    ) -> Literal["asked", "answering", "paused", "welcome"]:
+        self, window: str, open_now: Invitation | None, seat: Seat, moment: Moment
+    ) -> Literal["closed", "asked", "answering", "paused", "welcome"]:
         """What the citizen has before them."""
+        if self._is_closed(window, moment):
+            return "closed"
         if open_now is not None:
             answering = self._tells(window) and self._touched.is_touched(window, open_now.id)
             return "answering" if answering else "asked"
@@ -252,11 +254,14 @@ class ClerkPages:
         health = self._health(window)
         if self._outbox.full:
             words = "本机存储已满, 评价收不下, 请联系信息人员 / storage is full: call hall IT"
-        elif window in self._screens and not self._touched.is_open(window, moment.mono_ms):
+        elif self._is_closed(window, moment):
             words = "评价屏没有打开, 请检查平板 / the rating screen is not open: look at the tablet"
         elif health is not None and health.state not in _WELL:
             words = f"评价器故障: {said_in(health.detail, 'zh')} / device fault: {said_in(health.detail, 'en')}"
         return {"zh": said_in(words, "zh"), "en": said_in(words, "en")} if words else {}
+
+    def _is_closed(self, window: str, moment: Moment) -> bool:
+        return window in self._screens and not self._touched.is_open(window, moment.mono_ms)
 
     # ---- what it does
 

@@ -23,9 +23,7 @@ WORDS: dict[str, Words] = {
     ),
     "log": Words("日志详细程度", "how much the log says"),
     "uplink.host": Words("消息服务器的主机名或地址", "host name or address of the broker"),
-    "uplink.port": Words(
-        "消息服务器端口: 用 TLS 通常 8883, 不用 1883", "the broker's port: usually 8883 with TLS, else 1883"
-    ),
+    "uplink.port": Words("消息服务器端口: 通常 1883, 用 TLS 时 8883", "the broker's port: usually 1883, with TLS 8883"),
     "uplink.password": Words("消息服务器口令; 建议放在文件里", "password at the broker; better kept in a file"),
     "uplink.password_file": Words("存放该口令的文件, 与配置同文件夹", "the file that holds it, beside these settings"),
     "uplink.tls.ca": Words(

@@ -99,6 +99,7 @@ def test_a_screen_that_is_not_open_is_a_fault_that_the_clerk_sees(agent: Running
     clerk = browse()
     sign_in(agent, clerk)
     expect(clerk.locator("#trouble")).to_contain_text("评价屏没有打开")
+    expect(clerk.locator("#sees-words")).to_contain_text("什么也没有")
     tablet = browse()
     tablet.goto(agent.standing)
     expect(clerk.locator("#trouble")).to_be_hidden()

@@ -193,7 +193,7 @@ def test_a_broker_that_is_not_running_is_told(tmp_path):
     assert ["bad", "bad"] == [finding.severity, later.severity]
     assert "systemctl restart mosquitto" in finding.command
     assert "mosquitto" not in later.command
-    assert "去填" in later.cure.zh
+    assert "设置页" in later.cure.zh
 
 
 def test_a_broker_that_nobody_knows_is_told(tmp_path):

@@ -7,7 +7,7 @@ function dated(root) {
   for (const time of root.querySelectorAll("time[data-ms]")) {
     const at = new Date(Number(time.dataset.ms));
     time.dateTime = at.toISOString();
-    time.textContent = at.toLocaleString(document.documentElement.lang, {hour12: false});
+    time.textContent = at.toLocaleString("sv");  // 2026-11-29 20:14:39, as everywhere else, in either language
   }
 }
 
