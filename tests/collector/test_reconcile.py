@@ -132,17 +132,19 @@ def test_it_balances_while_the_collector_is_writing(opened):
     ledger = opened(TWO)
     beside = opened(TWO)
     agent = Agent()
-    done = threading.Event()
+    begun, done = threading.Event(), threading.Event()
 
     def write() -> None:
         number = 0
         while not done.is_set():
             number += 1
             ledger.take(agent, agent.write(*rated(number)))
+            begun.set()
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
+        assert begun.wait(30)
         for _ in range(150):
             with beside.overview.moment():
                 found = reconcile(beside.overview, TWO)["all"]
