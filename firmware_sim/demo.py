@@ -50,7 +50,7 @@ PROVINCE_FAULTS = (
 )
 PERSON = "demo"
 _MARK = ".demo-run"  # in a folder that a demo made, and may clear
-_UP_S = 15.0
+_UP_S = 60.0  # a part that has ended is seen at once; a busy machine takes its time to start one
 _DRAIN_S = 60.0
 _TURN_S = 1.0
 
