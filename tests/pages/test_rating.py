@@ -208,7 +208,7 @@ def test_whoever_walks_away_has_pressed_all_the_same(agent: Running, browse: Cal
     invited(agent, page)
     page.click(".face.dissatisfied")
     page.clock.run_for(1000)
-    assert re.search(r"\d+ 秒内没有操作, 将按\"不满意\"提交", page.inner_text("#soon"))
+    assert re.search(r"\d+ 秒内没有操作, 将按“不满意”提交", page.inner_text("#soon"))
     for _ in range(60):  # no faster than its questions are answered
         page.clock.run_for(1000)
         page.wait_for_timeout(20)
