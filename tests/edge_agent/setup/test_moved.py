@@ -7,20 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .visitor import beside
-
-SETTINGS = """agent = "hall-pc-1"
-[uplink]
-host = "127.0.0.1"
-password = "x"
-[door]
-token = "t"
-{door}
-[[windows]]
-id = "A03"
-device = "A03-page"
-profile = "page"
-"""
+from .visitor import PAGE, beside
 
 
 @pytest.mark.parametrize(
@@ -37,8 +24,8 @@ profile = "page"
 )
 def test_the_page_says_where_it_is_from_now_on(tmp_path: Path, door: str, leads_to: str, says: str) -> None:
     """Red if it waits for an address where nobody will be, as after each change of door.host."""
-    with beside(tmp_path, SETTINGS.format(door="")) as visitor:
-        text = SETTINGS.format(door=door.format(here=visitor.port))
+    with beside(tmp_path, PAGE.format(door="")) as visitor:
+        text = PAGE.format(door=door.format(here=visitor.port))
         reviewed = visitor.post("/setup/settings/text", {"text": text})
         [typed] = re.findall(r'name="typed" value="([^"]+)"', reviewed.text)
         applied = visitor.post("/setup/settings/apply", {"typed": typed}, reviewed.form_word)

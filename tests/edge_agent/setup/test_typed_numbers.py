@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from .visitor import beside, served
+from .visitor import PAGE, beside, served
 
-SETTINGS = """agent = "hall-pc-1"
-[uplink]
-host = "127.0.0.1"
-password = "x"
-[door]
-token = "t"
-[[windows]]
-id = "A03"
-device = "A03-page"
-profile = "page"
-"""
 NONE = ("²", "9" * 5000, "-1", "1883.0", "")
 
 
 @pytest.fixture
 def visitor(tmp_path):
-    with beside(tmp_path, SETTINGS) as visitor:
+    with beside(tmp_path, PAGE.format(door="")) as visitor:
         yield visitor
 
 

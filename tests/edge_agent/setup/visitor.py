@@ -24,6 +24,20 @@ from tests.edge_agent import test_door
 
 WORD = "correct horse 9"
 
+PAGE = """agent = "hall-pc-1"
+[uplink]
+host = "127.0.0.1"
+password = "x"
+[door]
+token = "t"
+{door}
+[[windows]]
+id = "A03"
+device = "A03-page"
+profile = "page"
+"""
+"""Settings of an agent with one page, and what else its door is told."""
+
 
 @dataclass
 class Answer:
