@@ -207,3 +207,14 @@ def test_a_printed_list_says_how_it_was_picked(hall, browse):
     expect(page.get_by_label("大厅")).to_have_value("市民中心")
     expect(page.get_by_label("窗口人员")).to_be_hidden()
     assert 0 == page.locator("button:visible").count()
+
+
+def test_nothing_is_noted_of_a_check_that_nobody_made(hall, browse):
+    """Red if an outcome stands there beforehand: one careless press would write it into a log that never changes."""
+    _, url = hall
+    page = browse()
+    sign_in(page, url, "周审", "auditor")
+    page.goto(f"{url}/draws/1")
+
+    expect(page.locator("[name=outcome]")).to_have_value("")
+    assert not page.evaluate("document.querySelector('[name=outcome]').checkValidity()")
