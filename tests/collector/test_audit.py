@@ -16,7 +16,7 @@ from collector.ledger.store import Store
 from protocols import chain
 from protocols.messages import encode_record
 from protocols.ratings import Accepted
-from tests.collector.agents import NOW_MS, Agent, press, rated
+from tests.collector.agents import NOW_MS, Agent, closing, press, rated
 from tests.collector.ledgers import Ledger, case, directory_of, made_older, unguard, window
 
 
@@ -234,6 +234,40 @@ def test_what_only_a_ratings_own_sum_says_is_checked_too(whole, column):
     found = audit.verify(whole[0].path).findings
 
     assert ["评价与其校验值不符 / a rating differs from its sum"] == [finding.what for finding in found]
+
+
+CLOSINGS = {
+    "one that nobody rated, removed": "DELETE FROM closing WHERE invitation = 'i9'",
+    "another outcome": "UPDATE closing SET outcome = 'expired' WHERE invitation = 'i9'",
+    "another day": "UPDATE closing SET closed_ms = closed_ms - 86400000 WHERE invitation = 'i9'",
+    "another window": "UPDATE closing SET window = 'w9' WHERE invitation = 'i9'",
+    "another agent": "UPDATE closing SET agent = 'hall-b' WHERE invitation = 'i9'",
+    "the later of two": "UPDATE closing SET (seq, outcome) = (3, 'declined') WHERE invitation = 'i9'",
+    "invented": "INSERT INTO closing SELECT 'i10', epoch_id, seq, agent, window, outcome, closed_ms FROM closing"
+    " WHERE invitation = 'i9'",
+}
+
+
+@pytest.mark.parametrize("what", CLOSINGS)
+def test_a_changed_closing_that_no_rating_speaks_of_is_found(whole, what):
+    """Coverage counts these rows: fewer closings, and a window that asks nobody looks diligent. Red without `closings`,
+    each of them."""
+    ledger, *_ = whole
+    agent = Agent("hall-c")
+    ledger.take(agent, agent.write(closing("i9", "C9"), press(20), closing("i9", "C9", outcome="declined")))
+    assert [] == audit.verify(ledger.path).findings
+    forge(ledger.path, CLOSINGS[what])
+
+    assert {"hall-c"} <= {finding.agent for finding in audit.verify(ledger.path).findings}
+
+
+def test_a_closing_that_came_again_from_a_damaged_outbox_is_no_finding(whole):
+    """It stands in two epochs, word for word, and counts once."""
+    ledger, first, _ = whole
+    again = Agent("hall-a")
+    ledger.take(again, again.write(*first.bodies[:4]))
+
+    assert [] == audit.verify(ledger.path).findings
 
 
 def test_bytes_where_text_belongs_are_found_beside_all_others(whole):

@@ -25,7 +25,7 @@ TABLES = {  # every table that is evidence, and a column of each to spoil
     "stretch": ("head", "at_ms", "hash", "first", "upto"),
     "press": ("fate", "pressed_ms", "invitation", "seq"),
     "rating": ("level", "case_no", "pressed_ms", "clerk", "press"),
-    "closing": ("seq",),
+    "closing": ("seq", "outcome", "closed_ms", "agent"),
     "attempt": ("verdict",),
     "key_map": ("keys",),
     "epoch": ("upto", "head", "agent"),

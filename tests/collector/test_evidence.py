@@ -24,7 +24,7 @@ from protocols import chain
 from protocols.messages import PressRecord, decode_record, encode_record
 from protocols.ratings import Accepted
 from tests.brokers import ROOT
-from tests.collector.agents import NOW_MS, Agent, press, rated
+from tests.collector.agents import NOW_MS, Agent, closing, press, rated
 from tests.collector.ledgers import Ledger, case, directory_of, unguard, window
 
 EVIDENCE = (ROOT / "docs" / "evidence.md").read_text("utf-8")
@@ -90,6 +90,7 @@ def built(request, tmp_path_factory) -> Before:
     for number in range(1, 25):
         name = list(DEVICES)[number % 2]
         records = rated(number, device=DEVICES[name], button=chance.choice([1, 2, 3]))
+        records.append(closing(f"u{number}", f"U{number}", outcome="expired"))
         taken.append(Taken(name, epochs[name], tuple(map(encode_record, records)), NOW_MS + number * 1000))
     heads = build(path, taken)
     ledger = Ledger(path, directory())
@@ -212,7 +213,7 @@ def remove(before: Before) -> None:
 def remove_for_a_gap(before: Before) -> None:
     """The record goes, and the ledger says that it never came."""
     db = sqlite3.connect(before.path)
-    seq = before.chance.randrange(2, 12) * 2 - 1
+    seq = before.chance.randrange(2, 12) * 3 - 2
     (head,) = db.execute("SELECT hex(hash) FROM record WHERE epoch_id = 1 AND seq = ?", (seq,)).fetchone()
     db.close()
     by_hand(
@@ -230,7 +231,7 @@ def remove_all(before: Before) -> None:
 
 
 def insert(before: Before) -> None:
-    by_hand(before, "INSERT INTO record SELECT epoch_id, seq + 1, body, hash, received_ms FROM record WHERE seq = 24")
+    by_hand(before, "INSERT INTO record SELECT epoch_id, seq + 1, body, hash, received_ms FROM record WHERE seq = 36")
 
 
 def insert_all(before: Before) -> None:
@@ -321,7 +322,7 @@ def remove_agent_all(before: Before) -> None:
 
 
 def cut(before: Before) -> None:
-    by_hand(before, "DELETE FROM record WHERE epoch_id = 1 AND seq = 24", "DELETE FROM stretch WHERE n = 24")
+    by_hand(before, "DELETE FROM record WHERE epoch_id = 1 AND seq = 36", "DELETE FROM stretch WHERE n = 24")
 
 
 def cut_all(before: Before) -> None:
@@ -343,6 +344,10 @@ def clerk(before: Before) -> None:
 
 def forget_call(before: Before) -> None:
     by_hand(before, "DELETE FROM attempt WHERE id = 2")
+
+
+def closings(before: Before) -> None:
+    by_hand(before, "DELETE FROM closing WHERE invitation NOT IN (SELECT once FROM rating)")
 
 
 def rename(before: Before) -> None:
@@ -377,6 +382,7 @@ ATTACKS: dict[str, tuple[Callable[[Before], None], tuple[bool, bool, bool]]] = {
     "改一条评价的满意度 changes a rating's level": (level, (True, False, True)),
     "改一条评价的窗口人员 changes a rating's clerk": (clerk, (True, False, False)),
     "删去一次发送记录 removes the note of a call": (forget_call, (True, False, False)),
+    "删去没有评价的终结 removes closings that nobody rated": (closings, (True, False, False)),
     "换账本编号 gives the ledger another name": (rename, (False, False, True)),
 }
 

@@ -15,9 +15,10 @@ from typing import Any
 import msgspec
 
 from ..file import APPLICATION, LedgerMismatch
-from . import chains, counted, presses, sums, whole
+from . import chains, closings, counted, presses, sums, whole
 from .acts import acts
 from .findings import FINDINGS_MAX, Finding, Gap, Mending
+from .held import has
 from .readers import Readers, Task
 
 __all__ = ["Audit", "Finding", "Gap", "Head", "Mending", "compared", "verify"]
@@ -61,7 +62,7 @@ def verify(
         processes = cores() if size > _ALONE else 1
     with Readers(path, processes) as readers:
         db = readers.db
-        tallied, summed = chains.has(db, "press_count"), sums.there(db)
+        tallied, summed = has(db, "press_count"), sums.there(db)
         kinds: dict[str, list[Task]] = {
             "records": [Task(chains.records, pieces, chains.RANGE) for pieces in chains.pieces(db)],
             "stretches": [Task(chains.stretches, span, chains.RANGE) for span in _stretches(db)],
@@ -82,6 +83,7 @@ def verify(
         findings += chains.removed(db)
         ratings, wrong = whole.joined(db, chained, found["presses"], found["calls"])
         findings += wrong
+        findings += closings.joined(db, (each.closings for each in chained))
         if tallied:
             findings += _miscounted(db, chained, whole.made(db, found["presses"], ratings), found["reused"][0])
         findings += [finding for cases in found["cases"] for finding in cases]
@@ -111,7 +113,7 @@ def cores() -> int:
 
 def _stretches(db: sqlite3.Connection) -> list[chains.Span]:
     # Not in a ledger of an older program that has not been started anew.
-    return chains.spans(db, "stretch", "n") if chains.has(db, "stretch") else []
+    return chains.spans(db, "stretch", "n") if has(db, "stretch") else []
 
 
 def _size(path: Path) -> int:

@@ -13,8 +13,8 @@ import msgspec
 from ...mending import states
 from .. import lots
 from ..acts import SAID, beginning, following
-from .chains import has
 from .findings import FINDINGS_MAX, Finding
+from .held import has
 
 _Step = tuple[Any, ...]
 _WRONG = {

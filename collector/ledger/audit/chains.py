@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from protocols import chain
 
+from . import closings
 from .findings import FINDINGS_MAX, Finding, Gap
+from .held import CLOSING, PRESS, has
 
-PRESS = b'{"kind":"press"'
-"""How our agents' press records begin."""
 RANGE = 50_000
 """Records or stretches of one task, or a multiple where there are too many: a second of work at most."""
 _RANGES_MAX = 5_000  # of one epoch: a number that somebody has put there must not make millions of tasks
@@ -54,12 +54,14 @@ class Piece(NamedTuple):
 
 @dataclass
 class Chained:
-    """One piece looked at: its records, how many of them are presses by their first bytes, and what is wrong."""
+    """One piece looked at: its records, how many of them are presses by their first bytes, what is wrong, and what the
+    ledger keeps of its closings."""
 
     piece: Piece
-    records: int
-    presses: int
-    findings: list[Finding]
+    records: int = 0
+    presses: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    closings: closings.Kept = field(default_factory=closings.Kept)
 
 
 def pieces(db: sqlite3.Connection) -> list[list[Piece]]:
@@ -114,8 +116,8 @@ def _piece(db: sqlite3.Connection, piece: Piece) -> Chained:
         before = db.execute(f"SELECT {columns} AND seq < ? ORDER BY seq DESC LIMIT 1", (number, piece.first)).fetchone()
         if before is not None:
             running, expected = before[2], before[0] + 1
-    found = Chained(piece, 0, 0, [])
-    findings, count, presses = found.findings, 0, 0
+    found = Chained(piece)
+    findings, closed, count, presses = found.findings, list[tuple[int, bytes]](), 0, 0
     rows = db.execute(f"SELECT {columns}{bounds('seq', piece.first, piece.end)} ORDER BY seq", (number,))
     for seq, body, digest in rows:
         if seq != expected:
@@ -134,9 +136,12 @@ def _piece(db: sqlite3.Connection, piece: Piece) -> Chained:
         count += 1
         if body.startswith(PRESS):
             presses += 1
+        elif body.startswith(CLOSING):
+            closed.append((seq, body))
     if piece.end is None and (expected - 1 != upto or running != head):
         findings.append(Finding(agent, epoch, expected, "末尾记录缺失 / records missing at the end"))
     found.records, found.presses = count, presses
+    found.closings = closings.kept(db, number, agent, epoch, closed)
     return found
 
 
@@ -312,8 +317,3 @@ def gaps(db: sqlite3.Connection) -> list[Gap]:
             "SELECT agent, loss.epoch, first, last FROM loss JOIN epoch ON epoch.id = epoch_id"
         ).fetchall()
     return [Gap(*row) for row in rows]
-
-
-def has(db: sqlite3.Connection, table: str) -> bool:
-    """Whether there is such a table: not in a ledger of an older program."""
-    return db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone() is not None

@@ -9,14 +9,13 @@ from typing import Any
 
 import msgspec
 
-from protocols.errors import BadMessage
-from protocols.messages import ClosingRecord, PressRecord, decode_record
+from protocols.messages import ClosingRecord, PressRecord
 from protocols.ratings import Level
 
 from ..rows import RATING, rating_sum
 from . import sums
-from .chains import has
 from .findings import Finding
+from .held import has, record
 
 _BAD = {level.value for level in Level if level.bad}
 _SERVICE = " WHERE case_no = ? AND service_number = ?"
@@ -180,11 +179,3 @@ def _rated(db: sqlite3.Connection) -> tuple[str, ...]:
 def is_rated(db: sqlite3.Connection, invitation: str | None) -> bool:
     """Whether an invitation has its rating."""
     return db.execute("SELECT 1 FROM rating WHERE once = ?", (invitation,)).fetchone() is not None
-
-
-def record(body: bytes | None) -> object:
-    """The record, or None if nobody can read it."""
-    try:
-        return decode_record(body) if body is not None else None
-    except BadMessage:
-        return None

@@ -18,9 +18,10 @@ from msgspec.structs import astuple
 from .. import tally
 from ..rows import RATING, SUM_BYTES
 from . import counted, meanings, sums
-from .chains import PRESS, Span, bounds
+from .chains import Span, bounds
 from .chains import epochs as all_epochs
 from .findings import FINDINGS_MAX, Finding, enough
+from .held import PRESS
 from .marks import Marks
 
 

@@ -8,8 +8,8 @@ from hashlib import blake2b
 
 from .. import links
 from ..rows import SUM_BYTES, case_sum
-from .chains import has
 from .findings import FINDINGS_MAX, Finding, Mending
+from .held import has
 
 
 def cases(db: sqlite3.Connection, _all: None) -> list[Finding]:

@@ -8,10 +8,11 @@ from itertools import islice
 
 from protocols.messages import PressRecord
 
-from . import counted, meanings
-from .chains import PRESS, Chained, Epoch, Span, bounds
+from . import counted
+from .chains import Chained, Epoch, Span, bounds
 from .chains import epochs as all_epochs
 from .findings import FINDINGS_MAX, Finding, enough
+from .held import PRESS, record
 from .marks import Marks
 from .presses import Understood
 
@@ -102,9 +103,7 @@ def _orphans(db: sqlite3.Connection, epoch: Epoch) -> list[Finding]:
     )
     what = "按键记录没有下文 / nothing became of a press"
     return enough(
-        Finding(epoch.agent, epoch.epoch, seq, what)
-        for seq, body in rows
-        if isinstance(meanings.record(body), PressRecord)
+        Finding(epoch.agent, epoch.epoch, seq, what) for seq, body in rows if isinstance(record(body), PressRecord)
     )
 
 
