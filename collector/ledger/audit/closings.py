@@ -6,12 +6,18 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from protocols.messages import ClosingRecord
 
 from .findings import FINDINGS_MAX, Finding
 from .held import has, record
 
-_ROW = "SELECT epoch_id, seq, agent, window, outcome, closed_ms FROM closing WHERE invitation = ?"
+_AT_ONCE = 1000  # invitations of one question to the table: a question for each of millions costs more than its answer
+_ROWS = (
+    "SELECT invitation, epoch_id, seq, agent, window, outcome, closed_ms FROM json_each(?)"
+    " JOIN closing ON invitation = value"
+)
 _UNLIKE = "终结与其记录不符 / a closing differs from its record"
 _FORGOTTEN = "终结记录没有下文 / nothing became of a closing"
 
@@ -27,17 +33,19 @@ class Kept:
 def kept(db: sqlite3.Connection, number: int, agent: str, epoch: str, said: Iterable[tuple[int, bytes]]) -> Kept:
     """Hold these records of an epoch (seq and body) against their rows."""
     found = Kept()
-    for seq, body in said:
-        closing = record(body)
-        if not isinstance(closing, ClosingRecord):
-            continue  # nobody can read it: it is in quarantine, and rightly has no row
-        row = db.execute(_ROW, (closing.invitation,)).fetchone()
-        if row == (number, seq, agent, *_facts(closing)):
-            found.rows += 1
-            continue
-        wrong = _FORGOTTEN if row is None else "" if _stands_for(db, row, closing, (number, seq)) else _UNLIKE
-        if wrong and len(found.findings) <= FINDINGS_MAX:
-            found.findings.append(Finding(agent, epoch, seq, wrong))
+    # One that nobody can read is in quarantine, and rightly has no row.
+    closed = [(seq, closing) for seq, body in said if isinstance(closing := record(body), ClosingRecord)]
+    for part in (closed[at : at + _AT_ONCE] for at in range(0, len(closed), _AT_ONCE)):
+        invitations = msgspec.json.encode([closing.invitation for _, closing in part]).decode()
+        rows = {row[0]: row[1:] for row in db.execute(_ROWS, (invitations,))}
+        for seq, closing in part:
+            row = rows.get(closing.invitation)
+            if row == (number, seq, agent, closing.window, closing.outcome, closing.closed_ms):
+                found.rows += 1
+                continue
+            wrong = _FORGOTTEN if row is None else "" if _stands_for(db, row, closing, (number, seq)) else _UNLIKE
+            if wrong and len(found.findings) <= FINDINGS_MAX:
+                found.findings.append(Finding(agent, epoch, seq, wrong))
     return found
 
 
