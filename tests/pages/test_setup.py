@@ -398,7 +398,8 @@ def test_settings_that_turn_out_not_to_work_are_taken_back(hall):
         assert until(lambda: starts + 1 == at.log.count("代理已启动"), 30), at.log
     page.goto(at.url)
 
-    expect(page.locator(".alarm")).to_contain_text(f"door.port: {taken}")
+    expect(page.locator(".alarm")).to_contain_text(f"agent.toml: door.port: 端口 {taken} 已被占用")
+    expect(page.locator(".alarm")).not_to_contain_text("taken by")
     assert before == (at.folder / "agent.toml").read_text("utf-8")
     assert at.agent.poll() is None
 

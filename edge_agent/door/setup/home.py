@@ -6,11 +6,13 @@ import hmac
 import logging
 import secrets
 import shutil
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask, Response, abort, g, make_response, redirect, render_template, request, url_for
 
 from protocols.errors import BadSettings
+from protocols.words import Words
 
 from ... import config
 from ...config import DoorSettings, is_loopback
@@ -175,7 +177,7 @@ class Home:
             shown = {key: toml.COVERED if key in SECRETS and value else value for key, value in wanted.items()}
             return self._form(shown, apply.by_key(error), self._kept(changed)), 422
 
-    def _form(self, values: dict[str, str], wrong: dict[str, str], typed: str = "") -> str:
+    def _form(self, values: dict[str, str], wrong: Mapping[str, Words], typed: str = "") -> str:
         windows = 1 + max((int(key.split(".")[1]) for key in values if key.startswith("windows.")), default=-1)
         tables: list[tuple[str, str, list[Field]]] = []
         for table in TABLES:
