@@ -366,6 +366,24 @@ def test_a_mistake_is_marked_and_the_agent_runs_on_with_what_it_had(hall):
     assert started == at.log.count("代理已启动")
 
 
+@pytest.mark.parametrize("key", ["agent", "uplink.port", "windows.0.silent_after_s"])
+def test_a_mistake_leads_to_its_field(hall, key):
+    """From the head of the page to wherever the field is, ready to be typed into, in sight together with what is wrong.
+    Red if the link is to another field, or to none, or if the field's name is above what is seen."""
+    at, page = hall
+    page.set_viewport_size(_NARROW)
+    page.goto(f"{at.url}settings")
+    page.fill(f"[id='s-{key}']", "+")
+    page.click("form.settings button.first")
+    link = page.locator(".alarm a")
+    expect(link).to_have_count(1)
+    link.click()
+
+    expect(page.locator(f"[id='s-{key}']")).to_be_focused()
+    for part in (f"[for='s-{key}']", f"[id='s-{key}']", f"[id='m-{key}']"):
+        expect(page.locator(part)).to_be_in_viewport(ratio=1)
+
+
 def test_a_change_is_shown_then_applied_by_the_same_process(hall):
     """The old file is kept; who is signed in stays signed in; no press is lost over the restart."""
     at, page = hall

@@ -184,11 +184,13 @@ class Home:
             here = [field for field in self._fields if field.table == table]
             prefixes = [f"windows.{number}" for number in range(windows)] if table == "windows" else [table]
             tables += [(table, prefix, here) for prefix in prefixes]
-        seen = {f"{prefix}.{field.name}" if prefix else field.name for _, prefix, here in tables for field in here}
+        seen = {
+            f"{prefix}.{field.name}" if prefix else field.name: field for _, prefix, here in tables for field in here
+        }
         rest = [words for key, words in wrong.items() if key not in seen]
-        return render_template(
-            "setup/settings.html", tables=tables, titles=TABLES, values=values, wrong=wrong, rest=rest, typed=typed
-        )
+        marked = [(key, field.words) for key, field in seen.items() if key in wrong]
+        given = {"tables": tables, "titles": TABLES, "values": values, "wrong": wrong, "rest": rest, "marked": marked}
+        return render_template("setup/settings.html", typed=typed, **given)
 
     def text(self) -> Any:
         if request.method == "GET":
