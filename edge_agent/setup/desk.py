@@ -97,7 +97,8 @@ class Desk:
 
     def apply_draft(self, draft: Draft, door_port: int) -> None:
         """Write what the guide was told; `restart` is to follow. BadSettings or OSError: all is as it was."""
-        if self.place.file.exists():
+        first = not self.place.file.exists()
+        if not first:
             self._check_there()
         else:
             if draft.password:
@@ -108,7 +109,7 @@ class Desk:
         tip = running.outbox.tip()[0] if running is not None else 0
         self.apply(self.wanted(draft, door_port))
         try:
-            self.drafts.keep(msgspec.structs.replace(draft, applied=True, tip=tip, kept_ms=None))
+            self.drafts.keep(msgspec.structs.replace(draft, applied=True, first=first, tip=tip, kept_ms=None))
         except OSError:
             # The guide would not know after the restart that its window is there, and offer to write it once more.
             apply.take_back(self.place.file, self._kept)

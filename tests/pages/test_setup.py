@@ -234,7 +234,7 @@ def test_a_page_on_a_screen_is_set_up_and_can_be_opened_at_once(browse, complain
         sign_in(page, hall.url)
         through(page, hall, "device")
         page.click("text=用评价页")
-        unbound = page.inner_text("main")
+        unbound, steps = page.inner_text("main"), page.locator(".steps li").count()
         page.fill("#f-window", "A03")
         expect(page.locator("#f-device")).to_have_value("A03-page")
         page.locator("details").first.locator("summary").click()
@@ -243,9 +243,11 @@ def test_a_page_on_a_screen_is_set_up_and_can_be_opened_at_once(browse, complain
         page.wait_for_url("**/guide/try", timeout=90_000)
         link, lines = page.get_attribute("#rating-page", "href"), page.inner_text("#directory")
         asked = page.locator("main select").count()
+        still = page.locator(".steps li").count()
         looked_at(page, complaints, "try")
         page.click("text=再接一台")
         page.click("text=用评价页")
+        another = page.locator(".steps li").count()
         page.fill("#f-window", "A03")
         again = page.input_value("#f-hall"), page.input_value("#f-device")
         screen = browse()
@@ -253,6 +255,7 @@ def test_a_page_on_a_screen_is_set_up_and_can_be_opened_at_once(browse, complain
 
         expect(screen.locator("#idle")).to_be_visible()
         assert "可以评价" in page.goto(hall.url).text()
+        assert (4, 4, 3) == (steps, still, another), "an agent that runs is not named once more"
         assert 0 == asked
         assert not [words for words in ("背面", "将写入 agent.toml") if words in unbound]
         assert 'device = "A03-page"' in lines
