@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from protocols.cases import Sealer
-from protocols.errors import BadSettings
+from protocols.errors import BadSettings, Mistake
+from protocols.words import Words
 
 from . import clock
 from .clerks import Clerks
@@ -238,12 +239,14 @@ def _opening(path: Path) -> Iterator[None]:
     try:
         yield
     except OutboxMismatch as error:
-        raise BadSettings([f"outbox.path: {error}"]) from error
+        mistake = Mistake.read(str(error).removeprefix(f"{path}: "))
+        raise BadSettings([mistake.under(f"outbox.path: {path}")]) from error
     except (sqlite3.OperationalError, OSError) as error:
         why = lacks(path)
         if why:
             raise NoRoom(why) from error
-        raise BadSettings([f"outbox.path: {path}: 打不开或写不了 / cannot be opened or written: {error}"]) from error
+        words = Words(f"{path} 打不开或写不了: {error}", f"{path} cannot be opened or written: {error}")
+        raise BadSettings([Mistake("outbox.path", words)]) from error
 
 
 def _details(settings: Settings, path: Path, now_ms: int) -> CaseDetails | None:
@@ -261,12 +264,13 @@ def sealer_of(details: DetailsSettings) -> Sealer:
         module = importlib.import_module("protocols.seal_sm" if national else "protocols.seal")
     except ModuleNotFoundError as error:
         extra = "agent-national" if national else "agent"
-        words = f"缺少密码组件 {error.name}, 请安装 / is missing: pip install 'hall-rating-collector[{extra}]'"
-        raise BadSettings([f"details.key: {words}"]) from error
+        install = f"pip install 'hall-rating-collector[{extra}]'"
+        words = Words(f"缺少密码组件 {error.name}, 请安装: {install}", f"{error.name} is missing: {install}")
+        raise BadSettings([Mistake("details.key", words)]) from error
     try:
         found: Sealer = (module.SmPublicKey if national else module.PublicKey).from_text(details.key)
     except BadSettings as error:
-        raise BadSettings([f"details.key: {mistake}" for mistake in error.mistakes]) from error
+        raise BadSettings([mistake.under("details.key") for mistake in error.mistakes]) from error
     return found
 
 
@@ -319,22 +323,24 @@ def _bound(module: Any, door: DoorSettings, folder: Path, app: Any) -> Any:
     return server
 
 
-def _why_shut(door: DoorSettings, error: Exception) -> str:
+def _why_shut(door: DoorSettings, error: Exception) -> Mistake:
     if isinstance(error, ValueError | socket.gaierror):  # waitress says ValueError for a host that nobody knows
-        return f"door.host: {door.host!r}: 找不到这个主机名 / no such host name"
+        return Mistake("door.host", Words(f"找不到主机名 {door.host!r}", f"no such host name {door.host!r}"))
     number = getattr(error, "errno", None)
     if number == errno.EADDRINUSE:
-        return f"door.port: {door.port}: 端口已被占用 / is taken by another program"
+        return Mistake("door.port", Words(f"端口 {door.port} 已被占用", f"{door.port} is taken by another program"))
     if number == errno.EADDRNOTAVAIL:
-        return f"door.host: {door.host!r}: 不是本机的地址 / is no address of this machine"
-    return f"door.port: {door.port}: 端口用不了 / cannot be used: {error}"
+        words = Words(f"{door.host!r} 不是本机的地址", f"{door.host!r} is no address of this machine")
+        return Mistake("door.host", words)
+    return Mistake("door.port", Words(f"端口 {door.port} 用不了: {error}", f"{door.port} cannot be used: {error}"))
 
 
 def _write_port(file: Path, port: int) -> None:
     try:
         file.write_text(str(port), encoding="utf-8")
     except OSError as error:
-        raise BadSettings([f"door.port_file: {file}: 写不了 / cannot be written: {error.strerror}"]) from error
+        words = Words(f"{file} 写不了: {error.strerror}", f"{file} cannot be written: {error.strerror}")
+        raise BadSettings([Mistake("door.port_file", words)]) from error
 
 
 def _broker(uplink: UplinkSettings, folder: Path) -> Broker:

@@ -19,7 +19,8 @@ import msgspec
 from msgspec import Meta
 
 from protocols.bodies import PRINTABLE
-from protocols.errors import BadSettings
+from protocols.errors import BadSettings, Mistake
+from protocols.words import Words
 
 from .hall_it import write_private
 from .hashed import Cost, Hashed, fits, hashed, nobodys
@@ -151,9 +152,13 @@ class Clerks:
         """Lay this clerk's photo beside the others; what their card is to call it. BadSettings if it is too large or of
         a kind that not every browser shows, OSError if there is no room for it."""
         if suffix not in PHOTOS:
-            raise BadSettings([f"照片应为 {', '.join(sorted(PHOTOS))} / a photo has to be one of these"])
+            kinds = ", ".join(sorted(PHOTOS))
+            raise BadSettings([Mistake("", Words(f"照片应为 {kinds}", f"a photo has to be one of {kinds}"))])
         if len(photo) > PHOTO_MAX:
-            raise BadSettings([f"照片至多 {PHOTO_MAX // 1024} kB, 请缩小 / at most that, make it smaller"])
+            most = f"{PHOTO_MAX // 1024} kB"
+            raise BadSettings(
+                [Mistake("", Words(f"照片至多 {most}, 请缩小", f"a photo of at most {most}: make it smaller"))]
+            )
         self.photos.mkdir(exist_ok=True)
         name = f"{number}{suffix}"
         write_private(self.photos / name, photo)
@@ -244,9 +249,10 @@ def _read(file: Path, shape: type[S]) -> S:
         # Windows' own editor puts a mark before the first letter, which JSON does not know.
         return msgspec.json.decode(file.read_bytes().removeprefix(codecs.BOM_UTF8), type=shape)
     except msgspec.MsgspecError as error:
-        raise BadSettings([f"{file.name}: 写法不对 / cannot be read: {error}"]) from error
+        raise BadSettings([Mistake(file.name, Words(f"写法不对: {error}", f"cannot be read: {error}"))]) from error
     except OSError as error:
-        raise BadSettings([f"{file.name}: 读不了 / cannot be read: {error.strerror}"]) from error
+        words = Words(f"读不了: {error.strerror}", f"cannot be read: {error.strerror}")
+        raise BadSettings([Mistake(file.name, words)]) from error
 
 
 def _left(file: Path) -> _Seats:

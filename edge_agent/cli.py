@@ -63,7 +63,7 @@ def run(path: Path, setup_port: int) -> None:
         wanted = run_agent(settings, path.parent, path, lately)
     except BadSettings as error:
         # A port that is taken, a folder that is not there: seen only when it is tried.
-        mistakes = [each if each.startswith(path.name) else f"{path.name}: {each}" for each in error.mistakes]
+        mistakes = [each if each.where.startswith(path.name) else each.under(path.name) for each in error.mistakes]
         if before is not None:
             before.refused(path, mistakes)
             before.start()

@@ -12,9 +12,10 @@ import msgspec
 from msgspec import Meta
 
 from protocols import profiles, settings
-from protocols.errors import BadSettings
+from protocols.errors import BadSettings, Mistake
 from protocols.profiles.profile import Profile
 from protocols.settings import DeviceId, Name, Port
+from protocols.words import Words
 
 from . import keypad, ports
 from .datagrams import udp_address
@@ -139,7 +140,7 @@ def load(path: Path) -> Settings:
 def checked(raw: bytes, path: Path) -> Settings:
     """The same for a draft of what that file is to hold."""
     read = settings.read(raw, Settings, path.name)
-    mistakes = [f"{path.name}: {mistake}" for mistake in _contradictions(read, path.parent)]
+    mistakes = [mistake.under(path.name) for mistake in _contradictions(read, path.parent)]
     if mistakes:
         raise BadSettings(mistakes)
     return read
@@ -149,18 +150,20 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        why = f"{path}: 读不了 / cannot be read: {error.strerror}; 用 --config 指明文件 / name the file with --config"
-        raise BadSettings([why]) from error
+        why = Words(
+            f"读不了: {error.strerror}; 用 --config 指明文件",
+            f"cannot be read: {error.strerror}; name it with --config",
+        )
+        raise BadSettings([Mistake(str(path), why)]) from error
 
 
-def _contradictions(read: Settings, folder: Path) -> list[str]:
+def _contradictions(read: Settings, folder: Path) -> list[Mistake]:
     mistakes = []
     if read.agent == "collector":
-        mistakes.append(
-            "agent: 不能叫 collector, 那是汇聚器的名字 / may not be collector, that is the collector's own name"
-        )
+        words = Words("不能叫 collector, 那是汇聚器的名字", "may not be collector, that is the collector's own name")
+        mistakes.append(Mistake("agent", words))
     if not read.windows:
-        mistakes.append("windows: 至少一个窗口 / at least one [[windows]]")
+        mistakes.append(Mistake("windows", Words("至少一个窗口", "at least one [[windows]]")))
     mistakes += _taken_twice("id", [window.id for window in read.windows])
     mistakes += _taken_twice("device", [window.device for window in read.windows])
     mistakes += _window_mistakes(read.windows, folder)
@@ -168,69 +171,63 @@ def _contradictions(read: Settings, folder: Path) -> list[str]:
     if read.door is not None:
         mistakes += _secret_mistakes("door.token", read.door.token, read.door.token_file, folder)
         if not read.door.token and not read.door.token_file:
-            mistakes.append("door.token: 缺少 / missing; 填 token 或 token_file / give token or token_file")
+            words = Words("缺少, 填 token 或 token_file", "missing, give token or token_file")
+            mistakes.append(Mistake("door.token", words))
     if read.uplink.tls is not None:
         mistakes += _tls_mistakes(read.uplink.tls, folder)
     return mistakes
 
 
-def _taken_twice(key: str, values: list[str]) -> list[str]:
-    mistakes: list[str] = []
+def _taken_twice(key: str, values: list[str]) -> list[Mistake]:
+    mistakes: list[Mistake] = []
     for at, value in enumerate(values):
         if value in values[:at]:
             mistakes += _taken(at + 1, key, value, values.index(value) + 1)
     return mistakes
 
 
-def _window_mistakes(windows: list[WindowSettings], folder: Path) -> list[str]:
+def _window_mistakes(windows: list[WindowSettings], folder: Path) -> list[Mistake]:
     """What does not go together: a profile with its file, a port with its profile, devices with their line."""
-    mistakes: list[str] = []
+    mistakes: list[Mistake] = []
     known: dict[int, Profile] = {}
     for number, window in enumerate(windows, 1):
         try:
             known[number] = profile_of(window.profile, folder)
         except BadSettings as error:
-            mistakes += [f"windows[{number}].profile: {each}" for each in error.mistakes]
+            mistakes += [each.under(f"windows[{number}].profile") for each in error.mistakes]
             continue
         wrong = _port_mistake(window, known[number])
-        if wrong:
-            mistakes.append(f"windows[{number}].port: {wrong}")
+        if wrong is not None:
+            mistakes.append(Mistake(f"windows[{number}].port", wrong))
+        id = known[number].id
         if known[number].by_address and window.address is None:
-            mistakes.append(
-                f"windows[{number}].address: 缺少, {known[number].id} 的设备按地址区分 / missing: devices of profile"
-                f" {known[number].id} are told apart by address"
-            )
+            words = Words(f"缺少, {id} 的设备按地址区分", f"missing: devices of profile {id} are told apart by address")
+            mistakes.append(Mistake(f"windows[{number}].address", words))
         if window.address is not None and not known[number].addressed:
-            mistakes.append(
-                f"windows[{number}].address: 多余, 协议 {known[number].id} 没有地址 / is too much: profile"
-                f" {known[number].id} has no addresses"
-            )
+            words = Words(f"多余, 协议 {id} 没有地址", f"is too much: profile {id} has no addresses")
+            mistakes.append(Mistake(f"windows[{number}].address", words))
     return mistakes + _line_mistakes(windows, known)
 
 
-def _port_mistake(window: WindowSettings, profile: Profile) -> str:
+def _port_mistake(window: WindowSettings, profile: Profile) -> Words | None:
     match profile.shape.transport:
         case "screen":
-            return f"{window.port!r} 多余, 页面没有串口 / is too much, a page has no port" if window.port else ""
+            if window.port:
+                return Words(f"{window.port!r} 多余, 页面没有串口", f"{window.port!r} is too much, a page has no port")
         case "hid":
-            wrong = keypad.mistake(window.port)
-            return f"{wrong}" if wrong else ""
-        case "udp":
+            return keypad.mistake(window.port)
+        case kind:
             try:
-                udp_address(window.port)
-            except ValueError as expected:
-                return f"{window.port!r} 不对 / is wrong: {expected}"
-        case "serial" | "modbus":
-            try:
-                ports.parse(window.port)
-            except ValueError as expected:
-                return f"{window.port!r} 不对 / is wrong: {expected}"
-    return ""
+                (udp_address if kind == "udp" else ports.parse)(window.port)
+            except ports.BadPort as error:
+                zh, en = error.expected
+                return Words(f"{window.port!r} 不对, 应为 {zh}", f"{window.port!r} is wrong, expected {en}")
+    return None
 
 
-def _line_mistakes(windows: list[WindowSettings], known: dict[int, Profile]) -> list[str]:
+def _line_mistakes(windows: list[WindowSettings], known: dict[int, Profile]) -> list[Mistake]:
     """Several devices on one line need addresses of their own, and one profile."""
-    mistakes: list[str] = []
+    mistakes: list[Mistake] = []
     lines: dict[str, list[int]] = {}
     for number, window in enumerate(windows, 1):
         if window.port and number in known:
@@ -242,25 +239,28 @@ def _line_mistakes(windows: list[WindowSettings], known: dict[int, Profile]) -> 
             if not known[number].addressed or (same and window.address is None):
                 mistakes += _taken(number, "port", window.port, numbers[0])
             elif window.port != first.port:
-                mistakes.append(
-                    f"windows[{number}].port: {window.port!r} 与窗口 {numbers[0]} 的 {first.port!r} 同口, 请写成一样"
-                    f" / is the same port as windows[{numbers[0]}]'s {first.port!r}, write both alike"
+                words = Words(
+                    f"{window.port!r} 与窗口 {numbers[0]} 的 {first.port!r} 同口, 请写成一样",
+                    f"{window.port!r} is the same port as windows[{numbers[0]}]'s {first.port!r}, write both alike",
                 )
+                mistakes.append(Mistake(f"windows[{number}].port", words))
             elif (window.profile, window.baud) != (first.profile, first.baud):
-                mistakes.append(
-                    f"windows[{number}].profile: 与窗口 {numbers[0]} 同线, 协议和波特率须相同 / shares a line with"
-                    f" windows[{numbers[0]}]: profile and baud have to be the same"
+                words = Words(
+                    f"与窗口 {numbers[0]} 同线, 协议和波特率须相同",
+                    f"shares a line with windows[{numbers[0]}]: profile and baud have to be the same",
                 )
+                mistakes.append(Mistake(f"windows[{number}].profile", words))
             elif same:
                 mistakes += _taken(number, "address", window.address, same[0])
     return mistakes
 
 
-def _taken(number: int, key: str, value: object, by: int) -> list[str]:
-    told = f"windows[{number}].{key}: {value!r} 已被窗口 {by} 占用 / is taken by windows[{by}]; "
+def _taken(number: int, key: str, value: object, by: int) -> list[Mistake]:
+    advice = Words("每个窗口各用一个", "each window needs its own")
     if key == "port":
-        return [f"{told}每个窗口各用一个; 一线多机请各填 address / each window its own, or an address each on one line"]
-    return [f"{told}每个窗口各用一个 / each window needs its own"]
+        advice = Words(f"{advice.zh}; 一线多机请各填 address", f"{advice.en}, or an address each on one line")
+    words = Words(f"{value!r} 已被窗口 {by} 占用; {advice.zh}", f"{value!r} is taken by windows[{by}]; {advice.en}")
+    return [Mistake(f"windows[{number}].{key}", words)]
 
 
 def profile_of(name: str, folder: Path) -> Profile:
@@ -270,29 +270,39 @@ def profile_of(name: str, folder: Path) -> Profile:
     file = folder / name
     if not name.endswith(".toml"):
         near = difflib.get_close_matches(name, profiles.SHIPPED, 1)
-        hint = (
-            f"是否指 {near[0]}? / did you mean {near[0]}?" if near else f"可用 / known: {', '.join(profiles.SHIPPED)}"
+        known = ", ".join(profiles.SHIPPED)
+        hint = _meant(near[0]) if near else Words(f"可用: {known}", f"known: {known}")
+        words = Words(
+            f"没有协议 {name!r}; {hint.zh}; 或填 .toml 文件", f"no such profile {name!r}; {hint.en}; or a .toml file"
         )
-        raise BadSettings([f"{name!r}: 没有这个协议 / no such profile; {hint}; 或填 .toml 文件 / or a .toml file"])
+        raise BadSettings([Mistake("", words)])
     try:
         raw = file.read_bytes()
     except OSError as error:
         there = sorted(each.name for each in folder.glob("*.toml"))
         near = difflib.get_close_matches(name, there, 1)
-        hint = f"; 是否指 {near[0]}? / did you mean {near[0]}?" if near else ""
-        told = f"{name!r}: 读不了这个协议文件 / this profile's file cannot be read: {file}: {error.strerror}{hint}"
-        raise BadSettings([told]) from error
+        hint = _meant(near[0]) if near else Words("", "")
+        words = Words(
+            f"读不了协议文件 {name!r}: {file}: {error.strerror}" + (f"; {hint.zh}" if near else ""),
+            f"the profile's file {name!r} cannot be read: {file}: {error.strerror}" + (f"; {hint.en}" if near else ""),
+        )
+        raise BadSettings([Mistake("", words)]) from error
     return profiles.read(raw, name)
 
 
-def _tls_mistakes(tls: TlsSettings, folder: Path) -> list[str]:
+def _meant(near: str) -> Words:
+    return Words(f"是否指 {near}?", f"did you mean {near}?")
+
+
+def _tls_mistakes(tls: TlsSettings, folder: Path) -> list[Mistake]:
     mistakes = [
-        f"uplink.tls.{key}: 没有文件 / no file {value!r}"
+        Mistake(f"uplink.tls.{key}", Words(f"没有文件 {value!r}", f"no file {value!r}"))
         for key, value in (("ca", tls.ca), ("certificate", tls.certificate), ("key_file", tls.key_file))
         if value and not (folder / value).is_file()
     ]
     if tls.key_file and not tls.certificate:
-        mistakes.append("uplink.tls.certificate: 缺少 / missing; key_file 需要它 / key_file is of no use without it")
+        words = Words("缺少, key_file 需要它", "missing, key_file is of no use without it")
+        mistakes.append(Mistake("uplink.tls.certificate", words))
     if mistakes:
         return mistakes
     try:
@@ -307,21 +317,25 @@ def tls_context(tls: TlsSettings, folder: Path) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=str(folder / tls.ca) if tls.ca else None)
     except OSError as error:
-        raise BadSettings([f"uplink.tls.ca: 证书用不了 / certificate cannot be used {tls.ca!r}: {error}"]) from error
+        words = Words(f"证书 {tls.ca!r} 用不了: {error}", f"certificate {tls.ca!r} cannot be used: {error}")
+        raise BadSettings([Mistake("uplink.tls.ca", words)]) from error
     if tls.certificate:
         key = folder / tls.key_file if tls.key_file else None
         try:
             # A password that nobody is there to type in would hold the start up for ever: an encrypted key is refused.
             context.load_cert_chain(folder / tls.certificate, key, password="")
         except OSError as error:
-            words = "证书或密钥用不了, 密钥不能加密 / certificate or key cannot be used, the key may not be encrypted"
-            raise BadSettings([f"uplink.tls.certificate: {words}: {error}"]) from error
+            words = Words(
+                f"证书或密钥用不了, 密钥不能加密: {error}",
+                f"certificate or key cannot be used, the key may not be encrypted: {error}",
+            )
+            raise BadSettings([Mistake("uplink.tls.certificate", words)]) from error
     return context
 
 
-def _secret_mistakes(key: str, value: str, file: str, folder: Path) -> list[str]:
+def _secret_mistakes(key: str, value: str, file: str, folder: Path) -> list[Mistake]:
     if value and file:
-        return [f"{key}: 与 {key}_file 只能填一个 / give this or {key}_file, not both"]
+        return [Mistake(key, Words(f"与 {key}_file 只能填一个", f"give this or {key}_file, not both"))]
     try:
         secret(key, value, file, folder)
     except BadSettings as error:
@@ -337,10 +351,12 @@ def secret(key: str, value: str, file: str, folder: Path) -> str:
         # Notepad puts three bytes before the word and a carriage return behind it.
         word = (folder / file).read_text(encoding="utf-8-sig").strip()
     except OSError as error:
-        raise BadSettings([f"{key}_file: 读不了 / cannot be read {file!r}: {error.strerror}"]) from error
+        words = Words(f"{file!r} 读不了: {error.strerror}", f"{file!r} cannot be read: {error.strerror}")
+        raise BadSettings([Mistake(f"{key}_file", words)]) from error
     except UnicodeDecodeError as error:
-        raise BadSettings([f"{key}_file: 不是 UTF-8 文本 / is not UTF-8 text {file!r}"]) from error
+        words = Words(f"{file!r} 不是 UTF-8 文本", f"{file!r} is not UTF-8 text")
+        raise BadSettings([Mistake(f"{key}_file", words)]) from error
     if not word:
         # An empty word would let everybody in, or nobody.
-        raise BadSettings([f"{key}_file: 空文件 / is empty {file!r}"])
+        raise BadSettings([Mistake(f"{key}_file", Words(f"{file!r} 是空文件", f"{file!r} is empty"))])
     return word

@@ -6,7 +6,10 @@ import re
 import select
 import socket
 
+from protocols.words import Words
+
 from .link import LinkDown
+from .ports import BadPort
 from .waker import Waker
 
 _ADDRESS = re.compile(r"udp://([^\s/:@?#\[\]]+|\[[0-9a-f:.]+\]):(\d{1,5})/?", re.IGNORECASE)
@@ -14,10 +17,10 @@ _LONGEST = 2048  # bytes; a tablet's longest answer, with its tags, is under 600
 
 
 def udp_address(port: str) -> tuple[str, int]:
-    """Host and number of `udp://host:number`; ValueError says what it should look like."""
+    """Host and number of `udp://host:number`; BadPort says what it should look like."""
     found = _ADDRESS.fullmatch(port)
     if found is None or not 0 < int(found[2]) <= 65_535:
-        raise ValueError("应为 udp://主机:端口号 / expected udp://host:number")
+        raise BadPort(Words("udp://主机:端口号", "udp://host:number"))
     return found[1].strip("[]"), int(found[2])
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from protocols.profiles.hid import DIGITS
+from protocols.words import Words
 
 from . import machine
 from .link import LinkDown
@@ -80,18 +81,16 @@ def is_keypad(port: str) -> bool:
     return port.startswith(("hid:", _BY_NODE))
 
 
-def mistake(port: str, system: str = sys.platform) -> str | None:
+def mistake(port: str, system: str = sys.platform) -> Words | None:
     """What is wrong with a keypad's port in the settings, in words; None if it can be looked for."""
     if not system.startswith("linux"):
-        return (
-            f"{port!r} 只能用于 Linux: 本系统上按键会进入当前焦点窗口, 请改用屏幕评价页 / "
-            "is for Linux only: here its digits go to whatever has the focus, use the screen page"
+        return Words(
+            f"{port!r} 只能用于 Linux: 本系统上按键会进入当前焦点窗口, 请改用屏幕评价页",
+            f"{port!r} is for Linux only: here its digits go to whatever has the focus, use the screen page",
         )
     if not is_keypad(port) or port in ("hid:", _BY_NODE):
-        return (
-            f"{port!r} 不对, 应为 / is wrong, expected {_BY_NODE}by-path/…-event-kbd, {_BY_NODE}eventN, hid:04d9:1203 "
-            "or hid:usb-0000:00:14.0-1/input0"
-        )
+        known, last = f"{_BY_NODE}by-path/…-event-kbd, {_BY_NODE}eventN, hid:04d9:1203", "hid:usb-0000:00:14.0-1/input0"
+        return Words(f"{port!r} 不对, 应为 {known} 或 {last}", f"{port!r} is wrong, expected {known} or {last}")
     return None
 
 

@@ -7,8 +7,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-_NETWORKS = "socket://主机:端口号 或 rfc2217://主机:端口号 / expected socket://host:number or rfc2217://host:number"
-_USB = "usb:1-1.3 (USB 口 / socket), usb:1a86:7523 (仅一个时 / if there is only one), usb:0403:6001:A9001XYZ"
+from protocols.words import Words
+
+_NETWORKS = Words("socket://主机:端口号 或 rfc2217://主机:端口号", "socket://host:number or rfc2217://host:number")
+_USB = Words(
+    "usb:1-1.3 (USB 口), usb:1a86:7523 (仅一个时), usb:0403:6001:A9001XYZ",
+    "usb:1-1.3 (USB socket), usb:1a86:7523 (if there is only one), usb:0403:6001:A9001XYZ",
+)
 _PATHS = "/dev/serial/by-path/…, /dev/ttyS0, COM3"
 
 _LOCATION = re.compile(r"usb:(\d+-\d+(?:\.\d+)*)(:[0-9x]+\.\d+)?")
@@ -66,23 +71,31 @@ class Matcher:
         return _BY_ID in self.path
 
 
+class BadPort(ValueError):
+    """A port that is written wrongly; `expected` says what it should look like."""
+
+    def __init__(self, expected: Words):
+        super().__init__(str(Words(f"应为 {expected.zh}", f"expected {expected.en}")))
+        self.expected = expected
+
+
 def parse(text: str) -> Matcher:
-    """What this port string means; ValueError says what it should look like."""
+    """What this port string means; BadPort says what it should look like."""
     lowered = text.lower()
     if "://" in text or lowered.startswith(("socket:", "rfc2217:")):
         network = _NETWORK.fullmatch(text)
         if network is None or not 0 < int(network[1]) <= 65_535:
-            raise ValueError(f"应为 {_NETWORKS}")
+            raise BadPort(_NETWORKS)
         return Matcher(text, path=text)
     if lowered.startswith("usb:"):
         if at := _LOCATION.fullmatch(lowered):
             return Matcher(text, location=at[1] + (at[2] or ""))
         if adapter := _ADAPTER.fullmatch(text):
             return Matcher(text, adapter=f"{adapter[1]}:{adapter[2]}".lower(), serial=adapter[3] or "")
-        raise ValueError(f"应为 / expected {_USB}")
+        raise BadPort(_USB)
     if "/" in text or _COM.fullmatch(text):
         return Matcher(text, path=text)
-    raise ValueError(f"应为 / expected {_PATHS}, {_USB}, socket://…, rfc2217://…")
+    raise BadPort(Words(*(f"{_PATHS}, {each}, socket://…, rfc2217://…" for each in _USB)))
 
 
 def spelling(text: str) -> str:
@@ -107,8 +120,11 @@ class Ambiguous:
 
     def __str__(self) -> str:
         zh, en = " 或 ".join(map(str, self.candidates)), " or ".join(map(str, self.candidates))
-        advice = " / ".join(f'"{cure}"' for cure in cures(self.candidates))
-        return f"分不清是 {zh}, 请在 windows.port 中写明 / could be {en}, say which in windows.port: {advice}"
+        written = [f'"{cure}"' for cure in cures(self.candidates)]
+        return (
+            f"分不清是 {zh}, 请在 windows.port 中写明: {' 或 '.join(written)}"
+            f" / could be {en}, say which in windows.port: {' or '.join(written)}"
+        )
 
 
 def match(matcher: Matcher, there: Sequence[PortFacts]) -> str | NoMatch | Ambiguous:

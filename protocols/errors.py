@@ -1,5 +1,14 @@
 """What a peer can get wrong; each error carries what failed."""
 
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from .words import Language, Words, said_in
+
+_WHERE = re.compile(r"(?:[\w.\[\]-]+: )*", re.ASCII)
+
 
 class ProtocolError(Exception):
     """Somebody else's bytes or values are not what was agreed."""
@@ -14,9 +23,43 @@ class BadMessage(ProtocolError):
         self.payload = payload
 
 
+class Mistake(str):
+    """A mistake in a configuration: `where: Chinese / English` as text, for a terminal or a log, and whole in one
+    language where it is asked for so."""
+
+    where: str
+    """The file and the key in it, `agent.toml: uplink.port`; empty where it is about none."""
+    words: Words
+
+    def __new__(cls, where: str, words: Words) -> Mistake:
+        made = super().__new__(cls, _at(where, str(words)))
+        made.where, made.words = where, words
+        return made
+
+    @classmethod
+    def read(cls, text: str) -> Mistake:
+        """Of one that is written as its text is. Its values have to be such that no ` / ` can be in them."""
+        found = _WHERE.match(text)
+        where = found[0] if found is not None else ""
+        words = text.removeprefix(where)
+        return cls(where.removesuffix(": "), Words(said_in(words, "zh"), said_in(words, "en")))
+
+    def under(self, where: str) -> Mistake:
+        """The same, in this file or table."""
+        return Mistake(_at(where, self.where) if self.where else where, self.words)
+
+    def said(self, language: Language) -> str:
+        """With its place, in this language alone."""
+        return _at(self.where, self.words.said(language))
+
+
+def _at(where: str, words: str) -> str:
+    return f"{where}: {words}" if where else words
+
+
 class BadSettings(ProtocolError):
     """A configuration that cannot be used; `mistakes` names every one of them."""
 
-    def __init__(self, mistakes: list[str]):
-        super().__init__("\n".join(mistakes))
-        self.mistakes = mistakes
+    def __init__(self, mistakes: Iterable[str]):
+        self.mistakes = [each if isinstance(each, Mistake) else Mistake.read(each) for each in mistakes]
+        super().__init__("\n".join(self.mistakes))

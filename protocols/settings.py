@@ -15,14 +15,15 @@ import tomllib
 from collections.abc import Iterator
 from functools import lru_cache
 from types import UnionType
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
 
-from .errors import BadSettings
+from .errors import BadSettings, Mistake
 from .frames import DEVICE
 from .messages import NAME
+from .words import Words
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -53,15 +54,7 @@ Url = Annotated[
 ]
 
 
-class _Words(NamedTuple):
-    zh: str
-    en: str
-
-    def __str__(self) -> str:
-        return f"{self.zh} / {self.en}"
-
-
-_Homes = dict[str, list[_Words]]
+_Homes = dict[str, list[Words]]
 """Each key, and the tables in which it may stand."""
 
 
@@ -74,7 +67,7 @@ def read(raw: bytes, shape: type[S], file: str) -> S:
             homes[key].append(home)
     mistakes = _wrong(table, shape, "", homes)
     if mistakes:
-        raise BadSettings([f"{file}: {mistake}" for mistake in mistakes])
+        raise BadSettings([mistake.under(file) for mistake in mistakes])
     return msgspec.convert(table, shape)
 
 
@@ -90,53 +83,53 @@ def _table(raw: bytes, file: str) -> dict[str, Any]:
             f"第 {line} 行不是 UTF-8 文本, 请另存为 UTF-8",
             f"line {line} is not UTF-8 text, save the file as UTF-8",
         )
-        raise BadSettings([f"{file}: {zh} / {en}"]) from error
+        raise BadSettings([Mistake(file, Words(zh, en))]) from error
     try:
         return tomllib.loads(text)
     except RecursionError as error:
-        raise BadSettings([f"{file}: 括号套得太深 / brackets within brackets, too deep"]) from error
+        raise BadSettings([Mistake(file, Words("括号套得太深", "brackets within brackets, too deep"))]) from error
     except ValueError as error:  # a TOMLDecodeError; a plain one for a number of thousands of digits
-        raise BadSettings([f"{file}: {_not_toml(str(error), text)}"]) from error
+        raise BadSettings([Mistake(file, _not_toml(str(error), text))]) from error
 
 
 _PLACE = re.compile(r"(.*) \(at line (\d+), column (\d+)\)", re.DOTALL)
 _FULL_WIDTH = frozenset("“”‘’＂＇＝，。．：；［］｛｝（）＃、　\xa0")
-_BACKSLASH = _Words("反斜杠要写两个, 或改用单引号 '…'", "double the backslash, or use single quotes '…'")
+_BACKSLASH = Words("反斜杠要写两个, 或改用单引号 '…'", "double the backslash, or use single quotes '…'")
 _HINTS = {  # how tomllib's words begin
     "Unescaped": _BACKSLASH,
     "Invalid hex value": _BACKSLASH,
-    "Cannot": _Words("同一项写了两次", "the same key or table stands there twice"),
-    "Unterminated": _Words("引号没有配对", "a closing quote is missing"),
-    "Illegal": _Words("引号没有配对, 或有看不见的字符", "a closing quote is missing, or a character cannot be seen"),
-    "Unclosed": _Words("括号没有配对", "a closing bracket is missing"),
-    "Expected ']": _Words("括号没有配对", "a closing bracket is missing"),
-    "Expected '='": _Words("配置项和值之间要有 =", "a = is missing between key and value"),
-    "Expected newline": _Words("一行只能写一项", "only one key with its value fits in a line"),
-    "Invalid value": _Words("文字要加引号, 数字和 true/false 不加", "text needs quotes, numbers and true/false do not"),
-    "": _Words("请对照示例检查此处", "compare it with the example"),
+    "Cannot": Words("同一项写了两次", "the same key or table stands there twice"),
+    "Unterminated": Words("引号没有配对", "a closing quote is missing"),
+    "Illegal": Words("引号没有配对, 或有看不见的字符", "a closing quote is missing, or a character cannot be seen"),
+    "Unclosed": Words("括号没有配对", "a closing bracket is missing"),
+    "Expected ']": Words("括号没有配对", "a closing bracket is missing"),
+    "Expected '='": Words("配置项和值之间要有 =", "a = is missing between key and value"),
+    "Expected newline": Words("一行只能写一项", "only one key with its value fits in a line"),
+    "Invalid value": Words("文字要加引号, 数字和 true/false 不加", "text needs quotes, numbers and true/false do not"),
+    "": Words("请对照示例检查此处", "compare it with the example"),
 }
 
 
-def _not_toml(error: str, text: str) -> _Words:
+def _not_toml(error: str, text: str) -> Words:
     # The line itself is not shown: it may hold a password.
     place = _PLACE.fullmatch(error)
     if place is None:
-        why, where, at = error.removesuffix(" (at end of document)"), _Words("文件末尾", "the end of the file"), ""
+        why, where, at = error.removesuffix(" (at end of document)"), Words("文件末尾", "the end of the file"), ""
     else:
         why, line, column = place[1], int(place[2]), int(place[3])
-        where = _Words(f"第 {line} 行第 {column} 列", f"line {line}, column {column}")
+        where = Words(f"第 {line} 行第 {column} 列", f"line {line}, column {column}")
         at = text.split("\n")[line - 1][column - 1 : column]
     if at and at in _FULL_WIDTH:
-        hint = _Words(f"{at} 是全角符号, 请改成半角", f"{at} is a full-width character, type it half-width")
+        hint = Words(f"{at} 是全角符号, 请改成半角", f"{at} is a full-width character, type it half-width")
     else:
         hint = next(words for beginning, words in _HINTS.items() if why.startswith(beginning))
-    return _Words(f"{where.zh}不合 TOML 写法: {hint.zh}", f"{where.en} is not TOML: {hint.en} ({why})")
+    return Words(f"{where.zh}不合 TOML 写法: {hint.zh}", f"{where.en} is not TOML: {hint.en} ({why})")
 
 
 # ---- the tables
 
 
-def _wrong(value: Any, kind: Any, where: str, homes: _Homes) -> list[str]:
+def _wrong(value: Any, kind: Any, where: str, homes: _Homes) -> list[Mistake]:
     bare = _bare(kind)
     if get_origin(bare) in (Union, UnionType):
         if _tag_field(bare) and isinstance(value, dict):
@@ -147,7 +140,7 @@ def _wrong(value: Any, kind: Any, where: str, homes: _Homes) -> list[str]:
             kind = _tried(value, bare)
         bare = _bare(kind)
     item = _item(bare)
-    mistakes: list[str] = []
+    mistakes: list[Mistake] = []
     if isinstance(value, dict) and _is_struct(bare):
         mistakes = _wrong_table(value, bare, where, homes)
     elif isinstance(value, dict) and get_origin(bare) is dict:
@@ -180,17 +173,17 @@ def _tagged(table: dict[str, Any], either: Any) -> Any:
     return next((each for each in get_args(either) if _is_struct(each) and each.__struct_config__.tag == tag), None)
 
 
-def _untagged(table: dict[str, Any], either: Any, where: str) -> str:
+def _untagged(table: dict[str, Any], either: Any, where: str) -> Mistake:
     field = _tag_field(either)
     kinds = Literal[tuple(each.__struct_config__.tag for each in get_args(either) if _is_struct(each))]  # type: ignore[valid-type]
     path = _join(where, field)
     if field in table:
         return _unfit(table[field], kinds, path)[0]
     expected = _expected(kinds, path)
-    return f"{path}: {_Words(f'缺少, 应填{expected.zh}', f'missing, expected {expected.en}')}"
+    return Mistake(path, Words(f"缺少, 应填{expected.zh}", f"missing, expected {expected.en}"))
 
 
-def _wrong_table(table: dict[str, Any], shape: type[msgspec.Struct], where: str, homes: _Homes) -> list[str]:
+def _wrong_table(table: dict[str, Any], shape: type[msgspec.Struct], where: str, homes: _Homes) -> list[Mistake]:
     known = {field.encode_name: field for field in _fields(shape)}
     tag_field = shape.__struct_config__.tag_field
     mistakes = [
@@ -202,44 +195,43 @@ def _wrong_table(table: dict[str, Any], shape: type[msgspec.Struct], where: str,
             mistakes += _wrong(table[name], field.type, path, homes)
         elif field.required:
             expected = _expected(field.type, path)
-            mistakes.append(f"{path}: {_Words(f'缺少, 应填{expected.zh}', f'missing, expected {expected.en}')}")
+            mistakes.append(Mistake(path, Words(f"缺少, 应填{expected.zh}", f"missing, expected {expected.en}")))
     return mistakes
 
 
-def _unknown(where: str, key: str, known: list[str], homes: _Homes) -> str:
+def _unknown(where: str, key: str, known: list[str], homes: _Homes) -> Mistake:
     near = difflib.get_close_matches(key.lower(), known, 1)
     if key in homes:
         there = homes[key]
-        hint = _Words(
+        hint = Words(
             "应写在" + "或".join(home.zh for home in there), "it belongs " + " or ".join(home.en for home in there)
         )
     elif near:
-        hint = _Words(f"是否指 {near[0]}?", f"did you mean {near[0]}?")
+        hint = Words(f"是否指 {near[0]}?", f"did you mean {near[0]}?")
     else:
-        hint = _Words(f"这里可用: {', '.join(known)}", f"known here: {', '.join(known)}")
-    return f"{where}: {_Words(f'没有这个配置项, {hint.zh}', f'no such key, {hint.en}')}"
+        hint = Words(f"这里可用: {', '.join(known)}", f"known here: {', '.join(known)}")
+    return Mistake(where, Words(f"没有这个配置项, {hint.zh}", f"no such key, {hint.en}"))
 
 
-def _unfit(value: Any, kind: Any, where: str) -> list[str]:
+def _unfit(value: Any, kind: Any, where: str) -> list[Mistake]:
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        words = _why_unfit(value, kind, where, str(error))
-        return [f"{where}: {words}" if where else str(words)]
+        return [Mistake(where, _why_unfit(value, kind, where, str(error)))]
     return []
 
 
-def _why_unfit(value: Any, kind: Any, where: str, error: str) -> _Words:
+def _why_unfit(value: Any, kind: Any, where: str, error: str) -> Words:
     if isinstance(value, dict) and _is_struct(_bare(kind)):
-        return _Words(error, error)  # its keys are right one by one: only the shape's own check can have said no
+        return Words(error, error)  # its keys are right one by one: only the shape's own check can have said no
     expected = _expected(kind, where)
     if isinstance(value, dict | list) or _holds(_bare(kind)):
-        return _Words(f"写法不对, 应为{expected.zh}", f"wrong form, expected {expected.en}")
+        return Words(f"写法不对, 应为{expected.zh}", f"wrong form, expected {expected.en}")
     shown, slip = _shown(where, value), _slip(value, _bare(kind))
     if "quotes" not in expected.en and _wants_quotes(value, kind):
         # What a name may look like is not what has to be told.
-        return _Words(f"值 {shown.zh} 不对, 请加引号", f"wrong value {shown.en}, put it in quotes")
-    return _Words(
+        return Words(f"值 {shown.zh} 不对, 请加引号", f"wrong value {shown.en}, put it in quotes")
+    return Words(
         f"值 {shown.zh} 不对, 应为{expected.zh}{slip.zh}", f"wrong value {shown.en}, expected {expected.en}{slip.en}"
     )
 
@@ -261,84 +253,84 @@ _SECRETS = tuple(word + end for word in ("password", "passwd", "token", "word", 
 _SHOWN_MAX = 60  # characters of a value: enough to find it in the file
 
 
-def _shown(where: str, value: Any) -> _Words:
+def _shown(where: str, value: Any) -> Words:
     # A password that was put down wrongly must not end in a log or on somebody's screen. `keys` alone are buttons.
     parts = _NUMBERS.sub("", where).lower().split(".")
     if any(part.endswith(_SECRETS) and part != "keys" for part in parts):
-        return _Words("(不显示)", "(not shown)")
+        return Words("(不显示)", "(not shown)")
     if isinstance(value, str | bool):
         text = json.dumps(value, ensure_ascii=False)
     elif isinstance(value, int) and value.bit_length() > 64:
-        return _Words("(太大)", "(too large)")
+        return Words("(太大)", "(too large)")
     else:
         text = str(value)
     text = text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 1] + "…"
-    return _Words(text, text)
+    return Words(text, text)
 
 
-def _slip(value: Any, bare: Any) -> _Words:
+def _slip(value: Any, bare: Any) -> Words:
     """What has probably happened, where that can be told."""
     if isinstance(value, str) and bare in (int, float, bool):
-        return _Words(", 不加引号", ", without quotes")
+        return Words(", 不加引号", ", without quotes")
     if isinstance(value, str) and get_origin(bare) is Literal:
         near = difflib.get_close_matches(value.lower(), [str(each) for each in get_args(bare)], 1)
-        return _Words(f", 是否指 {near[0]}?", f", did you mean {near[0]}?") if near else _Words("", "")
-    return _Words("", "")
+        return Words(f", 是否指 {near[0]}?", f", did you mean {near[0]}?") if near else Words("", "")
+    return Words("", "")
 
 
 # ---- what was expected, in words
 
 
-def _expected(kind: Any, where: str) -> _Words:
+def _expected(kind: Any, where: str) -> Words:
     bare, limits = _bare(kind), _limits(kind)
     item = _item(bare)
     if "description" in limits:
         zh, _, en = limits["description"].partition(" / ")
-        return _Words(zh, en or zh)
+        return Words(zh, en or zh)
     if _is_struct(bare):
         return _expected_table(bare, _title(where))
     if item is not None and _is_struct(_bare(item)):
         return _expected_table(_bare(item), _title(where, "[[]]"))
     if get_origin(bare) is dict:
-        return _Words(f" {_title(where)} 一节", f"a table {_title(where)}")
+        return Words(f" {_title(where)} 一节", f"a table {_title(where)}")
     if item is not None:
         each = _expected(item, where)
-        return _Words(f"列表 […], 每项为{each.zh}", f"a list […], each {each.en}")
+        return Words(f"列表 […], 每项为{each.zh}", f"a list […], each {each.en}")
     if get_origin(bare) is Literal:
         values = ", ".join(json.dumps(each, ensure_ascii=False) for each in get_args(bare))
-        return _Words(f"其中之一: {values}", f"one of {values}")
+        return Words(f"其中之一: {values}", f"one of {values}")
     return _expected_value(bare, limits)
 
 
-def _expected_table(shape: type[msgspec.Struct], title: str) -> _Words:
+def _expected_table(shape: type[msgspec.Struct], title: str) -> Words:
     required = ", ".join(field.encode_name for field in _fields(shape) if field.required)
     if not required:
-        return _Words(f" {title} 一节", f"a table {title}")
-    return _Words(f" {title} 一节, 其中必填 {required}", f"a table {title}, with at least {required}")
+        return Words(f" {title} 一节", f"a table {title}")
+    return Words(f" {title} 一节, 其中必填 {required}", f"a table {title}, with at least {required}")
 
 
-def _expected_value(bare: Any, limits: dict[str, Any]) -> _Words:
+def _expected_value(bare: Any, limits: dict[str, Any]) -> Words:
     if bare is bool:
-        return _Words(" true 或 false", "true or false")
+        return Words(" true 或 false", "true or false")
     if bare in (int, float):
-        noun = _Words("整数", "a whole number") if bare is int else _Words("数字", "a number")
+        noun = Words("整数", "a whole number") if bare is int else Words("数字", "a number")
         return _bounded(noun, limits.get("ge"), limits.get("le"), "")
     if bare is str and "pattern" in limits:
-        return _Words(f"符合 {limits['pattern']} 的文字", f"text that matches {limits['pattern']}")
+        return Words(f"符合 {limits['pattern']} 的文字", f"text that matches {limits['pattern']}")
     if bare is str:
-        noun = _Words("加引号的文字", "text in quotes")
+        noun = Words("加引号的文字", "text in quotes")
         return _bounded(noun, limits.get("min_length"), limits.get("max_length"), " characters")
-    return _Words(str(bare), str(bare))
+    return Words(str(bare), str(bare))
 
 
-def _bounded(noun: _Words, low: Any, high: Any, unit: str) -> _Words:
+def _bounded(noun: Words, low: Any, high: Any, unit: str) -> Words:
     zh_unit = " 个字" if unit else ""
     if low is not None and high is not None:
-        return _Words(f"{noun.zh}, {low} 到 {high}{zh_unit}", f"{noun.en}, {low} to {high}{unit}")
+        return Words(f"{noun.zh}, {low} 到 {high}{zh_unit}", f"{noun.en}, {low} to {high}{unit}")
     if low is not None:
-        return _Words(f"{noun.zh}, 至少 {low}{zh_unit}", f"{noun.en}, at least {low}{unit}")
+        return Words(f"{noun.zh}, 至少 {low}{zh_unit}", f"{noun.en}, at least {low}{unit}")
     if high is not None:
-        return _Words(f"{noun.zh}, 最多 {high}{zh_unit}", f"{noun.en}, at most {high}{unit}")
+        return Words(f"{noun.zh}, 最多 {high}{zh_unit}", f"{noun.en}, at most {high}{unit}")
     return noun
 
 
@@ -389,7 +381,7 @@ def _holds(bare: Any) -> bool:
     return _is_struct(bare) or (get_origin(bare) or bare) in (list, tuple, dict)
 
 
-def _homes(kind: Any, where: str = "", brackets: str = "[]") -> Iterator[tuple[str, _Words]]:
+def _homes(kind: Any, where: str = "", brackets: str = "[]") -> Iterator[tuple[str, Words]]:
     """Each key of the shape, with a table in which it stands."""
     bare = _bare(kind)
     item = _item(bare)
@@ -400,13 +392,13 @@ def _homes(kind: Any, where: str = "", brackets: str = "[]") -> Iterator[tuple[s
             yield from _homes(each, where, brackets)
     elif _is_struct(bare):
         title = _title(where, brackets)
-        home = _Words(f" {title} 一节", f"in {title}") if where else _TOP
+        home = Words(f" {title} 一节", f"in {title}") if where else _TOP
         for field in _fields(bare):
             yield field.encode_name, home
             yield from _homes(field.type, _join(where, field.encode_name))
 
 
-_TOP = _Words("文件开头, 第一个 [ ] 之前", "at the top of the file, before the first [ ]")
+_TOP = Words("文件开头, 第一个 [ ] 之前", "at the top of the file, before the first [ ]")
 _NUMBERS = re.compile(r"\[\d+\]")
 
 

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Language = Literal["zh", "en"]
 _SLASH = " / "
+
+
+class Words(NamedTuple):
+    """One thing said in both languages, each whole by itself: what is put together of several is put together in each
+    of them first, and is `Chinese / English` only when it is written out."""
+
+    zh: str
+    en: str
+
+    def said(self, language: Language) -> str:
+        """In this one."""
+        return self.zh if language == "zh" else self.en
+
+    def __str__(self) -> str:
+        return f"{self.zh}{_SLASH}{self.en}"
 
 
 def said_in(words: str, language: Language) -> str:

@@ -41,7 +41,8 @@ def _settings(file: Path) -> tuple[Settings | None, list[Finding]]:
     try:
         return config.load(file), []
     except BadSettings as error:
-        told = "; ".join(error.mistakes)
-        words = Words(f"配置有误: {told}", f"the settings are wrong: {told}")
+        zh = "; ".join(each.said("zh") for each in error.mistakes)
+        en = "; ".join(each.said("en") for each in error.mistakes)
+        words = Words(f"配置有误: {zh}", f"the settings are wrong: {en}")
         cure = Words("逐条改正", "correct each of them")
         return None, [Finding("settings", "bad", words, cure, f"edge-agent check --config {file}")]

@@ -77,8 +77,9 @@ def told(event: Event) -> Words:
     match event:
         case Pressed(device, key, age_ms, raw, _, count):
             more = (f" @ {device}" if device else "") + ("" if count is None else f" #{count}")
+            age_s = f"{age_ms / 1000:.1f}"
             return Words(
-                f"按键 {key}{more}, {age_ms} 毫秒前  [{_hex(raw)}]", f"key {key}{more}, {age_ms} ms ago  [{_hex(raw)}]"
+                f"按键 {key}{more}, {age_s} 秒前  [{_hex(raw)}]", f"key {key}{more}, {age_s} s ago  [{_hex(raw)}]"
             )
         case Beat(device):
             return Words(f"心跳 {device}".rstrip(), f"alive {device}".rstrip())

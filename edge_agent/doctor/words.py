@@ -1,25 +1,12 @@
-"""What is said to a person, in Chinese and in English, and which of the two it will be."""
+"""Which of the two languages a terminal is told something in."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
-Language = Literal["zh", "en"]
-
-
-@dataclass(frozen=True)
-class Words:
-    """One thing said in both languages."""
-
-    zh: str
-    en: str
-
-    def said(self, language: Language) -> str:
-        """In this one."""
-        return self.zh if language == "zh" else self.en
-
+from protocols.words import Language as Language
+from protocols.words import Words as Words
 
 NOTHING = Words("", "")
 

@@ -280,9 +280,11 @@ class ClerkPages:
             service_number=asked.service_number,
             clerk=at.clerk.number,
         )
+        before = self._outbox.open_at(at.window, moment)
         # The citizen before has gone by now: the clerk would not ask again otherwise.
         opened = self._outbox.open_invitation(invitation, replace=True)
-        return {"id": opened.id}
+        ended = self._outbox.invitation(before[0].id) if before is not None else None
+        return {"id": opened.id, "replaced": ended is not None and ended.state == "withdrawn"}
 
     def _withdraw(self) -> dict[str, Any]:
         at, asked = self._may(), read(request.get_data(), Ended)

@@ -12,6 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+import msgspec
+
+from protocols.errors import Mistake
+from protocols.words import Words
+
 REFUSED_FILE = "setup.refused"
 _MARK = "EDGE_AGENT_APPLIED"
 """In the environment of a program that was started with new settings: the file to go back to, or nothing."""
@@ -35,9 +40,10 @@ class Again:
             sys.exit(subprocess.call(arguments, env=environment))  # noqa: S603 - our own command line
         os.execve(sys.executable, arguments, environment)  # noqa: S606 - the same
 
-    def refused(self, file: Path, mistakes: list[str]) -> None:
+    def refused(self, file: Path, mistakes: list[Mistake]) -> None:
         """The settings in this file could not be used: those from before take their place, and the page says why."""
-        (file.parent / REFUSED_FILE).write_text("\n".join(mistakes), "utf-8")
+        told = [Words(each.said("zh"), each.said("en")) for each in mistakes]
+        (file.parent / REFUSED_FILE).write_bytes(msgspec.json.encode(told))
         file.replace(file.with_name(f"{file.name}.refused"))
         if self.kept is not None and self.kept.exists():
             self.kept.replace(file)

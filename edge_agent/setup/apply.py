@@ -10,12 +10,13 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from protocols.errors import BadSettings
+from protocols.errors import BadSettings, Mistake
+from protocols.words import Words
 
 from .. import config
 from ..hall_it import write_private
 
-_PLACE = re.compile(r"[^:]*: ((?:[A-Za-z_]+(?:\[\d+\])?\.)*[A-Za-z_]+(?:\[\d+\])?): (.*)", re.DOTALL)
+_PLACE = re.compile(r"[^:]*: ((?:[A-Za-z_]+(?:\[\d+\])?\.)*[A-Za-z_]+(?:\[\d+\])?)(?:: (.*))?")
 
 
 def check(text: str, file: Path) -> config.Settings:
@@ -23,7 +24,8 @@ def check(text: str, file: Path) -> config.Settings:
     settings = config.checked(text.encode(), file)
     folder = (file.parent / settings.outbox.path).parent
     if not os.access(folder, os.W_OK):
-        raise BadSettings([f"{file.name}: outbox.path: 不能写入文件夹 / folder cannot be written: {folder}"])
+        words = Words(f"不能写入文件夹: {folder}", f"folder cannot be written: {folder}")
+        raise BadSettings([Mistake(f"{file.name}: outbox.path", words)])
     return settings
 
 
@@ -91,12 +93,14 @@ def keep_secret(folder: Path, name: str, word: str = "") -> None:
         write_private(folder / name, f"{secrets.token_hex(16)}\n")
 
 
-def by_key(error: BadSettings) -> dict[str, str]:
+def by_key(error: BadSettings) -> dict[str, Words]:
     """What is wrong, by the key it is wrong with as a form names it (`windows.0.port`); under '' what has none."""
-    found: dict[str, str] = {}
+    found: dict[str, Words] = {}
     for mistake in error.mistakes:
-        place = _PLACE.fullmatch(mistake)
+        place = _PLACE.fullmatch(mistake.where)
         key = re.sub(r"\[(\d+)\]", lambda number: f".{int(number[1]) - 1}", place[1]) if place else ""
-        words = place[2] if place else mistake
-        found[key] = f"{found[key]}; {words}" if key in found else words
+        left = Mistake(place[2] or "", mistake.words) if place else mistake
+        words = Words(left.said("zh"), left.said("en"))
+        before = found.get(key)
+        found[key] = words if before is None else Words(f"{before.zh}; {words.zh}", f"{before.en}; {words.en}")
     return found

@@ -9,9 +9,10 @@ from pathlib import Path
 import msgspec
 
 from protocols import profiles, settings
-from protocols.errors import BadSettings
+from protocols.errors import BadSettings, Mistake
 from protocols.profiles.profile import Profile
 from protocols.profiles.vocabulary import KeyMeaning
+from protocols.words import Words
 
 from .. import config
 from ..config import Settings
@@ -71,7 +72,7 @@ class Desk:
             return ""
 
     @property
-    def unshown(self) -> list[str]:
+    def unshown(self) -> list[Mistake]:
         """Why agent.toml cannot be shown though it lies there; empty where it can."""
         if toml.covered(self.text) or not self.place.file.exists():
             return []
@@ -80,7 +81,8 @@ class Desk:
         except BadSettings as error:
             return error.mistakes
         except OSError as error:
-            return [f"{self.place.file.name}: 读不了 / cannot be read: {error.strerror}"]
+            words = Words(f"读不了: {error.strerror}", f"cannot be read: {error.strerror}")
+            return [Mistake(self.place.file.name, words)]
         return []
 
     def wanted(self, draft: Draft, door_port: int) -> str:
@@ -95,7 +97,8 @@ class Desk:
 
     def apply_draft(self, draft: Draft, door_port: int) -> None:
         """Write what the guide was told; `restart` is to follow. BadSettings or OSError: all is as it was."""
-        if self.place.file.exists():
+        first = not self.place.file.exists()
+        if not first:
             self._check_there()
         else:
             if draft.password:
@@ -106,7 +109,7 @@ class Desk:
         tip = running.outbox.tip()[0] if running is not None else 0
         self.apply(self.wanted(draft, door_port))
         try:
-            self.drafts.keep(msgspec.structs.replace(draft, applied=True, tip=tip, kept_ms=None))
+            self.drafts.keep(msgspec.structs.replace(draft, applied=True, first=first, tip=tip, kept_ms=None))
         except OSError:
             # The guide would not know after the restart that its window is there, and offer to write it once more.
             apply.take_back(self.place.file, self._kept)
@@ -154,12 +157,12 @@ class Desk:
         timer.start()
 
     @property
-    def refused(self) -> str:
+    def refused(self) -> list[Words]:
         """Why the settings that were applied last did not work, if they did not."""
         try:
-            return (self.place.folder / REFUSED_FILE).read_text("utf-8")
-        except OSError:
-            return ""
+            return msgspec.json.decode((self.place.folder / REFUSED_FILE).read_bytes(), type=list[Words])
+        except (OSError, msgspec.DecodeError):
+            return []
 
     def forget_refused(self) -> None:
         (self.place.folder / REFUSED_FILE).unlink(missing_ok=True)

@@ -44,6 +44,8 @@ class Draft(msgspec.Struct, frozen=True):
     number: str = ""
     applied: bool = False
     """Whether it stands in agent.toml: what is left is to try it."""
+    first: bool = False
+    """Whether agent.toml began with it, so that this agent was named in the same guide."""
     kept_ms: int | None = None
     """When the first press was kept: what hall IT's stopwatch would say."""
     tip: int = 0

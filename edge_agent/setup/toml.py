@@ -14,7 +14,8 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, Table
 
-from protocols.errors import BadSettings
+from protocols.errors import BadSettings, Mistake
+from protocols.words import Words
 
 from .draft import LATER, Draft
 from .fields import SECRETS, Field
@@ -218,11 +219,11 @@ def uncovered(text: str, before: str) -> str:
         if value != COVERED:
             continue
         if key not in was:
-            zh, en = (
+            words = Words(
                 f"{COVERED} 不是口令, 请输入口令本身",
                 f"{COVERED} only stands for one: type the secret itself",
             )
-            raise BadSettings([f"agent.toml: {key}: {zh} / {en}"])
+            raise BadSettings([Mistake(f"agent.toml: {key}", words)])
         table = _table(parsed, key.split(".")[:-1], make=False)
         assert table is not None
         table[key.rpartition(".")[2]] = was[key]

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from protocols import settings
-from protocols.errors import BadSettings
+from protocols.errors import BadSettings, Mistake
+from protocols.words import Words
 
 from .places import with_line
 from .profile import Profile, profile_of
@@ -42,15 +43,16 @@ FILE_MAX = 256 * 1024  # a hundred times the longest profile that anybody wrote 
 def read(raw: bytes, file: str) -> Profile:
     """The profile in this TOML text; BadSettings names every mistake with file, line, key and what was expected."""
     if len(raw) > FILE_MAX:
-        raise BadSettings([f"{file}: 太长 / too long: {len(raw)} > {FILE_MAX} bytes"])
+        words = Words(f"太长: {len(raw)} > {FILE_MAX} 字节", f"too long: {len(raw)} > {FILE_MAX} bytes")
+        raise BadSettings([Mistake(file, words)])
     text = raw.decode("utf-8-sig", "replace")
     try:
         shape = settings.read(raw, Shape, file)
     except BadSettings as error:
-        told = [each.removeprefix(f"{file}: ") for each in error.mistakes]
-        # What is no TOML at all says its line by itself.
-        keyed = _is_toml(raw)
-        raise BadSettings([f"{file}: {with_line(text, each) if keyed else each}" for each in told]) from error
+        if not _is_toml(raw):
+            raise  # it says its line by itself
+        told = [Mistake(each.where.removeprefix(file).removeprefix(": "), each.words) for each in error.mistakes]
+        raise BadSettings([with_line(text, each).under(file) for each in told]) from error
     mistakes = list(check_wiring(shape))
     if not mistakes:
         try:
@@ -60,7 +62,7 @@ def read(raw: bytes, file: str) -> Profile:
         else:
             mistakes = list(check_vectors(profile))
     if mistakes:
-        raise BadSettings([f"{file}: {with_line(text, each)}" for each in mistakes])
+        raise BadSettings([with_line(text, Mistake.read(each)).under(file) for each in mistakes])
     return profile
 
 

@@ -48,11 +48,18 @@ class Frames:
         """The frame that says this. ValueError if it does not fit."""
         framing = self.framing
         if not framing.data_min <= len(data) <= framing.data_max:
-            raise ValueError(f"{len(data)} bytes of data, expected {framing.data_min} to {framing.data_max}")
+            raise ValueError(
+                f"data 有 {len(data)} 个字节, 应为 {framing.data_min} 到 {framing.data_max}"
+                f" / {len(data)} bytes of data, expected {framing.data_min} to {framing.data_max}"
+            )
         if len(command) != (framing.command_bytes if self.has("command") else 0):
-            raise ValueError(f"command {command.hex(' ')!r} has the wrong size")
+            shown = command.hex(" ")
+            raise ValueError(f"command {shown!r} 长度不对 / command {shown!r} has the wrong size")
         if not 0 <= address < 1 << 8 * framing.address_bytes:
-            raise ValueError(f"address {address} does not fit into {framing.address_bytes} bytes")
+            raise ValueError(
+                f"address {address} 写不进 {framing.address_bytes} 个字节"
+                f" / address {address} does not fit into {framing.address_bytes} bytes"
+            )
         parts = {
             "address": address.to_bytes(framing.address_bytes, "big"),
             "command": command,
@@ -263,13 +270,16 @@ def frames_of(framing: Framing) -> Frames:
     names = [piece.name for piece in pieces]
     for name in ("address", "command", "data", "check"):
         if names.count(name) > 1:
-            raise ValueError(f"layout: {name} 只能出现一次 / may stand there once only")
+            raise ValueError(f"layout: {name} 只能出现一次 / {name} may stand there once only")
     if ("length" in names) != (framing.length is not None):
         raise ValueError(
-            "length: 布局里有 length 就要有 [frame.length], 反之亦然 / layout and [frame.length] go together"
+            "length: 布局里有 length 就要有 [frame.length], 反之亦然"
+            " / length in the layout and [frame.length] go together"
         )
     if ("check" in names) != (framing.check is not None):
-        raise ValueError("check: 布局里有 check 就要有 [frame.check], 反之亦然 / layout and [frame.check] go together")
+        raise ValueError(
+            "check: 布局里有 check 就要有 [frame.check], 反之亦然 / check in the layout and [frame.check] go together"
+        )
     if "data" not in names and framing.data_max:
         raise ValueError("layout: 没有 data 时 data_max 应为 0 / without data, data_max has to be 0")
     if framing.data_min > framing.data_max:
@@ -305,20 +315,23 @@ def _check_escape(escape: Escape, tail: bytes) -> None:
 def _check_length(length: Length, frames: Frames) -> None:
     for name in length.counts:
         if not frames.has(name) or length.counts.count(name) > 1:
-            raise ValueError(f"length.counts: {name} 在布局里没有, 或写了两次 / is not in the layout, or counted twice")
+            raise ValueError(
+                f"length.counts: {name} 在布局里没有, 或写了两次 / {name} is not in the layout, or counted twice"
+            )
     framing = frames.framing
     if "data" not in length.counts and framing.data_min != framing.data_max:
         raise ValueError("length.counts: 应含 data, 它的长短不一 / has to count data, which differs in size")
     numbers = frames._sizes()
     if min(numbers) < 0 or max(numbers) >= 1 << 8 * length.bytes:
-        raise ValueError(f"length: {min(numbers)} 到 / to {max(numbers)} 写不进 / does not fit {length.bytes} bytes")
+        low, high, room = min(numbers), max(numbers), length.bytes
+        raise ValueError(f"length: {low} 到 {high} 写不进 {room} 个字节 / {low} to {high} does not fit {room} bytes")
 
 
 def _check_covered(check: Check, frames: Frames) -> None:
     for name in check.over:
         there = any(piece.fixed for piece in frames.pieces) if name == "fixed" else frames.has(name)
         if name != "head" and not there:
-            raise ValueError(f"check.over: {name} 在布局里没有 / is not in the layout")
+            raise ValueError(f"check.over: {name} 在布局里没有 / {name} is not in the layout")
     if not check.over:
         raise ValueError("check.over: 什么也没有覆盖 / covers nothing")
 
@@ -341,7 +354,10 @@ def _pieces(framing: Framing) -> Iterator[Piece]:
             fixed = b""
         if not fixed:
             known = ", ".join(sizes)
-            raise ValueError(f"layout: {name!r} 不对 / is wrong, expected one of: {known}, or bytes in hex")
+            raise ValueError(
+                f"layout: {name!r} 不对, 应为其中之一: {known}, 或十六进制字节"
+                f" / {name!r} is wrong, expected one of: {known}, or bytes in hex"
+            )
         yield Piece("", fixed, len(fixed))
 
 

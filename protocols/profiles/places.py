@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from protocols.errors import Mistake
+from protocols.words import Words
+
 _TOKEN = re.compile(
     r"(?P<skip>[ \t\r]+|\#[^\n]*)"
     r'|(?P<text>"""(?:[^"\\]|\\.|"(?!""))*"{3,5}|\'\'\'(?:[^\']|\'(?!\'\'))*\'{3,5}'
@@ -31,10 +34,10 @@ def line_of(text: str, path: str) -> int:
     return lines.get(path, 1)
 
 
-def with_line(text: str, mistake: str) -> str:
+def with_line(text: str, mistake: Mistake) -> Mistake:
     """`rules[2].event: …` with its line in front, in both languages."""
-    line = line_of(text, mistake.partition(": ")[0])
-    return f"第 {line} 行 / line {line}: {mistake}"
+    line = line_of(text, mistake.where)
+    return Mistake("", Words(f"第 {line} 行: {mistake.said('zh')}", f"line {line}: {mistake.said('en')}"))
 
 
 @lru_cache(maxsize=1)  # a file full of mistakes is gone through once

@@ -196,7 +196,10 @@ def _of_byte(rule: Rule, byte: int) -> Heard | None:
     raw = bytes([byte])
     key = number_of(byte, rule.key_form) if rule.key is None else rule.key
     if rule.event == "key" and key is None:
-        raise ValueError(f"bytes: {byte:02X} 不是按键 / is no key by key_form {rule.key_form!r}")
+        raise ValueError(
+            f"bytes: {byte:02X} 按 key_form {rule.key_form!r} 不是按键"
+            f" / {byte:02X} is no key by key_form {rule.key_form!r}"
+        )
     match rule.event:
         case "key":
             return Heard(Pressed("", key or 0, 0, raw))
@@ -262,7 +265,7 @@ def _compiled(pattern: str, longest: int) -> re.Pattern[str]:
         if kind == "wrong" or (kind == "set" and _ODD_SET.search(found[0])):
             raise ValueError(
                 "pattern: 只可用 (?P<key>…) (?P<device>…) (?:…) 和简单的 […], 不可用 | "
-                "/ only these groups and plain […], no |, no back-references"
+                "/ only (?P<key>…) (?P<device>…) (?:…) and plain […], no |, no back-references"
             )
         if kind == "repeat":
             if before == "close":
@@ -282,7 +285,7 @@ def _compiled(pattern: str, longest: int) -> re.Pattern[str]:
     try:
         return re.compile(pattern, re.ASCII)
     except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"pattern: 不是正则表达式 / is no regular expression: {error}") from error
+        raise ValueError(f"pattern: 不是正则表达式: {error} / is no regular expression: {error}") from error
 
 
 def _choices(repeat: re.Match[str], longest: int) -> int:

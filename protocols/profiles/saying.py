@@ -65,15 +65,18 @@ def voice_of(shape: Shape, frames: Frames | None) -> Voice:
     for name, how in shape.commands.items():
         ways = [way for way in (how.command, how.bytes, how.text, how.register) if way is not None]
         if len(ways) != 1:
-            raise ValueError(f"commands.{name}: 应填其中一个 / give one of: command, bytes, text, register")
+            raise ValueError(
+                f"commands.{name}: command, bytes, text, register 应填其中一个"
+                " / give one of: command, bytes, text, register"
+            )
         if how.data is not None and how.command is None:
             raise ValueError(f"commands.{name}: data 只与 command 同用 / data goes with command")
         if "{text}" in (how.data or "") and not shape.text.width:
             raise ValueError(f"commands.{name}: 帧里的 {{text}} 要有 text.width / {{text}} in a frame needs text.width")
         if how.command is not None and frames is None:
-            raise ValueError(f"commands.{name}: command 需要 [frame] / needs [frame]")
+            raise ValueError(f"commands.{name}: command 需要 [frame] / command needs [frame]")
         if how.register is not None and shape.modbus is None:
-            raise ValueError(f"commands.{name}: register 需要 [modbus] / needs [modbus]")
+            raise ValueError(f"commands.{name}: register 需要 [modbus] / register needs [modbus]")
         try:
             voice.say(name, 0, Values())
         except ValueError as error:

@@ -26,7 +26,7 @@ def check_vectors(profile: Profile) -> Iterator[str]:
 def _check(profile: Profile, vector: Vector) -> Iterator[str]:
     given = [key for key in ("read", "readings", "say") if getattr(vector, key) is not None]
     if len(given) > 1:
-        yield f"{given[1]}: 只填其中一个 / give one of: read, readings, say"
+        yield f"{given[1]}: read, readings, say 只填其中一个 / give one of: read, readings, say"
     elif vector.say is not None:
         yield from _check_said(profile, vector)
     elif vector.read is not None or vector.readings is not None:
@@ -41,13 +41,13 @@ def _check(profile: Profile, vector: Vector) -> Iterator[str]:
 
 def _check_said(profile: Profile, vector: Vector) -> Iterator[str]:
     if vector.say is None or not profile.knows(vector.say):
-        yield f"say: 没有命令 / no such command: {vector.say}"
+        yield f"say: 没有命令 {vector.say} / no such command: {vector.say}"
         return
     values = Values(vector.seconds, vector.stars, vector.volume, vector.text)
     try:
         said = profile.say(vector.say, vector.text, vector.address or 0, values)
     except ValueError as error:
-        yield f"say: 说不出来 / cannot be said: {error}"
+        yield f"say: {error}"
         return
     try:
         wanted = _bytes(vector.bytes or "")
@@ -55,7 +55,8 @@ def _check_said(profile: Profile, vector: Vector) -> Iterator[str]:
         yield "bytes: 不是十六进制字节 / not bytes in hex"
         return
     if said != wanted:
-        yield f"bytes: 说出的是 / what is said is {said.hex(' ').upper()!r}"
+        spoken = said.hex(" ").upper()
+        yield f"bytes: 说出的是 {spoken!r} / what is said is {spoken!r}"
 
 
 def _check_read(profile: Profile, vector: Vector) -> Iterator[str]:
@@ -78,7 +79,8 @@ def _check_read(profile: Profile, vector: Vector) -> Iterator[str]:
         yield "answer: 不是十六进制字节 / not bytes in hex"
         return
     if answer != wanted_answer:
-        yield f"answer: 回答的是 / what is answered is {answer.hex(' ').upper()!r}"
+        answered = answer.hex(" ").upper()
+        yield f"answer: 回答的是 {answered!r} / what is answered is {answered!r}"
 
 
 def _heard(profile: Profile, vector: Vector) -> list[Heard]:

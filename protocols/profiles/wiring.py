@@ -21,7 +21,8 @@ def check_wiring(shape: Shape) -> Iterator[str]:
     """Each contradiction as `key: Chinese / English`."""
     if shape.transport not in _TRANSPORTS[shape.form]:
         fitting = ", ".join(_TRANSPORTS[shape.form])
-        yield f"transport: {shape.form} 要用 {fitting} / form {shape.form!r} goes with {fitting}"
+        yield f"transport: form {shape.form!r} 要用 {fitting} / form {shape.form!r} goes with {fitting}"
+    of = f"form {shape.form!r}, transport {shape.transport!r}"
     for key, there, wanted in (
         ("frame", shape.frame is not None, shape.form == "frame"),
         ("hid", shape.hid is not None, shape.form == "events"),
@@ -29,11 +30,11 @@ def check_wiring(shape: Shape) -> Iterator[str]:
         ("udp", shape.udp is not None, shape.transport == "udp"),
     ):
         if wanted and not there:
-            yield f"{key}: 缺少 / missing: form {shape.form!r}, transport {shape.transport!r}"
+            yield f"{key}: 缺少, {of} / missing: {of}"
         if there and not wanted and key != "frame":  # bare bytes may be answered by frames
-            yield f"{key}: 与此不合 / does not go with form {shape.form!r}, transport {shape.transport!r}"
+            yield f"{key}: 与 {of} 不合 / does not go with {of}"
     if shape.rules and shape.form not in _OF_A_RULE:
-        yield f"rules: 与此不合 / do not go with form {shape.form!r}"
+        yield f"rules: 与 form {shape.form!r} 不合 / do not go with form {shape.form!r}"
     for number, rule in enumerate(shape.rules, 1):
         yield from (f"rules[{number}].{mistake}" for mistake in _rule(rule, shape))
     if shape.form in ("frame", "byte", "text") and not any(rule.event == "key" for rule in shape.rules):
@@ -55,7 +56,7 @@ def check_wiring(shape: Shape) -> Iterator[str]:
                 yield f"commands.{name}.gap_ms: 缺少, 每条命令一个报文 / missing: each is a datagram of its own"
     for number, step in enumerate(shape.init, 1):
         if step.say is not None and step.say not in shape.commands:
-            yield f"init[{number}].say: 没有命令 / no such command: {step.say}"
+            yield f"init[{number}].say: 没有命令 {step.say} / no such command: {step.say}"
 
 
 _OF_A_RULE = {
@@ -70,16 +71,19 @@ def _rule(rule: Rule, shape: Shape) -> Iterator[str]:
     for key in ("command", "data", "keys", "count_at", "bytes", "pattern"):
         if shape.form in _OF_A_RULE and key not in _OF_A_RULE[shape.form] and getattr(rule, key) is not None:
             fitting = ", ".join(sorted(_OF_A_RULE[shape.form]))
-            yield f"{key}: 与此不合, 可用 / does not go with form {shape.form!r}, which has: {fitting}"
+            yield (
+                f"{key}: 与 form {shape.form!r} 不合, 可用: {fitting}"
+                f" / does not go with form {shape.form!r}, which has: {fitting}"
+            )
     for key in ("bytes", "keys"):
         for part in (getattr(rule, key) or "").split(" "):
             low, _, high = part.partition("..")
             if high and int(low, 16) > int(high, 16):
-                yield f"{key}: 范围写反了 / this range runs backwards: {part}"
+                yield f"{key}: 范围 {part} 写反了 / this range runs backwards: {part}"
     if rule.command is not None and shape.frame is not None:
         size = shape.frame.command_bytes if "command" in shape.frame.layout else 0
         if len(bytes.fromhex(rule.command)) != size:
-            yield f"command: 应为 {size} 个字节 / has to be {size} bytes, as in the layout"
+            yield f"command: 应为 {size} 个字节, 如布局所写 / has to be {size} bytes, as in the layout"
     if shape.form == "byte" and rule.bytes is None:
         yield "bytes: 缺少 / missing"
     elif shape.form == "text":

@@ -133,7 +133,7 @@ def test_settings_that_are_not_there_are_named(tmp_path, what):
     result = cli(*what, "--config", tmp_path / "nowhere.toml")
 
     assert 2 == result.exit_code
-    assert "nowhere.toml: 读不了 / cannot be read" in result.stderr
+    assert "nowhere.toml: 读不了: " in result.stderr
 
 
 def test_a_folder_that_cannot_be_written_is_named_before_the_start(file):
@@ -345,7 +345,7 @@ def test_a_door_that_is_taken_is_named(file):
         file.write_text(settings(door=f'[door]\ntoken = "t"\nport = {port}'), encoding="utf-8")
         said = stopped(file)
 
-    assert f"agent.toml: door.port: {port}: 端口已被占用 / is taken by another program" in said
+    assert f"agent.toml: door.port: 端口 {port} 已被占用 / {port} is taken by another program" in said
 
 
 @pytest.mark.parametrize(
@@ -353,16 +353,16 @@ def test_a_door_that_is_taken_is_named(file):
     [
         ("[uplink]", '[outbox]\npath = "missing/outbox.db"\n[uplink]', "agent.toml: outbox.path: "),
         ("[uplink]", '[outbox]\npath = "."\n[uplink]', "agent.toml: outbox.path: "),
-        ('password = "x"', 'password_file = "missing"', "uplink.password_file: 读不了 / cannot be read 'missing'"),
+        ('password = "x"', 'password_file = "missing"', "uplink.password_file: 'missing' 读不了: "),
         (
             "[[windows]]",
             '[door]\ntoken = "t"\nhost = "10.255.255.1"\n[[windows]]',
-            "door.host: '10.255.255.1': 不是本机的地址",
+            "door.host: '10.255.255.1' 不是本机的地址",
         ),
         (
             "[[windows]]",
             '[door]\ntoken = "t"\nhost = "no such host"\n[[windows]]',
-            "door.host: 'no such host': 找不到这个主机名",
+            "door.host: 找不到主机名 'no such host'",
         ),
         (
             "[[windows]]",
@@ -412,7 +412,7 @@ def told_at_a_terminal(file: Path) -> str:
 @pytest.mark.parametrize(
     ("tls", "words"),
     [
-        ('ca = "agent.toml"', "agent.toml: uplink.tls.ca: 证书用不了 / certificate cannot be used 'agent.toml'"),
+        ('ca = "agent.toml"', "agent.toml: uplink.tls.ca: 证书 'agent.toml' 用不了: "),
         ('certificate = "agent.toml"', "agent.toml: uplink.tls.certificate: 证书或密钥用不了"),
         ('certificate = "a.crt"\nkey_file = "b.key"', "agent.toml: uplink.tls.certificate: 证书或密钥用不了"),
     ],

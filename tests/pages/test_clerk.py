@@ -94,6 +94,30 @@ def test_one_who_takes_back_or_declines_is_told_apart(agent: Running, browse: Ca
     assert ["未评价 (本人不评)", "已撤回"] == [each.split("\t")[-1] for each in clerk.inner_text("#latest").split("\n")]
 
 
+@pytest.mark.parametrize("face", ["", "satisfied", "very_dissatisfied"])
+def test_asking_anew_says_that_one_was_still_open(agent: Running, browse: Callable[..., Page], face: str) -> None:
+    """In the same words whether or not somebody was answering, and what they chose; only while this one is open, and
+    not where the one before had ended. Red if one invitation takes another's place without a word."""
+    tablet, clerk = browse(), browse()
+    tablet.goto(agent.standing)
+    sign_in(agent, clerk)
+    clerk.click("#ask")
+    expect(tablet.locator("#ask")).to_be_visible()
+    expect(clerk.locator("#sees-words")).to_have_text("请您评价 · 五个表情")
+    expect(clerk.locator("#replaced")).to_be_hidden()
+    if face:
+        tablet.click(f".face.{face}")
+        expect(clerk.locator("#sees-words")).to_have_text("正在填写评价")
+    clerk.click("#ask")
+    expect(clerk.locator("#replaced")).to_have_text("上一位的评价邀请还没有结束, 已换成这一次")
+    clerk.click("#withdraw")
+    expect(clerk.locator("#replaced")).to_be_hidden()
+    clerk.click("#ask")
+    expect(clerk.locator("#sees-words")).to_have_text("请您评价 · 五个表情")
+
+    assert clerk.locator("#replaced").is_hidden()
+
+
 def test_a_screen_that_is_not_open_is_a_fault_that_the_clerk_sees(agent: Running, browse: Callable[..., Page]) -> None:
     """The tablet is off: said at once, and gone when it is there."""
     clerk = browse()

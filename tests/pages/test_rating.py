@@ -765,3 +765,38 @@ UNSEEN = """what => [...document.querySelectorAll(what)].filter((each) => {
         || each.scrollWidth > each.clientWidth + 1;
 }).map((each) => [each.id || each.className, Math.round(each.getBoundingClientRect().bottom)])"""
 """Which of these are not on the screen, or wider than what they stand in."""
+
+
+def test_large_type_is_large_on_a_phone_too_and_nothing_lies_under_the_fold(
+    agent: Running, browse: Callable[..., Page]
+) -> None:
+    """The names of the faces grow as the rest does, and "not now" needs no scrolling. Red if the names are held to what
+    fits beside a face in normal type, or the faces are as tall as there."""
+    page = browse(viewport={"width": 360, "height": 740})
+    page.goto(agent.standing)
+    invited(agent, page)
+    size = "getComputedStyle(document.querySelector('.face .name')).fontSize"
+    normal = float(page.evaluate(size).removesuffix("px"))
+    page.click("#large")
+
+    assert 1.2 * normal < float(page.evaluate(size).removesuffix("px"))
+    assert [] == page.evaluate(UNSEEN, ".face, .face .name, #decline")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1024, 768), (360, 740)])
+def test_what_is_written_is_not_under_the_foot(
+    agent: Running, browse: Callable[..., Page], width: int, height: int
+) -> None:
+    """In large type the box is below what fits: whoever goes to it sees all of it. Red without room for the foot."""
+    page = browse(viewport={"width": width, "height": height})
+    page.goto(agent.standing)
+    invited(agent, page)
+    page.click("#large")
+    page.click(".face.dissatisfied")
+    shows(page, "why")
+    page.focus("#text")
+
+    bottom, top = (page.locator(each).bounding_box() for each in ("#text", ".foot"))
+    assert bottom is not None
+    assert top is not None
+    assert bottom["y"] + bottom["height"] <= top["y"]

@@ -234,7 +234,7 @@ def test_a_page_on_a_screen_is_set_up_and_can_be_opened_at_once(browse, complain
         sign_in(page, hall.url)
         through(page, hall, "device")
         page.click("text=用评价页")
-        unbound = page.inner_text("main")
+        unbound, steps = page.inner_text("main"), page.locator(".steps li").count()
         page.fill("#f-window", "A03")
         expect(page.locator("#f-device")).to_have_value("A03-page")
         page.locator("details").first.locator("summary").click()
@@ -243,9 +243,11 @@ def test_a_page_on_a_screen_is_set_up_and_can_be_opened_at_once(browse, complain
         page.wait_for_url("**/guide/try", timeout=90_000)
         link, lines = page.get_attribute("#rating-page", "href"), page.inner_text("#directory")
         asked = page.locator("main select").count()
+        still = page.locator(".steps li").count()
         looked_at(page, complaints, "try")
         page.click("text=再接一台")
         page.click("text=用评价页")
+        another = page.locator(".steps li").count()
         page.fill("#f-window", "A03")
         again = page.input_value("#f-hall"), page.input_value("#f-device")
         screen = browse()
@@ -253,6 +255,7 @@ def test_a_page_on_a_screen_is_set_up_and_can_be_opened_at_once(browse, complain
 
         expect(screen.locator("#idle")).to_be_visible()
         assert "可以评价" in page.goto(hall.url).text()
+        assert (4, 4, 3) == (steps, still, another), "an agent that runs is not named once more"
         assert 0 == asked
         assert not [words for words in ("背面", "将写入 agent.toml") if words in unbound]
         assert 'device = "A03-page"' in lines
@@ -366,6 +369,24 @@ def test_a_mistake_is_marked_and_the_agent_runs_on_with_what_it_had(hall):
     assert started == at.log.count("代理已启动")
 
 
+@pytest.mark.parametrize("key", ["agent", "uplink.port", "windows.0.silent_after_s"])
+def test_a_mistake_leads_to_its_field(hall, key):
+    """From the head of the page to wherever the field is, ready to be typed into, in sight together with what is wrong.
+    Red if the link is to another field, or to none, or if the field's name is above what is seen."""
+    at, page = hall
+    page.set_viewport_size(_NARROW)
+    page.goto(f"{at.url}settings")
+    page.fill(f"[id='s-{key}']", "+")
+    page.click("form.settings button.first")
+    link = page.locator(".alarm a")
+    expect(link).to_have_count(1)
+    link.click()
+
+    expect(page.locator(f"[id='s-{key}']")).to_be_focused()
+    for part in (f"[for='s-{key}']", f"[id='s-{key}']", f"[id='m-{key}']"):
+        expect(page.locator(part)).to_be_in_viewport(ratio=1)
+
+
 def test_a_change_is_shown_then_applied_by_the_same_process(hall):
     """The old file is kept; who is signed in stays signed in; no press is lost over the restart."""
     at, page = hall
@@ -398,7 +419,8 @@ def test_settings_that_turn_out_not_to_work_are_taken_back(hall):
         assert until(lambda: starts + 1 == at.log.count("代理已启动"), 30), at.log
     page.goto(at.url)
 
-    expect(page.locator(".alarm")).to_contain_text(f"door.port: {taken}")
+    expect(page.locator(".alarm")).to_contain_text(f"agent.toml: door.port: 端口 {taken} 已被占用")
+    expect(page.locator(".alarm")).not_to_contain_text("taken by")
     assert before == (at.folder / "agent.toml").read_text("utf-8")
     assert at.agent.poll() is None
 

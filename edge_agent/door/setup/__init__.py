@@ -12,7 +12,8 @@ from flask import Flask, Response, abort, g, redirect, render_template, request,
 from werkzeug.exceptions import HTTPException
 
 from protocols import __version__
-from protocols.words import said_in
+from protocols.errors import Mistake
+from protocols.words import Words, said_in
 
 from ...config import is_loopback
 from ...hall_it import WORD_MIN, BadPassword
@@ -205,9 +206,12 @@ def _add_words(app: Flask, desk: Desk) -> None:
         }
 
 
-def _told(words: str) -> str:
-    """A message of the settings or of a line in the page's language; whole, where it is put together of several."""
-    return words if words.count(" / ") > 1 else said_in(words, g.get("language", "zh"))
+def _told(words: str | Words) -> str:
+    """A message in the page's language. One that is text alone is whole where it is put together of several."""
+    language_ = g.get("language", "zh")
+    if isinstance(words, Words | Mistake):
+        return words.said(language_)
+    return words if words.count(" / ") > 1 else said_in(words, language_)
 
 
 _WRONG = {

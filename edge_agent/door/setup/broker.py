@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask, g, redirect, render_template, request, url_for
 
 from protocols.errors import BadSettings
+from protocols.words import Words
 
 from ... import config
 from ...config import TlsSettings
@@ -58,7 +60,7 @@ class Broker:
         self._desk.typed.forget(g.token)
         return restarting(self._desk, url_for("home"))
 
-    def _page(self, shown: Draft, wrong: dict[str, str] | None = None, answer: Answer | None = None) -> str:
+    def _page(self, shown: Draft, wrong: Mapping[str, str | Words] | None = None, answer: Answer | None = None) -> str:
         # The password goes back to nobody: the form carries where it is kept.
         typed = self._desk.typed.keep(g.token, shown.password) if shown.password else ""
         return render_template(
@@ -100,12 +102,12 @@ class Broker:
         try:
             context = config.tls_context(TlsSettings(ca=given.ca), folder) if given.tls else None
         except BadSettings as error:
-            return Answer(False, error.mistakes[0], "ca")
+            return Answer(False, error.mistakes[0].words, "ca")
         try:
             # Only where none was typed: whoever types a new one does so because the old is of no use.
             word = given.password or config.secret("uplink.password", uplink.password, uplink.password_file, folder)
         except BadSettings as error:
-            return Answer(False, error.mistakes[0], "password")
+            return Answer(False, error.mistakes[0].words, "password")
         return tried(given.host, given.port, given.agent, word, context)
 
 

@@ -6,11 +6,13 @@ import hmac
 import logging
 import secrets
 import shutil
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask, Response, abort, g, make_response, redirect, render_template, request, url_for
 
 from protocols.errors import BadSettings
+from protocols.words import Words
 
 from ... import config
 from ...config import DoorSettings, is_loopback
@@ -175,18 +177,20 @@ class Home:
             shown = {key: toml.COVERED if key in SECRETS and value else value for key, value in wanted.items()}
             return self._form(shown, apply.by_key(error), self._kept(changed)), 422
 
-    def _form(self, values: dict[str, str], wrong: dict[str, str], typed: str = "") -> str:
+    def _form(self, values: dict[str, str], wrong: Mapping[str, Words], typed: str = "") -> str:
         windows = 1 + max((int(key.split(".")[1]) for key in values if key.startswith("windows.")), default=-1)
         tables: list[tuple[str, str, list[Field]]] = []
         for table in TABLES:
             here = [field for field in self._fields if field.table == table]
             prefixes = [f"windows.{number}" for number in range(windows)] if table == "windows" else [table]
             tables += [(table, prefix, here) for prefix in prefixes]
-        seen = {f"{prefix}.{field.name}" if prefix else field.name for _, prefix, here in tables for field in here}
+        seen = {
+            f"{prefix}.{field.name}" if prefix else field.name: field for _, prefix, here in tables for field in here
+        }
         rest = [words for key, words in wrong.items() if key not in seen]
-        return render_template(
-            "setup/settings.html", tables=tables, titles=TABLES, values=values, wrong=wrong, rest=rest, typed=typed
-        )
+        marked = [(key, field.words) for key, field in seen.items() if key in wrong]
+        given = {"tables": tables, "titles": TABLES, "values": values, "wrong": wrong, "rest": rest, "marked": marked}
+        return render_template("setup/settings.html", typed=typed, **given)
 
     def text(self) -> Any:
         if request.method == "GET":

@@ -13,6 +13,7 @@ let ends_at = 0;
 let stream = null;
 let told_times = 0;
 let checking = 0;
+let replacing = "";  // the invitation that was opened in the place of another
 
 // Where this sign-in has ended the page is on its way to sign in.
 async function ask(what, more) {
@@ -53,6 +54,9 @@ function draw() {
   const left = Math.max(0, Math.ceil((ends_at - performance.now()) / 1000));
   $("left").textContent = now.invitation && left ? words.left.replace("{}", left) : "";
   $("withdraw").hidden = !now.invitation;
+  const replaced = now.invitation && now.invitation.id === replacing ? words.replaced : "";
+  if ($("replaced").textContent !== replaced) $("replaced").textContent = replaced;
+  $("replaced").hidden = !replaced;
   $("pause").textContent = now.paused ? $("pause").dataset.on : $("pause").dataset.off;
   $("pause").setAttribute("aria-pressed", String(now.paused));
 }
@@ -127,7 +131,10 @@ $("ask-form").addEventListener("submit", async (event) => {
   const said = await post("ask", case_no ? { case_no } : {});
   $("ask").disabled = false;
   wrong(said);
-  if (!said.error) $("case").value = "";
+  if (said.error) return;
+  $("case").value = "";
+  replacing = said.replaced ? said.id : "";
+  draw();
 });
 $("withdraw").addEventListener("click", async () => { if (now && now.invitation) wrong(await post("withdraw", { invitation: now.invitation.id })); });
 $("pause").addEventListener("click", async () => { if (now) wrong(await post("pause", { paused: !now.paused })); });

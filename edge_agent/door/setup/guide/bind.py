@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask, redirect, request, url_for
 
 from protocols.errors import BadSettings
+from protocols.words import Words
 
 from ....setup import apply, draft, toml
 from ....setup.draft import Draft
@@ -32,7 +34,8 @@ class Bind:
             return redirect(url_for("guide.device"))
         if not found.device and found.window:
             found = self._walk.note(found, device=self._proposed(found, found.window))
-        wrong, status = dict[str, str](), 200
+        wrong: Mapping[str, str | Words] = {}
+        status = 200
         if request.method == "POST":
             form = request.form
             address, window = form.get("address", "").strip(), form.get("window", "").strip()
@@ -63,7 +66,7 @@ class Bind:
     def _door_port(self) -> int:
         return int(request.environ["SERVER_PORT"])
 
-    def _applied(self, found: Draft) -> tuple[dict[str, str], int]:
+    def _applied(self, found: Draft) -> tuple[Mapping[str, str | Words], int]:
         """What is wrong with it, and the answer's status; nothing is, if it is written."""
         try:
             self._desk.apply_draft(found, self._door_port)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from flask import Flask, redirect, request, url_for
 
 from protocols.errors import BadSettings
+from protocols.words import Words
 
 from .... import config
 from ....config import TlsSettings
@@ -45,7 +47,7 @@ class ThisAgent:
             return walk.page("name", answer=answer, wrong=there)
         return redirect(url_for("guide.device"), 303)
 
-    def _named(self, found: Draft) -> tuple[Draft, dict[str, str]]:
+    def _named(self, found: Draft) -> tuple[Draft, Mapping[str, str | Words]]:
         form = request.form
         later, tls = form.get("broker") == "later", bool(form.get("tls"))
         host, typed = form.get("host", "").strip(), number_of(form.get("port", "").strip())
@@ -65,7 +67,7 @@ class ThisAgent:
             wrong["port"] = "应为 1 到 65535 / expected 1 to 65535"
         return found, {**self._mistakes(found), **wrong}
 
-    def _mistakes(self, found: Draft) -> dict[str, str]:
+    def _mistakes(self, found: Draft) -> dict[str, Words]:
         """What the settings would say of the agent's part."""
         try:
             config.checked(toml.new_text(_with_a_page(found), 0).encode(), self._walk.desk.place.file)
@@ -78,7 +80,7 @@ class ThisAgent:
         try:
             context = config.tls_context(TlsSettings(ca=found.ca), self._walk.desk.place.folder) if found.tls else None
         except BadSettings as error:
-            return broker.Answer(False, error.mistakes[0], "ca")
+            return broker.Answer(False, error.mistakes[0].words, "ca")
         return broker.tried(found.host, found.port, found.agent, found.password, context)
 
 

@@ -51,7 +51,7 @@ class Walk:
         """The screen of this step; `page` names another template than the step's own."""
         found = self.draft()
         steps = [each for each in STEPS if each != "bytes" or found.kind not in NO_LINE]
-        if self.desk.place.running is not None:
+        if self.desk.place.running is not None and not (found.applied and found.first):
             steps.remove("name")
         given = {"steps": steps, "step": step, "draft": found, **more}
         return render_template(f"setup/{more.get('page', step)}.html", **given)
