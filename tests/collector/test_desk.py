@@ -473,8 +473,12 @@ def test_the_whole_desk_from_the_command_line(ledger, command):
     ledger.rate(1)
     number = str(park(ledger))
     code, listed = command("parked", "list")
-    assert (0, True, True) == (code, f"#{number} " in listed, "缺少字段 / fields lacking: mobile" in listed)
-    assert "缺少字段 / fields lacking → 补全办件" in listed
+    assert (0, True, True) == (
+        code,
+        f"#{number} " in listed,
+        "缺少字段或不合格式 / fields lacking or not in their form: mobile" in listed,
+    )
+    assert "缺少字段或不合格式 / fields lacking or not in their form → 补全办件" in listed
     assert 0 == command("parked", "show", f"#{number}")[0]
     code, said = command(
         "parked", "correct", number, "--from", "-", "--why", "核对", "--who", "李敏", stdin='{"mobile": "13800001111"}'

@@ -120,6 +120,7 @@ def test_the_tabs_say_how_many_and_the_list_is_of_the_chosen(site):
 
     assert re.search(r"逾期 <b>1</b>", late) and "/mending/2" in late and "/mending/3" not in late
     assert "逾期办结" in closed and "误评" in closed
+    assert ">期限</th>" in late and ">期限</th>" not in closed and ">办结</th>" in closed
     assert "这一栏没有差评" in site.ask("get", "/mending?clerk=9").text
     assert 400 == site.ask("get", "/mending?tab=x").status_code
     assert 404 == site.ask("get", "/mending/1").status_code

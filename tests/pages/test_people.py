@@ -66,7 +66,7 @@ def test_from_the_first_administrator_to_the_line_in_the_log(centre, browse):
     assert 0 == operator.get_by_role("link", name="人员", exact=True).count()
     operator.get_by_role("link", name="#1").click()
     operator.locator("[action$='/send-again'] [name=why]").fill("与省平台核对过")
-    operator.get_by_role("button", name="重发", exact=True).click()
+    operator.get_by_role("button", name="检查后重发", exact=True).click()
     expect(operator.get_by_role("status")).to_contain_text("即将重发")
     assert {"C1": "due"} == centre.ledger.states()
 
