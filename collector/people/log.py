@@ -16,6 +16,8 @@ from .file import File
 _ABOUT_MAX = 300  # characters: a line that a person reads
 _AT_ONCE = 5000
 _LAST_MS = 253_402_300_799_999  # of year 9999: no calendar has what lies behind it
+HERE = " (本机 on this machine)"
+"""Stands behind the login name of who did something from the command line, in lines that never change."""
 ACTIONS = {
     "signed_in": "登录 / signed in",
     "signed_out": "退出登录 / signed out",
