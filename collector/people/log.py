@@ -37,7 +37,7 @@ ACTIONS = {
     "parked_given_up": "评价不再上报 / rating given up",
     "parked_all_sent_again": "成批重发 / sent again all at once",
     "log_exported": "导出审计日志 / audit log exported",
-    "export": "导出表格 / table taken away",
+    "export": "导出表格 / table exported",
     "draw": "公告抽查 / draw announced",
     "spot_check": "抽查一条 / rating of a draw checked",
     "mending_check": "核查差评 / bad rating checked",

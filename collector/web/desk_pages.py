@@ -21,6 +21,7 @@ from ..people.roles import Role
 from ..reconcile.words import REASONS
 from . import fields
 from .gate import Gate
+from .language import many
 from .mending import allowed as may
 from .pages import number_asked
 from .words import LEVELS, STATES
@@ -233,7 +234,7 @@ def _picked() -> _Picked:
 
 def _said_done() -> str:
     sent = number_asked("sent")
-    return "" if sent is None else f"{sent} 条即将重发 / {sent} are sent again"
+    return "" if sent is None else f"{sent} 条即将重发 / {many(sent, 'rating is', 'ratings are')} sent again"
 
 
 def _why() -> str:

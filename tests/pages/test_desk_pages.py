@@ -227,6 +227,20 @@ def test_the_fields_that_find_a_rating_stand_in_one_line(shown, reader):
     assert tops[0] == tops[1]
 
 
+def test_one_rating_is_no_ratings(shown, reader):
+    """In English. Red if one of them is several."""
+    reader.goto(f"{shown.url}/parked?reason=before_service&lang=en")
+    expect(reader.get_by_text("In all")).to_have_text("In all 1 rating")
+    reader.goto(f"{shown.url}/parked/send-again?reason=before_service")
+
+    expect(reader.locator("main")).to_contain_text("This sends 1 rating again")
+    expect(reader.get_by_role("button", name="Send 1 rating again")).to_be_visible()
+    reader.goto(f"{shown.url}/parked?sent=1")
+    expect(reader.get_by_role("status")).to_contain_text("1 rating is sent again")
+    reader.goto(f"{shown.url}/parked/send-again?reason=refused")
+    expect(reader.get_by_role("button", name="Send 3 ratings again")).to_be_visible()
+
+
 def test_a_device_that_nobody_placed_brings_its_lines(shown, reader):
     reader.goto(f"{shown.url}/unratable")
 

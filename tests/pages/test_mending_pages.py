@@ -209,6 +209,17 @@ def test_a_printed_list_says_how_it_was_picked(hall, browse):
     assert 0 == page.locator("button:visible").count()
 
 
+def test_every_heading_of_a_table_begins_with_a_capital(hall, browse):
+    """In English. Red if some do and others do not."""
+    _, url = hall
+    page = browse(locale="en-GB")
+    sign_in(page, url, "周审", "administrator")
+    for path in ("/mending", "/draws", "/draws/1", "/statistics?by=window", "/reconcile", "/export"):
+        page.goto(url + path)
+        heads = [head.strip() for head in page.locator("thead th").all_inner_texts()]
+        assert heads and not [head for head in heads if head[:1].islower()], path
+
+
 def test_nothing_is_noted_of_a_check_that_nobody_made(hall, browse):
     """Red if an outcome stands there beforehand: one careless press would write it into a log that never changes."""
     _, url = hall
