@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from protocols.messages import SEQ_MAX
 from protocols.ratings import Level
 
 from ..ledger.desk import NotSo
@@ -158,7 +159,7 @@ def make(path: Path) -> None:
 
 @draw.command()
 @CONFIG
-@click.argument("number", type=int)
+@click.argument("number", type=click.IntRange(1, SEQ_MAX))
 @_JSON
 def show(path: Path, number: int, as_json: bool) -> None:
     """一次抽查的全部 / all about one draw."""

@@ -307,6 +307,7 @@ def test_all_of_it_from_the_command_line(site, command):
     assert 2 == command("draw", "show", "1")[1].count("\n#")
     assert site.works.draws.found(1).came.hex() in command("draw", "show", "1")[1]
     assert 2 == command("draw", "show", "7")[0]
+    assert (2, True) == (lambda code, said: (code, "Error" in said))(*command("draw", "show", "9" * 19))
     code, counted = command("statistics", *PERIOD, "--by", "window", "--recompute")
     assert (0, True, True) == (code, "市民中心 1号" in counted, "✓ 与记录相同" in counted)
     assert "hall,ratings," in command("statistics", *PERIOD, "--csv")[1]
