@@ -41,6 +41,7 @@ from .keys import keys_in
 _CHINA = timezone(timedelta(hours=8))
 _KNOWN = ("awaiting_case", *getattr(ParkReason, "__args__", ()))
 _WAIT_S = 10.0
+_DIGITS_MAX = 18  # SQLite takes every number of so many digits, and no longer ones
 _BY = [
     click.option("--who", default=getpass.getuser, show_default="登录名 / login name", help="谁 / who does this"),
     click.option("--why", required=True, help="为何, 会留存 / why: it is kept"),
@@ -50,7 +51,7 @@ _BY = [
 def _number(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     """A rating's, as `list` prints it: with or without the #."""
     text = value.removeprefix("#")
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX):
         raise click.BadParameter(f"{value!r}: 应为 parked list 中的编号 / must be a number of parked list")
     return int(text)
 
@@ -320,7 +321,7 @@ def _read(source: Any) -> dict[str, Any]:
 def _valued(name: str, value: str) -> Any:
     if not name.endswith("_ms"):
         return value
-    if value.isdigit():
+    if value.isascii() and value.isdigit() and len(value) <= _DIGITS_MAX:
         return int(value)
     try:
         return int(datetime.fromisoformat(value).replace(tzinfo=_CHINA).timestamp()) * 1000

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from protocols.messages import SEQ_MAX
 from protocols.ratings import Level
 
 from ..ledger.desk import NotSo
@@ -158,7 +159,7 @@ def make(path: Path) -> None:
 
 @draw.command()
 @CONFIG
-@click.argument("number", type=int)
+@click.argument("number", type=click.IntRange(1, SEQ_MAX))
 @_JSON
 def show(path: Path, number: int, as_json: bool) -> None:
     """一次抽查的全部 / all about one draw."""
@@ -173,7 +174,9 @@ def show(path: Path, number: int, as_json: bool) -> None:
         f"第 {found.id} 次抽查 draw, {found.who}, {time_text(found.at_ms)}\n"
         f"{day_text(found.first)}–{day_text(found.last)} {found.hall or '全部大厅 all halls'} {KINDS[found.kind]}:"
         f" {found.size} 条中取 {found.wanted} 条 / so many of so many\n"
-        f"范围 frame {found.frame.hex()}\n公告 announcement {found.hash.hex()}\n种子 seed {found.seed or '–'}"
+        f"范围 frame {found.frame.hex()}\n公告 announcement {found.hash.hex()}\n"
+        f"公告后账本第一段 the ledger's first stretch after it: {found.stretch + 1} {found.came.hex() or '–'}\n"
+        f"种子 seed {found.seed or '–'}"
     )
     for row in rows:
         at = time_text(row["pressed_ms"])

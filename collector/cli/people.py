@@ -17,7 +17,7 @@ import click
 from ..ledger.tally import time_text
 from ..people import People, open_people, people_of
 from ..people.file import File, PeopleMismatch
-from ..people.log import ACTIONS
+from ..people.log import ACTIONS, HERE
 from ..people.passwords import LEAST, mistake
 from ..people.roles import ROLES, WORDS, NotSo
 from .ground import CONFIG, give_up, settings_of
@@ -190,7 +190,7 @@ def _password(stdin: bool, name: str) -> str:
 
 
 def _by() -> str:
-    return f"{getpass.getuser()} (本机 on this machine)"
+    return f"{getpass.getuser()}{HERE}"
 
 
 def _now_ms() -> int:

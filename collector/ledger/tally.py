@@ -112,6 +112,11 @@ def time_text(at_ms: int) -> str:
     return f"{day_text(day_of(at_ms))} {minutes // 60:02}:{minutes % 60:02}"
 
 
+def second_text(at_ms: int) -> str:
+    """`2026-11-24 09:31:07`: where the order of what was done within a minute matters."""
+    return f"{time_text(at_ms)}:{at_ms % 60_000 // 1000:02}"
+
+
 def moment_text(at_ms: int, now_ms: int) -> str:
     """`09:31:07` if that is today, `11-24 09:31` if it is not, with the year where it is another one."""
     if day_of(at_ms) == day_of(now_ms):

@@ -9,7 +9,7 @@ from typing import Any
 from ..ledger import acts, lots
 from ..ledger.desk import NotSo
 from ..ledger.store import Store
-from ..ledger.tally import day_text
+from ..ledger.tally import day_of, day_text
 from .mendings import checked, named
 
 WANTED_MAX = 1000  # more are not looked into by anybody
@@ -17,7 +17,8 @@ WANTED_MAX = 1000  # more are not looked into by anybody
 
 @dataclass(frozen=True)
 class Draw:
-    """What was announced, and what was drawn; `seed` is empty until then."""
+    """What was announced, and what was drawn; until then `seed` is empty, and so is `came`, the hash of the stretch
+    that the seed is made of."""
 
     id: int
     at_ms: int
@@ -33,6 +34,7 @@ class Draw:
     frame: bytes
     stretch: int
     hash: bytes
+    came: bytes
     seed: str
     ratings: tuple[int, ...]
     drawn_ms: int | None
@@ -41,7 +43,7 @@ class Draw:
         """As JSON says it."""
         names = ("id", "at_ms", "who", "reason", "kind", "hall", "wanted", "upto", "size", "stretch", "drawn_ms")
         days = {"from": day_text(self.first), "to": day_text(self.last)}
-        hashes = {"frame": self.frame.hex(), "hash": self.hash.hex(), "seed": self.seed}
+        hashes = {"frame": self.frame.hex(), "hash": self.hash.hex(), "came": self.came.hex(), "seed": self.seed}
         return {name: getattr(self, name) for name in names} | days | hashes | {"ratings": list(self.ratings)}
 
 
@@ -63,6 +65,15 @@ class Draws:
             raise NotSo("wanted", f"应为 1–{WANTED_MAX} / must be 1–{WANTED_MAX}")
         if first > last:
             raise NotSo("frame", "起止日期不对 / the days are not in order")
+        if last > (today := day_of(now_ms)):
+            # Who reads "January" beside a draw of its first half would take it for a draw of January.
+            day, now = day_text(last), day_text(today)
+            raise NotSo(
+                "to",
+                f"截止日期 {day} 还没有到, 应为今天 ({now}) 或更早: 请改早, 或等到那天之后再公告"
+                f" / the last day, {day}, is still to come and must be today ({now}) or earlier:"
+                " choose an earlier one, or announce it after that day",
+            )
         with self._store.writing() as db:
             upto = db.execute("SELECT coalesce(max(id), 0) FROM rating").fetchone()[0]
             numbers = lots.frame(db, first, last, kind, hall, upto)
@@ -123,6 +134,11 @@ class Draws:
             {"draw": draw.id},
         )
 
+    def frame(self, draw: Draw) -> list[int]:
+        """The numbers of all ratings that may be drawn, ascending, as the ledger has them now."""
+        with self._store.reading() as db:
+            return lots.frame(db, draw.first, draw.last, draw.kind, draw.hall, draw.upto)
+
     def differences(self, draw: Draw) -> list[str]:
         """What of this draw is not what comes out when it is made again; nothing if all is well."""
         with self._store.reading() as db:
@@ -130,8 +146,9 @@ class Draws:
 
 
 _SHOWN = (
-    "SELECT draw.*, coalesce(seed, '') AS seed, coalesce(ratings, '[]') AS ratings, drawn.at_ms AS drawn_ms FROM draw"
-    " LEFT JOIN drawn ON drawn.draw = draw.id"
+    "SELECT draw.*, coalesce(seed, '') AS seed, coalesce(ratings, '[]') AS ratings, drawn.at_ms AS drawn_ms,"
+    " CAST(coalesce(stretch.hash, '') AS BLOB) AS came FROM draw LEFT JOIN drawn ON drawn.draw = draw.id"
+    " LEFT JOIN stretch ON stretch.n = draw.stretch + 1 AND drawn.draw IS NOT NULL"
 )
 
 

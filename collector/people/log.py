@@ -16,6 +16,8 @@ from .file import File
 _ABOUT_MAX = 300  # characters: a line that a person reads
 _AT_ONCE = 5000
 _LAST_MS = 253_402_300_799_999  # of year 9999: no calendar has what lies behind it
+HERE = " (本机 on this machine)"
+"""Stands behind the login name of who did something from the command line, in lines that never change."""
 ACTIONS = {
     "signed_in": "登录 / signed in",
     "signed_out": "退出登录 / signed out",
@@ -35,7 +37,7 @@ ACTIONS = {
     "parked_given_up": "评价不再上报 / rating given up",
     "parked_all_sent_again": "成批重发 / sent again all at once",
     "log_exported": "导出审计日志 / audit log exported",
-    "export": "导出表格 / table taken away",
+    "export": "导出表格 / table exported",
     "draw": "公告抽查 / draw announced",
     "spot_check": "抽查一条 / rating of a draw checked",
     "mending_check": "核查差评 / bad rating checked",

@@ -79,7 +79,10 @@ REASONS = {
     "refused": Words("省平台拒收 / refused", "按省平台原话处理 / see the province's own words"),
     "case_refused": Words("办件被拒收 / case refused", "更正办件后重新提交 / put the case right and post it again"),
     "case_unknown": Words("省平台无此办件 / case unknown", "与省平台核对该办件 / clear it up with the province"),
-    "lacking": Words("缺少字段 / fields lacking", "补全办件后重新提交 / complete the case and post it again"),
+    "lacking": Words(
+        "缺少字段或不合格式 / fields lacking or not in their form",
+        "补全办件或改正后重新提交 / complete the case or put it right, and post it again",
+    ),
     "no_case": Words(
         "无办件编号 / no case number",
         "在待处理台查到办件后关联; 今后请业务系统在邀请评价时给出办件编号"

@@ -15,6 +15,7 @@ from ..people.log import ACTIONS, Line
 from ..people.roles import WORDS as ROLES
 from ..reconcile.words import REASONS
 from . import fields
+from .language import many
 
 
 class Deed(NamedTuple):
@@ -123,13 +124,13 @@ _FORMS = {
     "log_exported": _Form(
         f"(?P<asked>{_picks('who', 'action', 'from', 'to')})",
         "导出审计日志: {asked}",
-        "took the audit log away: {asked}",
+        "exported the audit log: {asked}",
     ),
     "export": _Form(
         f"(?P<table>[a-z]+)(?P<days>-{_DAY}-{_DAY})?(?P<own> with text)?"
         rf"(?: \((?P<lines>[0-9]+)\))?(?: (?P<only>{_picks(*_PICKED)}))?",
         "导出{table}{days}{own}{lines}{only}",
-        "took away {table}{days}{own}{lines}{only}",
+        "exported {table}{days}{own}{lines}{only}",
     ),
     "draw": _Form(
         f"(?P<n>[0-9]+): (?P<first>{_DAY}) (?P<last>{_DAY}) (?P<kind>[a-z]+) (?P<size>[0-9]+) → (?P<times>[0-9]+)",
@@ -220,7 +221,7 @@ def _days(part: str, language: Language) -> str:
 
 
 def _lines(part: str, language: Language) -> str:
-    return part and (f", {part} 条" if language == "zh" else f", {part} lines")
+    return part and (f", {part} 条" if language == "zh" else f", {many(int(part), 'line')}")
 
 
 def _troubles(part: str, language: Language) -> str:

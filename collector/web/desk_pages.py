@@ -21,6 +21,7 @@ from ..people.roles import Role
 from ..reconcile.words import REASONS
 from . import fields
 from .gate import Gate
+from .language import many
 from .mending import allowed as may
 from .pages import number_asked
 from .words import LEVELS, STATES
@@ -39,6 +40,14 @@ _DONE = {
     "as-is": "即将照发 / it is sent as it is",
     "give-up": "已记下: 不再上报 / written down: it is not to be sent",
 }
+_SENDING = {
+    "send-again": "检查后重发: 再检查一遍, 然后再发; 仍不符合的会再次扣下。"
+    " / Check and send again: checked once more, then sent; held again if nothing has changed.",
+    "as-is": "照发, 不再扣下: 我方为省平台扣下的, 仍然发出, 收不收由省平台决定。"
+    " / Send as it is, despite the hold: what we hold back for the province's sake is sent all the same, and the"
+    " province decides.",
+}
+"""What happens, in the same words wherever it can be done."""
 _NOTED = {
     "correct": "parked_corrected",
     "link": "parked_linked",
@@ -109,6 +118,7 @@ def add(app: Flask, desk: Desk, directory: Directory, now_ms: Callable[[], int],
             of_case=of_case,
             halls=halls,
             levels=LEVELS,
+            sending=_SENDING,
             done=_said_done(),
             time_text=time_text,
         )
@@ -144,6 +154,7 @@ def add(app: Flask, desk: Desk, directory: Directory, now_ms: Callable[[], int],
             number=min(desk.count(*picked), AT_ONCE),
             left=max(0, desk.count(*picked) - AT_ONCE),
             as_is=request.values.get("as_is") == "yes",
+            sending=_SENDING,
             why=request.form.get("why", ""),
             why_max=WHY_MAX,
             mistake=mistake,
@@ -192,6 +203,8 @@ def add(app: Flask, desk: Desk, directory: Directory, now_ms: Callable[[], int],
         told = _told(found)
         following = desk.listed(1, before=rating)
         case = found["case"] or {}
+        if found["reason"] == "lacking" and found["case"] is not None:
+            told["detail"] = fields.told(case, found["words"]) or told["detail"]
         return render_template(
             "parked_one.html",
             row=told,
@@ -204,6 +217,7 @@ def add(app: Flask, desk: Desk, directory: Directory, now_ms: Callable[[], int],
             attempts=found["attempts"],
             corrections=[_correction(each) for each in found["corrections"]],
             verdicts=_VERDICTS,
+            sending=_SENDING,
             mistake=mistake,
             tried=tried or ("link" if link else ""),
             link=link,
@@ -220,7 +234,7 @@ def _picked() -> _Picked:
 
 def _said_done() -> str:
     sent = number_asked("sent")
-    return "" if sent is None else f"{sent} 条即将重发 / {sent} are sent again"
+    return "" if sent is None else f"{sent} 条即将重发 / {many(sent, 'rating is', 'ratings are')} sent again"
 
 
 def _why() -> str:

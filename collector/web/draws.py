@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
-from flask import Flask, redirect, render_template, request
+from flask import Flask, Response, redirect, render_template, request
 from msgspec import Meta
 
 from protocols.bodies import read
@@ -63,7 +63,7 @@ def add_api(app: Flask, draws: Draws, allowed: Callable[[], None], now_ms: Calla
         try:
             made = draws.announce(first, last, given.kind, given.hall, given.number, given.who, given.why, now_ms())
         except NotSo as error:
-            raise Wrong(409 if error.field == "frame" else 400, error.field, str(error)) from error
+            raise Wrong(409 if error.field in ("frame", "to") else 400, error.field, str(error)) from error
         return made.said(), 201
 
     @app.post("/api/v1/draws/make")
@@ -104,6 +104,16 @@ def add(app: Flask, draws: Draws, mendings: Mendings, now_ms: Callable[[], int],
         draws.make(now_ms())
         return _shown(number, {}, None)
 
+    @app.get(f"{_ONE}/frame.txt")
+    def draw_frame(number: int) -> Response:
+        gate.person()  # numbers of ratings, and nothing else
+        numbers = draws.frame(_found(number))
+        return Response(
+            "".join(f"{each}\n" for each in numbers),
+            content_type="text/plain; charset=utf-8",
+            headers={"Content-Disposition": f"attachment; filename=draw-{number}-frame.txt"},
+        )
+
     @app.post(_ONE)
     def draw_checked(number: int) -> Any:
         who = gate.person("operator", "auditor")
@@ -126,16 +136,20 @@ def add(app: Flask, draws: Draws, mendings: Mendings, now_ms: Callable[[], int],
             announces=may(gate, "auditor"),
             given=given or {"from": day_text(today)[:8] + "01", "to": day_text(today), "number": "10", "kind": "all"},
             mistake=mistake,
+            today=day_text(today),
             wanted_max=WANTED_MAX,
             words_max=WORDS_MAX,
             w=w,
         )
 
-    def _shown(number: int, given: dict[str, str], mistake: NotSo | None) -> str:
+    def _found(number: int) -> Draw:
         try:
-            found = draws.found(number)
+            return draws.found(number)
         except NotSo as error:
             raise Wrong(404, "id", str(error)) from error
+
+    def _shown(number: int, given: dict[str, str], mistake: NotSo | None) -> str:
+        found = _found(number)
         reads = may(gate, "operator", "auditor")
         words = {
             row["id"]: [each.words for each in mendings.steps(row["id"]) if each.draw == number][-1:]

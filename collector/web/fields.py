@@ -70,7 +70,8 @@ _VALUES = {
 
 
 class Field(NamedTuple):
-    """One field of the form. `value` is empty where somebody's details stand, which `shown` tells of, masked."""
+    """One field of the form. `value` is empty where somebody's details stand, which `shown` tells of, masked.
+    `lacking`: whether the province misses it, or does not take what stands there; or neither."""
 
     name: str
     words: str
@@ -78,7 +79,7 @@ class Field(NamedTuple):
     shown: str
     value: str
     options: list[tuple[str, str]]
-    lacking: bool
+    lacking: Literal["", "missing", "malformed"]
 
 
 def form(case: Mapping[str, Any], lacking: str) -> list[Field]:
@@ -86,6 +87,17 @@ def form(case: Mapping[str, Any], lacking: str) -> list[Field]:
     missed = {name.strip() for name in lacking.split(",")}
     fields = [_field(name, case.get(name), name in missed) for name in FIELDS]
     return sorted(fields, key=lambda each: not each.lacking)
+
+
+def told(case: Mapping[str, Any], lacking: str) -> str:
+    """What the province misses of this case, and what of it is there and not taken, as `Chinese / English`."""
+    found = form(case, lacking)
+    parts = []
+    for kind, zh, en in (("missing", "缺少", "missing"), ("malformed", "不合格式", "not in the form it has to have")):
+        names = [each.words.partition(" / ") for each in found if each.lacking == kind]
+        if names:
+            parts.append((f"{zh} {', '.join(name for name, *_ in names)}", f"{en}: {', '.join(n for *_, n in names)}"))
+    return " / ".join("; ".join(each) for each in zip(*parts, strict=True))
 
 
 def changes(given: Mapping[str, str], case: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,8 +121,11 @@ def text_of(name: str, value: Any) -> str:
     return say(_VALUES.get(value or "", value)) if _choices(name) else str(value or "")
 
 
-def _field(name: str, value: Any, lacking: bool) -> Field:
+def _field(name: str, value: Any, missed: bool) -> Field:
     shown = text_of(name, value)
+    lacking: Literal["", "missing", "malformed"] = (
+        "" if not missed else "missing" if value in (None, "") else "malformed"
+    )
     if name in PERSONAL:
         return Field(name, WORDS[name], "personal", shown, "", [], lacking)
     if name.endswith("_ms"):

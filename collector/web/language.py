@@ -15,8 +15,8 @@ _A_YEAR_S = 365 * 24 * 3600
 
 
 def add(app: Flask) -> None:
-    """Give the templates of `app` their words: `t(zh, en)`, `say("zh / en")`, `language`, and `other`, the link to
-    this page in the other language."""
+    """Give the templates of `app` their words: `t(zh, en)`, `say("zh / en")`, `many`, `language`, and `other`, the
+    link to this page in the other language."""
 
     @app.before_request
     def choose() -> None:
@@ -29,6 +29,7 @@ def add(app: Flask) -> None:
         return {
             "t": lambda zh, en: zh if language() == "zh" else en,
             "say": say,
+            "many": many,
             "language": language(),
             "other": other(),
         }
@@ -54,6 +55,11 @@ def language() -> Language:
 def say(words: str) -> str:
     """The half of `Chinese / English` that this reader reads."""
     return said_in(words, language())
+
+
+def many(number: int, one: str, more: str = "") -> str:
+    """English knows of one thing and of several: `1 rating`, `2 ratings`. `more` where it is not `one` with an s."""
+    return f"{number} {one if number == 1 else more or one + 's'}"
 
 
 def other() -> Markup:

@@ -7,8 +7,8 @@ from typing import Any
 
 from flask import Flask, Response, render_template, request, stream_with_context
 
-from ..ledger.tally import DAY_MS, ZONE_MS, day_number, time_text
-from ..people.log import ACTIONS, Log
+from ..ledger.tally import DAY_MS, ZONE_MS, day_number, second_text
+from ..people.log import ACTIONS, HERE, Log
 from .columns import LOG, columns
 from .deeds import deed, picks
 from .keeper import Keeper
@@ -39,7 +39,8 @@ def add(app: Flask, keeper: Keeper) -> None:
             did=log.known("action"),
             actions=ACTIONS,
             asked={name: request.args.get(name, "") for name in _PICKS},
-            time_text=time_text,
+            second_text=second_text,
+            named=_named,
         )
 
     @app.get("/log.csv", defaults={"kind": "csv"})
@@ -61,8 +62,15 @@ def _rows(log: Log, asked: dict[str, Any]) -> Iterator[list[Cell]]:
     while lines := log.lines(_EXPORTED, **asked, before=before):
         for line in lines:
             words = deed(line, language()).words
-            yield [line.n, line.at_ms, line.who, words, say(line.address), line.action, line.about]
+            yield [line.n, line.at_ms, _named(line.who), words, say(line.address), line.action, line.about]
         before = lines[-1].n
+
+
+def _named(who: str) -> str:
+    """Whoever did it, in one language: lines of the command line have both, and never change."""
+    if not who.endswith(HERE):
+        return who
+    return f"{who.removesuffix(HERE)} {say('(本机) / (on this machine)')}"
 
 
 def _asked() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import IO, Any, Literal, NamedTuple
 import xlsxwriter  # type: ignore[import-untyped]
 
 from ..cells import harmless, runs
-from ..ledger.tally import DAY_MS, ZONE_MS, day_text, time_text
+from ..ledger.tally import DAY_MS, ZONE_MS, day_text, second_text
 
 Cell = str | int | float | None
 Kind = Literal["text", "number", "time", "day", "share"]
@@ -66,7 +66,7 @@ def csv_of(table: Table) -> Iterator[bytes]:
 
 def _as_text(column: Column, cell: Cell) -> Cell:
     if column.kind == "time" and isinstance(cell, int):
-        return time_text(cell)
+        return second_text(cell)
     if column.kind == "day" and isinstance(cell, int):
         return day_text(cell)
     return harmless(cell)

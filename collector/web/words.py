@@ -22,7 +22,7 @@ WORDS = {
     "refused": "省平台拒收 / refused by the province",
     "case_refused": "办件被拒收 / case refused",
     "case_unknown": "省平台无此办件 / case unknown to the province",
-    "lacking": "缺少字段 / fields missing",
+    "lacking": "缺少字段或不合格式 / fields lacking or not in their form",
     "item_not_mapped": "事项未对应 / item not mapped",
     "own_item": "自建事项 / item of the hall's own",
     "bad_without_reason": "差评没有原因 / bad without a reason",

@@ -23,7 +23,7 @@ SAID = {
     ),
     ("export", "ratings-2027-01-01-2027-01-31 with text (12)"): (
         "导出评价表 2027-01-01 至 2027-01-31, 连同办事人原话, 12 条",
-        "took away the table of ratings of 2027-01-01 to 2027-01-31 with what citizens wrote, 12 lines",
+        "exported the table of ratings of 2027-01-01 to 2027-01-31 with what citizens wrote, 12 lines",
     ),
     ("parked_corrected", "#4 item_name mobile"): (
         "更正评价 #4 的办件: 事项名称、手机号",
@@ -54,26 +54,30 @@ SAID = {
     ("sign_in_failed", "没有此人 / nobody"): ("登录失败, 没有这个用户名", "could not sign in: nobody has this name"),
     ("log_exported", "who=李敏 action=export from=2027-01-01"): (
         "导出审计日志: 人员 李敏、动作 导出表格、从 2027-01-01",
-        "took the audit log away: person 李敏, action table taken away, from 2027-01-01",
+        "exported the audit log: person 李敏, action table exported, from 2027-01-01",
     ),
-    ("export", "parked"): ("导出待处理评价表", "took away the table of parked ratings"),
+    ("export", "ratings-2027-01-01-2027-01-31 (1)"): (
+        "导出评价表 2027-01-01 至 2027-01-31, 1 条",
+        "exported the table of ratings of 2027-01-01 to 2027-01-31, 1 line",
+    ),
+    ("export", "parked"): ("导出待处理评价表", "exported the table of parked ratings"),
     ("export", "parked reason=no_case hall=A%20厅 level=dissatisfied"): (
         "导出待处理评价表, 仅 原因 无办件编号、大厅 “A 厅”、等级 不满意",
-        "took away the table of parked ratings, only of reason no case number, hall “A 厅”, level dissatisfied",
+        "exported the table of parked ratings, only of reason no case number, hall “A 厅”, level dissatisfied",
     ),
     ("export", "mending tab=overdue clerk=018"): (
         "导出差评整改清单, 仅 栏 逾期、窗口人员 018",
-        "took away the list of bad ratings and their mending, only of tab Overdue, clerk 018",
+        "exported the list of bad ratings and their mending, only of tab Overdue, clerk 018",
     ),
     ("export", "ratings-2027-01-01-2027-01-31 (12) window=hall-a/w1"): (
         "导出评价表 2027-01-01 至 2027-01-31, 12 条, 仅 窗口 hall-a/w1",
-        "took away the table of ratings of 2027-01-01 to 2027-01-31, 12 lines, only of window hall-a/w1",
+        "exported the table of ratings of 2027-01-01 to 2027-01-31, 12 lines, only of window hall-a/w1",
     ),
     ("export", "statistics-2027-01-01-2027-01-31 hall=A%20厅"): (
         "导出按窗口人员的统计 2027-01-01 至 2027-01-31, 仅 大厅 “A 厅”",
-        "took away the statistics by clerk of 2027-01-01 to 2027-01-31, only of hall “A 厅”",
+        "exported the statistics by clerk of 2027-01-01 to 2027-01-31, only of hall “A 厅”",
     ),
-    ("log_exported", ""): ("导出审计日志: 全部", "took the audit log away: all of it"),
+    ("log_exported", ""): ("导出审计日志: 全部", "exported the audit log: all of it"),
     ("log_exported", "x=who=李敏 from=2027-01-01"): (
         "导出审计日志 x=who=李敏 from=2027-01-01",
         "audit log exported x=who=李敏 from=2027-01-01",

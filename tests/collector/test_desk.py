@@ -473,8 +473,12 @@ def test_the_whole_desk_from_the_command_line(ledger, command):
     ledger.rate(1)
     number = str(park(ledger))
     code, listed = command("parked", "list")
-    assert (0, True, True) == (code, f"#{number} " in listed, "缺少字段 / fields lacking: mobile" in listed)
-    assert "缺少字段 / fields lacking → 补全办件" in listed
+    assert (0, True, True) == (
+        code,
+        f"#{number} " in listed,
+        "缺少字段或不合格式 / fields lacking or not in their form: mobile" in listed,
+    )
+    assert "缺少字段或不合格式 / fields lacking or not in their form → 补全办件" in listed
     assert 0 == command("parked", "show", f"#{number}")[0]
     code, said = command(
         "parked", "correct", number, "--from", "-", "--why", "核对", "--who", "李敏", stdin='{"mobile": "13800001111"}'
@@ -498,6 +502,10 @@ def test_the_whole_desk_from_the_command_line(ledger, command):
         (("correct", "1", "mobile", "--why", "x"), "应为 字段=值"),
         (("correct", "1", "level=satisfied", "--why", "x"), "level: 应为 字段=值"),
         (("correct", "1", "service_ms=soon", "--why", "x"), "应为时间"),
+        (("correct", "1", "service_ms=²", "--why", "x"), "应为时间"),
+        (("correct", "1", "service_ms=" + "9" * 5000, "--why", "x"), "应为时间"),
+        (("show", "9" * 19), "应为 parked list 中的编号"),
+        (("show", "9" * 5000), "应为 parked list 中的编号"),
         (("give-up", "9", "--why", "x"), "没有第 9 号评价"),
         (("show", "9"), "没有第 9 号评价"),
     ],

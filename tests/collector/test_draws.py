@@ -28,8 +28,10 @@ def draws(ledger) -> Draws:
     return Draws(ledger.store)
 
 
-def announced(draws: Draws, kind: str = "all", hall: str = "", wanted: int = 5, first: int = DAY) -> Draw:
-    return draws.announce(first, DAY, kind, hall, wanted, *BY, NOW_MS)
+def announced(
+    draws: Draws, kind: str = "all", hall: str = "", wanted: int = 5, first: int = DAY, last: int = DAY
+) -> Draw:
+    return draws.announce(first, last, kind, hall, wanted, *BY, NOW_MS)
 
 
 def made(ledger: Ledger, draws: Draws, draw: Draw) -> Draw:
@@ -103,6 +105,8 @@ def test_each_rating_is_as_likely_as_any_other():
         ({"wanted": 0}, "wanted"),
         ({"wanted": 1001}, "wanted"),
         ({"first": DAY + 1}, "frame"),
+        ({"first": DAY + 1, "last": DAY + 1}, "to"),
+        ({"last": DAY + 1}, "to"),
         ({"first": DAY - 9, "hall": "别处"}, "frame"),
     ],
 )

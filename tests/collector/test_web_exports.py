@@ -81,13 +81,13 @@ def test_ratings_of_some_days_are_all_there_once(ledger):
     found = rows_of(client(ledger).get(f"/export/ratings.csv?from={DAY}&to={DAY}"))
 
     assert ["2", "3", "4"] == [row[0] for row in found[1:]]
-    assert "2027-01-15 00:00" == found[1][1]
+    assert "2027-01-15 00:00:00" == found[1][1]
     assert 4 == len(rows_of(client(ledger).get(f"/export/ratings.csv?from=2027-01-14&to={DAY}"))[1:])
 
 
 def text(cell) -> str:
     """As it stands in the CSV."""
-    return cell.strftime("%Y-%m-%d %H:%M") if isinstance(cell, datetime) else "" if cell is None else str(cell)
+    return cell.strftime("%Y-%m-%d %H:%M:%S") if isinstance(cell, datetime) else "" if cell is None else str(cell)
 
 
 def test_the_workbook_has_the_same(ledger):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
+import subprocess
 
 import pytest
 from click.testing import CliRunner
@@ -118,6 +120,7 @@ def test_the_tabs_say_how_many_and_the_list_is_of_the_chosen(site):
 
     assert re.search(r"逾期 <b>1</b>", late) and "/mending/2" in late and "/mending/3" not in late
     assert "逾期办结" in closed and "误评" in closed
+    assert ">期限</th>" in late and ">期限</th>" not in closed and ">办结</th>" in closed
     assert "这一栏没有差评" in site.ask("get", "/mending?clerk=9").text
     assert 400 == site.ask("get", "/mending?tab=x").status_code
     assert 404 == site.ask("get", "/mending/1").status_code
@@ -146,7 +149,7 @@ def test_a_deadline_is_the_end_of_its_day_wherever_it_is_said(site):
 
 
 def test_a_draw_is_announced_by_an_auditor_and_made_with_what_comes(site):
-    form = {"form": WORD, "from": "2027-01-01", "to": "2027-01-31", "number": "2", "kind": "bad", "why": "一月"}
+    form = {"form": WORD, "from": "2027-01-01", "to": "2027-01-16", "number": "2", "kind": "bad", "why": "一月"}
     assert 403 == site.ask("post", "/draws", data=form).status_code
     assert 303 == site.ask("post", "/draws", name="周审", role="auditor", data=form).status_code
     assert "等待新记录" in site.ask("get", "/draws/1").text
@@ -165,6 +168,46 @@ def test_a_draw_is_announced_by_an_auditor_and_made_with_what_comes(site):
     endless = site.ask("post", "/draws", role="auditor", data=form | {"number": "9" * 5000})
     assert (400, True) == (endless.status_code, "应为 1–" in endless.text)
     assert 404 == site.ask("get", "/draws/9").status_code
+
+
+def test_a_stranger_makes_a_draw_again_with_what_its_page_says(site, tmp_path):
+    """The file of the frame and the commands, as they stand there. Red if what went into the seed is not shown."""
+    site.ledger.rate(*range(10, 30))
+    form = {"form": WORD, "from": "2027-01-01", "to": "2027-01-16", "number": "4", "kind": "all", "why": "一月"}
+    site.ask("post", "/draws", name="周审", role="auditor", data=form)
+    before = site.ask("get", "/draws/1", role="viewer").text
+    site.ledger.rate(9, name="hall-b")
+    page = site.ask("get", "/draws/1", role="viewer").text
+    file = site.ask("get", "/draws/1/frame.txt", role="viewer")
+    (tmp_path / re.search(r"filename=(\S+)", file.headers["Content-Disposition"])[1]).write_bytes(file.data)
+    framed, seeded, lots = (
+        subprocess.run(["bash", "-c", each], cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
+        for each in map(html.unescape, re.findall(r"<code>([^<]+)</code>", page))
+        if "sha256sum" in each
+    )
+    draw = site.works.draws.found(1)
+
+    assert [draw.frame.hex(), draw.seed] == [framed[0], seeded[0]]
+    assert list(draw.ratings) == [int(each) for each in lots[1::2]]
+    assert "尚未收到" in before and before.count("sha256sum") < page.count("sha256sum")
+    assert 404 == site.ask("get", "/draws/2/frame.txt").status_code
+
+
+def test_days_to_come_are_not_drawn_from(site, command):
+    """On the page, for programs and from the command line: what is wrong, what was expected, and what to do. Red if a
+    draw of the first half of a month bears the days of all of it."""
+    form = {"form": WORD, "from": "2027-01-01", "to": "2027-01-17", "number": "2", "kind": "all", "why": "一月"}
+    page = site.ask("post", "/draws", role="auditor", data=form)
+    body = {"from": "2027-01-01", "to": "2027-01-17", "number": 1, "who": "周审", "why": "一月"}
+    told = site.ask("post", "/api/v1/draws", headers={"Authorization": "Bearer t"}, json=body)
+    days = ("--from", "2027-01-01", "--to", "2027-02-16")
+    code, said = command("draw", "announce", *days, "--number", "2", "--why", "一月")
+
+    assert (400, True) == (page.status_code, "2027-01-17 还没有到, 应为今天 (2027-01-16) 或更早" in page.text)
+    assert re.search(r'name="to"[^>]* aria-invalid="true"', page.text)
+    assert (409, "to") == (told.status_code, told.get_json()["error"]["field"])
+    assert (2, True) == (code, "2027-02-16 还没有到, 应为今天 (2027-02-15) 或更早" in said)
+    assert 0 == site.ledger.count("draw")
 
 
 def test_statistics_say_the_same_on_the_page_as_csv_and_to_programs(site):
@@ -209,7 +252,7 @@ def test_the_api_needs_the_token(site):
 
 def test_a_program_announces_a_draw_too(site):
     token = {"Authorization": "Bearer t"}
-    body = {"from": "2027-01-01", "to": "2027-01-31", "number": 1, "who": "周审", "why": "一月"}
+    body = {"from": "2027-01-01", "to": "2027-01-16", "number": 1, "who": "周审", "why": "一月"}
     made = site.ask("post", "/api/v1/draws", headers=token, json=body)
     slip = site.ask("post", "/api/v1/draws", headers=token, json=body | {"from": "2027-02-31"})
     none = site.ask("post", "/api/v1/draws", headers=token, json=body | {"hall": "别处"})
@@ -228,7 +271,8 @@ def test_a_program_announces_a_draw_too(site):
 
 
 @pytest.fixture
-def command(ledger, tmp_path):
+def command(ledger, tmp_path, monkeypatch):
+    monkeypatch.setattr("collector.cli.mending._now_ms", lambda: NOW_MS + 31 * DAY_MS)
     (tmp_path / "directory.toml").write_text(window(), "utf-8")
     (tmp_path / "collector.toml").write_text('[broker]\nhost = "127.0.0.1"\npassword = "x"\n', "utf-8")
 
@@ -261,7 +305,9 @@ def test_all_of_it_from_the_command_line(site, command):
     assert "抽取了 1 次" in command("draw", "make")[1]
     assert (0, True) == (lambda code, said: (code, "重抽结果相同" in said))(*command("draw", "verify"))
     assert 2 == command("draw", "show", "1")[1].count("\n#")
+    assert site.works.draws.found(1).came.hex() in command("draw", "show", "1")[1]
     assert 2 == command("draw", "show", "7")[0]
+    assert (2, True) == (lambda code, said: (code, "Error" in said))(*command("draw", "show", "9" * 19))
     code, counted = command("statistics", *PERIOD, "--by", "window", "--recompute")
     assert (0, True, True) == (code, "市民中心 1号" in counted, "✓ 与记录相同" in counted)
     assert "hall,ratings," in command("statistics", *PERIOD, "--csv")[1]

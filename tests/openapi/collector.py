@@ -135,6 +135,7 @@ def _all() -> dict[str, Schema]:
             to=TEXT,
             frame=TEXT,
             hash=TEXT,
+            came=TEXT,
             seed=TEXT,
             ratings=listed(COUNT),
         ),
@@ -331,7 +332,7 @@ def collector() -> Schema:
                     **wrong(
                         _400=FIELD_WRONG,
                         _401=NO_TOKEN,
-                        _409="没有这样的评价 / there are no such ratings",
+                        _409="没有这样的评价, 或截止日期还没有到 / no such ratings, or the last day is still to come",
                         _413=LONG,
                         _507=_FULL,
                     ),

@@ -73,7 +73,7 @@ def worked_on(ledger: Ledger) -> None:
             at_ms = each.pressed_ms + (done + 1) * 5 * 3_600_000
             mendings.take(each.rating, what, outcome, words, who, mendings.found(each.rating).last, at_ms)
     draws = Draws(ledger.store)
-    draws.announce(20_834, 20_864, "all", "", 8, "周审", "一月监督查评", TODAY_MS - DAY_MS)
+    draws.announce(20_834, 20_862, "all", "", 8, "周审", "一月监督查评", TODAY_MS - DAY_MS)
     ledger.rate(990_001, name="hall-b")
     draws.make(TODAY_MS - DAY_MS + 60_000)
     drawn = draws.found(1).ratings

@@ -96,7 +96,7 @@ def test_a_case_is_put_right_and_nobody_sees_whose_it_is(centre, operator):
     """What is missing stands first; what is left alone stays; the log names fields and no values."""
     operator.goto(f"{centre.url}/parked/1")
     assert not [value for value in PERSON.values() if value in operator.content()]
-    expect(operator.locator(".fields label").nth(0)).to_contain_text("缺少或不合格式")
+    expect(operator.locator(".fields label").nth(0)).to_contain_text("不合格式")
     operator.get_by_label("手机号").fill("13800001111")
     operator.get_by_label("部门 ", exact=False).first.fill("公安分局")
     why(operator, "correct")
@@ -131,7 +131,7 @@ def test_a_rating_without_a_case_is_linked_after_a_look(centre, operator):
 
 def test_held_ones_go_as_they_are_and_others_are_given_up(centre, operator):
     operator.goto(f"{centre.url}/parked/3")
-    operator.get_by_text("照发", exact=True).first.click()
+    operator.get_by_text("照发, 不再扣下", exact=True).first.click()
     why(operator, "as-is")
     operator.get_by_role("button", name="照发").click()
     expect(operator.get_by_role("status")).to_contain_text("即将照发")
@@ -146,7 +146,7 @@ def test_held_ones_go_as_they_are_and_others_are_given_up(centre, operator):
 
 def test_all_of_one_reason_are_sent_again_after_their_number_was_told(centre, operator):
     operator.goto(f"{centre.url}/parked")
-    operator.locator("tr", has_text="省平台拒收").first.get_by_role("link", name="重发").click()
+    operator.locator("tr", has_text="省平台拒收").first.get_by_role("link", name="检查后重发").click()
     expect(operator.locator("main")).to_contain_text("将重发 3 条评价")
     operator.fill("[name=why]", "省平台已恢复")
     operator.get_by_role("button", name="重发 3 条").click()
@@ -190,11 +190,55 @@ def test_a_viewer_looks_and_has_no_button(shown, browse):
 
 def test_what_was_not_ours_is_shown_byte_by_byte(shown, reader):
     reader.goto(f"{shown.url}/quarantine?agent=hall-z")
-    reader.locator("main table a").click()
+    reader.get_by_role("link", name="查看全部字节 #1").click()
     expect(reader.locator(".bytes tbody tr").first).to_contain_text("7b 22 77 68 6f 22 3a 00 ff 0d 0a 7d")
     expect(reader.locator(".bytes tbody tr").first).to_contain_text(r'{"who":\x00·\r\n}')
 
     assert 0 == reader.locator("main form, main button").count()
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_what_sending_does_is_said_in_the_same_words_wherever_it_can_be_done(shown, reader, language):
+    """In the list, for all of one reason, and for one. Red if a list says no more than two short verbs."""
+    for what, one, all_of_them in (
+        ("send-again", "/parked/2", "/parked/send-again?reason=refused"),
+        ("as-is", "/parked/3", "/parked/send-again?reason=before_service&as_is=yes"),
+    ):
+        reader.goto(f"{shown.url}{one}?lang={language}")
+        words = reader.locator(f"[action$='/{what}'] .hint").text_content()
+        for path in ("/parked", all_of_them):
+            reader.goto(f"{shown.url}{path}")
+            expect(reader.locator("main")).to_contain_text(words)
+
+
+def test_what_is_there_is_not_called_missing(shown, reader):
+    """The province may not take a number that is there. Red if a page says that it is lacking, and what it is."""
+    reader.goto(f"{shown.url}/parked/1")
+
+    expect(reader.locator(".reason")).to_contain_text("不合格式 部门, 手机号")
+    assert ["不合格式"] * 2 == reader.locator(".fields .lacking b").all_inner_texts()
+
+
+def test_the_fields_that_find_a_rating_stand_in_one_line(shown, reader):
+    """Where there is room. Red if what begins with an or stands alone."""
+    reader.goto(f"{shown.url}/parked")
+    tops = [reader.locator(f"[name={name}]").bounding_box()["y"] for name in ("number", "case_no")]
+
+    assert tops[0] == tops[1]
+
+
+def test_one_rating_is_no_ratings(shown, reader):
+    """In English. Red if one of them is several."""
+    reader.goto(f"{shown.url}/parked?reason=before_service&lang=en")
+    expect(reader.get_by_text("In all")).to_have_text("In all 1 rating")
+    reader.goto(f"{shown.url}/parked/send-again?reason=before_service")
+
+    expect(reader.locator("main")).to_contain_text("This sends 1 rating again")
+    expect(reader.get_by_role("button", name="Send 1 rating again")).to_be_visible()
+    reader.goto(f"{shown.url}/parked?sent=1")
+    expect(reader.get_by_role("status")).to_contain_text("1 rating is sent again")
+    reader.goto(f"{shown.url}/parked/send-again?reason=refused")
+    expect(reader.get_by_role("button", name="Send 3 ratings again")).to_be_visible()
 
 
 def test_a_device_that_nobody_placed_brings_its_lines(shown, reader):

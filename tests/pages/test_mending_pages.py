@@ -92,7 +92,7 @@ def test_an_auditor_draws_and_notes_what_came_of_it(hall, browse):
     page.goto(f"{url}/draws")
     page.get_by_label("抽几条").fill("3")
     page.get_by_label("从").fill("2027-01-01")
-    page.get_by_label("到").fill("2027-02-28")
+    page.get_by_label("到").fill("2027-02-14")
     page.get_by_label("为何").fill("二月监督查评")
     page.get_by_role("button", name="公告抽查").click()
     expect(page.get_by_text("等待新记录")).to_be_visible()
@@ -207,6 +207,17 @@ def test_a_printed_list_says_how_it_was_picked(hall, browse):
     expect(page.get_by_label("大厅")).to_have_value("市民中心")
     expect(page.get_by_label("窗口人员")).to_be_hidden()
     assert 0 == page.locator("button:visible").count()
+
+
+def test_every_heading_of_a_table_begins_with_a_capital(hall, browse):
+    """In English. Red if some do and others do not."""
+    _, url = hall
+    page = browse(locale="en-GB")
+    sign_in(page, url, "周审", "administrator")
+    for path in ("/mending", "/draws", "/draws/1", "/statistics?by=window", "/reconcile", "/export"):
+        page.goto(url + path)
+        heads = [head.strip() for head in page.locator("thead th").all_inner_texts()]
+        assert heads and not [head for head in heads if head[:1].islower()], path
 
 
 def test_nothing_is_noted_of_a_check_that_nobody_made(hall, browse):

@@ -66,7 +66,7 @@ def test_from_the_first_administrator_to_the_line_in_the_log(centre, browse):
     assert 0 == operator.get_by_role("link", name="人员", exact=True).count()
     operator.get_by_role("link", name="#1").click()
     operator.locator("[action$='/send-again'] [name=why]").fill("与省平台核对过")
-    operator.get_by_role("button", name="重发", exact=True).click()
+    operator.get_by_role("button", name="检查后重发", exact=True).click()
     expect(operator.get_by_role("status")).to_contain_text("即将重发")
     assert {"C1": "due"} == centre.ledger.states()
 
@@ -139,6 +139,39 @@ def test_nobody_is_kept_out_by_how_the_pages_are_made(staffed, browse, complaint
         small.goto(f"{staffed.url}{path}")
         assert [] == complaints(small), path
         assert [] == cut_off(small), path
+
+
+def test_nobody_is_offered_what_would_shut_themselves_out(staffed, browse):
+    """Their own row says by whom it is done. Red if it has the buttons, or a form that is sent all the same does it."""
+    page = staffed.sign_in(browse(), "管理员甲")
+    page.goto(f"{staffed.url}/people")
+    own, other = (page.locator("tbody tr", has=page.get_by_role("cell", name=name)) for name in ("管理员甲", "李敏"))
+    word = page.locator("input[name=form]").first.input_value()
+    sent = {
+        what: page.request.post(f"{staffed.url}/people/管理员甲/{what}", form={"form": word, **field})
+        for what, field in (("role", {"role": "viewer"}), ("disabled", {"disabled": "yes"}))
+    }
+
+    assert 0 == own.locator("button, select").count() and 3 == other.locator("button").count()
+    expect(own).to_contain_text("请另一位管理员更改")
+    assert [True] * 2 == [answer.status == 400 and "请另一位管理员更改" in answer.text() for answer in sent.values()]
+
+
+@pytest.mark.parametrize(("language", "who"), [("zh", "root (本机)"), ("en", "root (on this machine)")])
+def test_the_log_says_the_second_and_speaks_one_language(staffed, browse, language, who):
+    """Also of who did something from the command line. Red if two steps of one minute have the same time."""
+    staffed.people.log.note("root (本机 on this machine)", "person_added", "新来的 viewer", "", NOW_MS + 7_000)
+    page = staffed.sign_in(browse(), "管理员甲")
+    page.goto(f"{staffed.url}/log?lang={language}&action=person_added")
+    line = page.locator("tbody tr").first
+    csv = page.request.get(f"{staffed.url}/log.csv?action=person_added").text()
+
+    expect(line.locator("td").nth(1)).to_have_text("2027-01-15 16:00:07")
+    expect(line.locator("td").nth(2)).to_have_text(who)
+    assert f"2027-01-15 16:00:07,{who}," in csv
+    line.get_by_role("link", name=who).click()
+    expect(page.locator("[name=who] option:checked")).to_have_text(who)
+    expect(page.locator("tbody tr").first).to_contain_text(who)
 
 
 def test_the_paper_says_who_may_what_and_has_no_button(centre, browse):
