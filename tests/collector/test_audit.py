@@ -211,6 +211,7 @@ MEANINGS: dict[str, str] = {
     "a closing removed": "DELETE FROM closing WHERE invitation = 'i2'",
     "an epoch removed": "DELETE FROM epoch WHERE id = 2",
     "the place of a record beyond all numbers": "UPDATE press SET seq = 9223372036854775807 - seq WHERE epoch_id = 2",
+    "a button beyond all numbers": "UPDATE key_map SET keys = json_object(replace(hex(zeroblob(2500)), '0', '1'), 1)",
     "a count beyond all numbers": "UPDATE kind_count SET records = 9223372036854775807 WHERE kind = 'press'",
 }
 

@@ -43,7 +43,7 @@ def key_maps(db: sqlite3.Connection) -> dict[Key, Meant]:
         (number, device, int(button)): _meant(key)
         for number, device, keys in db.execute("SELECT id, device, keys FROM key_map")
         for button, key in _keys(keys).items()
-        if button.isdecimal()
+        if button.isdecimal() and len(button) < 20  # somebody has put there what is no number of a button
     }
 
 
