@@ -11,6 +11,7 @@ import msgspec
 
 from protocols.messages import PressRecord
 
+from ..directory import PAGE
 from .days import Days
 from .history import History
 from .links import CASE_NO, JOINED, NUMBER
@@ -125,15 +126,17 @@ class Overview:
         return [{name: row[name] for name in names} for row in rows]
 
     def buttons(self, agent: str, window: str, device: str) -> list[int]:
-        """Which buttons of a device without a key map have been pressed lately at this window."""
+        """Which buttons of a device without a key map have been pressed lately at this window; none of our own page,
+        whose keys bring their levels along."""
         found: set[int] = set()
-        for fate in ("keys_not_confirmed", "unsolicited"):
+        for fate in ("window_not_placed", "keys_not_confirmed", "unsolicited"):
             rows = self._store.rows(
                 "SELECT record.body FROM press JOIN record USING (epoch_id, seq) WHERE agent = ? AND window = ?"
                 " AND fate = ? AND device = ? ORDER BY press.id DESC LIMIT ?",
                 (agent, window, fate, device, _LATELY),
             )
-            found |= {msgspec.json.decode(row["body"], type=PressRecord).button for row in rows}
+            presses = (msgspec.json.decode(row["body"], type=PressRecord) for row in rows)
+            found |= {press.button for press in presses if press.profile != PAGE}
         return sorted(found)
 
     def quarantine_agents(self) -> list[str]:
