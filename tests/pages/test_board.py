@@ -233,6 +233,37 @@ def test_charts_fit_on_paper(hall, browse):
     assert PAPER["width"] >= max(box["x"] + box["width"] for box in charts)
 
 
+@pytest.mark.parametrize("size", ["100%", "150%"])
+def test_six_tiles_stand_in_rows_of_the_same_length(hall, browse, size):
+    """Each says of what time it is. Red with five in a row and one below, at some widths."""
+    page = browse()
+    page.goto(hall.url)
+    page.evaluate("size => { document.documentElement.style.fontSize = size; }", size)
+    expect(page.locator(".tiles li > i")).to_have_count(6)
+    for width in (320, 360, 480, 600, 760, 860, 960, 1024, 1280, 1920):
+        page.set_viewport_size({"width": width, "height": 800})
+        tops = [round(box["y"]) for box in (each.bounding_box() for each in page.locator(".tiles li").all()) if box]
+        assert 1 == len({tops.count(top) for top in tops}), (width, tops)
+
+
+def test_large_figures_are_parted_into_thousands(tmp_path, browse):
+    """In the totals, in the rows and on the page of a window. Red with seven figures in a row."""
+    board = Board(tmp_path, 1001, at_ms := now_ms())
+    place = board.places[0]
+    for n in range(1200):
+        board.rate(place, at_ms - n)
+    page = browse()
+    with board.served() as url:
+        page.goto(f"{url}/?q={place.device}")
+        expect(rows(page).locator("[role=gridcell]").nth(2)).to_have_text("1,200")
+        expect(page.locator("#how-many")).to_have_text("1 / 1,001")
+        expect(page.locator(".tiles li").nth(2)).to_contain_text("1,200")
+        page.goto(board.address(0))
+        page.wait_for_selector(".chart canvas")
+        expect(page.locator("#ratings td.sum").first).to_have_text("1,200")
+    board.ledger.store.close()
+
+
 @pytest.mark.parametrize(("locale", "scheme"), LOOKS)
 def test_nobody_is_shut_out(hall, browse, complaints, locale, scheme):
     """Nothing for axe to complain about, in either language, light and dark; nothing wider than a small telephone."""

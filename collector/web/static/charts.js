@@ -15,7 +15,7 @@
     const columns = heads.map((_, at) =>
       rows.map((row) => {
         const text = row.cells[at + 1].textContent.trim();
-        return text === "–" ? null : Number(text);
+        return text === "–" ? null : Number(text.replaceAll(",", ""));
       }),
     );
     return { names: heads.map((cell) => cell.textContent.trim()), days, columns };
