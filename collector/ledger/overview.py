@@ -91,10 +91,11 @@ class Overview:
         ]
 
     def last_ratings(self, most: int = 20) -> list[dict[str, Any]]:
-        """The newest ratings. Neither case number nor clerk: a page on a wall is read by everybody."""
+        """The newest ratings, the last that became one first: a late one stands among them, however long ago it was
+        pressed. Neither case number nor clerk: a page on a wall is read by everybody."""
         rows = self._store.rows(
-            "SELECT id, agent, window, hall, number, level, pressed_ms, state, reason, words, settled_ms FROM rating"
-            " ORDER BY id DESC LIMIT ?",
+            "SELECT id, agent, window, hall, number, level, pressed_ms, made_ms, state, reason, words, settled_ms"
+            " FROM rating ORDER BY id DESC LIMIT ?",
             (most,),
         )
         return [dict(row) for row in rows]
