@@ -154,6 +154,45 @@ def test_of_very_many_windows_only_those_in_view_are_in_the_document(tmp_path, b
     board.ledger.store.close()
 
 
+TELEPHONE = {"width": 360, "height": 740}
+_CUT = """rows => rows.flatMap(row => [...row.children])
+    .filter(each => each.scrollWidth > each.clientWidth + 1 || each.scrollHeight > each.clientHeight + 1)
+    .map(each => each.textContent)"""
+
+
+def test_on_a_telephone_each_sentence_is_whole_and_the_page_scrolls_as_one(tmp_path, browse):
+    """Red if a sentence is cut off, or the windows scroll in a box of their own within the page."""
+    board = Board(tmp_path, 12, now_ms())
+    place = board.places[3]
+    long = "存档有一处损坏, 已移存为 outbox.db.damaged-20261129, 请用 edge-agent outbox salvage 抢救, 再告诉信息中心"
+    health = Health(now_ms(), board.agents[place.agent].epoch, [], alarm=f"{long} / {long}")
+    board.ledger.intake.note_health(place.agent, health, now_ms())
+    page = browse(viewport=TELEPHONE)
+    with board.served() as url:
+        page.goto(url)
+        expect(rows(page)).to_have_count(12)
+        expect(rows(page).first).to_contain_text("再告诉信息中心")
+        assert [] == page.eval_on_selector_all(".rows .body [role=row]", _CUT)
+        assert page.evaluate("(box => box.scrollHeight <= box.clientHeight)(document.querySelector('.rows'))")
+        page.get_by_role("treegrid").focus()
+        page.keyboard.press("End")
+        expect(rows(page).last).to_be_in_viewport()
+    board.ledger.store.close()
+
+
+def test_on_a_telephone_many_windows_keep_a_box_and_what_stands_below_is_near(tmp_path, browse):
+    """Red if two thousand windows are elements, or have to be scrolled past to the last ratings."""
+    board = Board(tmp_path, 2000, now_ms())
+    page = browse(viewport=TELEPHONE)
+    with board.served() as url:
+        page.goto(f"{url}/?sort=number&q=pc")
+        expect(page.get_by_role("treegrid")).to_have_attribute("aria-rowcount", "2101", timeout=20_000)
+        assert rows(page).count() < 60
+        assert page.locator("#lists").bounding_box()["y"] < 4 * TELEPHONE["height"]
+        assert [] == page.eval_on_selector_all(".rows .body [role=row].window", _CUT)
+    board.ledger.store.close()
+
+
 def test_without_scripts_the_page_says_what_needs_somebody(hall, browse):
     page = browse(java_script_enabled=False)
     page.goto(hall.url)
