@@ -253,6 +253,24 @@ def test_a_chart_of_ratings_counts_in_whole_ones(hall, browse):
     assert [] == [label for label in labels if not label.replace(",", "").isdigit()]
 
 
+def test_a_legend_tells_its_lines_apart_and_says_the_newest_figures(hall, browse):
+    """Red if the median looks like the 99 % beside it, or the figures are dashes as long as nobody points at a day."""
+    page = browse()
+    page.goto(hall.address(0))
+    legend = page.locator(".chart[data-of=latency] .u-legend")
+    _, *looks = legend.locator(".u-marker").evaluate_all(  # the first is that of the day
+        "all => all.map(each => [getComputedStyle(each).borderTopColor, getComputedStyle(each).borderTopStyle])"
+    )
+    assert ["solid", "dashed", "solid", "dashed"] == [style for _, style in looks]
+    assert 4 == len({colour for colour, _ in looks})
+    newest = page.locator("#ratings tbody tr").first
+    values = page.locator(".chart[data-of=ratings] .u-legend .u-value")
+    expect(values.first).to_have_text(newest.locator("th").text_content() or "no day")
+
+    numbers = newest.locator("td:not(.sum)").all_text_contents()
+    assert numbers[::-1] == values.all_inner_texts()[1:]
+
+
 def test_charts_fit_on_paper(hall, browse):
     """No script is told that the sheet is narrower. Red if they keep the width that was drawn for the screen."""
     page = browse()
