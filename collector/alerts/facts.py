@@ -26,6 +26,7 @@ BAD_CAUSE = "bad_rating/"
 _TOGETHER = 3  # so many agents of a hall, and more than half of them, are one trouble: the hall's power or network
 _TOGETHER_STILL = 2  # until no more than so many are left
 _EVERYWHERE = "everywhere"
+_NUMBERS_MAX = 4  # windows of one PC that a message names: few have more, and a message is one line
 _REFUSED_KEY = re.compile(r"\bHTTP 40[13]\b")
 _WELL = ("ready", "inviting")
 _DISK = {FULL: "没有空间 / there is no room", READ_ONLY: "存储只读 / it is read-only"}
@@ -175,8 +176,9 @@ def _agents(agents: Sequence[AgentSeen], open_causes: Collection[str], now_ms: i
         cause = f"agent/{agent.agent}"
         if agent.agent in away:
             part = f"hall/{agent.hall}" if agent.hall in whole else ""
-            words = f"{agent.hall} {agent.agent} 离线 / {agent.hall} {agent.agent} is away"
-            yield Found("agent_away", cause, away[agent.agent], words, agent.hall, "", part)
+            name = _named(agent)
+            words = f"{name} 离线 / {name} is away"
+            yield Found("agent_away", cause, away[agent.agent], words, agent.hall, "", part, page=_page(agent))
             # What it said last is neither better nor worse as long as it says nothing.
             yield from (replace(each, part_of=cause) for each in _of_agent(agent, now_ms))
         else:
@@ -226,17 +228,18 @@ def _of_agent(agent: AgentSeen, now_ms: int) -> Iterator[Found]:
             # A full disk is the PC's, and all its windows': one cause.
             cause = f"outbox/{agent.agent}" if kind == "outbox_full" else f"window/{agent.agent}/{window.window}"
             words = f"{where} {zh} / {where}: {en or zh}"
-            page = f"/windows/{quote(agent.agent)}/{quote(window.window)}"
+            page = _page_of(agent.agent, window.window)
             yield Found(kind, cause, min(window.since_ms, now_ms), words, agent.hall, window.number, page=page)
-    name = f"{agent.hall} {agent.agent}"
+    name, page = _named(agent), _page(agent)
     if agent.alarm:
         zh, _, en = agent.alarm.partition(" / ")
         words = f"{name}: {zh} / {name}: {en or zh}"
-        yield Found("agent_alarm", f"alarm/{agent.agent}", agent.heard_ms, words, agent.hall)
+        yield Found("agent_alarm", f"alarm/{agent.agent}", agent.heard_ms, words, agent.hall, page=page)
     if agent.oldest_ms is not None and agent.backlog and now_ms - agent.oldest_ms >= BACKLOG_MS:
         since = time_text(agent.oldest_ms)
         words = f"{name} 自 {since} 起有按键未上交 / {name}: records since {since} have not come"
-        yield Found("backlog_old", f"backlog/{agent.agent}", agent.oldest_ms + BACKLOG_MS, words, agent.hall)
+        since_ms = agent.oldest_ms + BACKLOG_MS
+        yield Found("backlog_old", f"backlog/{agent.agent}", since_ms, words, agent.hall, page=page)
     if agent.synced is False or abs(agent.clock_off_ms) >= CLOCK_MS:
         off = f"{agent.clock_off_ms / 60_000:+.0f}"
         zh, en = (
@@ -244,7 +247,25 @@ def _of_agent(agent: AgentSeen, now_ms: int) -> Iterator[Found]:
             if abs(agent.clock_off_ms) >= CLOCK_MS
             else ("没有自动对时", "its clock is not being set")
         )
-        yield Found("clock_wrong", f"clock/{agent.agent}", agent.since_ms, f"{name} {zh} / {name}: {en}", agent.hall)
+        words = f"{name} {zh} / {name}: {en}"
+        yield Found("clock_wrong", f"clock/{agent.agent}", agent.since_ms, words, agent.hall, page=page)
+
+
+def _named(agent: AgentSeen) -> str:
+    """An agent by where it stands: whoever goes there looks for a window, not for a name in a file."""
+    numbers = [each.number for each in agent.windows]
+    more = " …" if len(numbers) > _NUMBERS_MAX else ""
+    where = place(agent.hall, f"{', '.join(numbers[:_NUMBERS_MAX])}{more}")
+    return f"{where} ({agent.agent})" if numbers else f"{where} {agent.agent}"
+
+
+def _page(agent: AgentSeen) -> str:
+    """Its window's; of an agent with several its kind's, which lists them."""
+    return _page_of(agent.agent, agent.windows[0].window) if len(agent.windows) == 1 else ""
+
+
+def _page_of(agent: str, window: str) -> str:
+    return f"/windows/{quote(agent)}/{quote(window)}"
 
 
 # ---- the province, the centre
@@ -316,6 +337,5 @@ def _unrated(each: Unrated) -> Found:
         f"{where} 近 {each.hours} 小时上班时间内 {each.cases} 个办件结束, 无一评价"
         f" / {where}: {each.cases} cases closed within {each.hours} office hours, none of them rated"
     )
-    page = f"/windows/{quote(each.agent)}/{quote(each.window)}"
-    return Found("no_rating", f"no_rating/{each.agent}/{each.window}", each.since_ms, words, each.hall, each.number,
-                 page=page)  # fmt: skip
+    cause, page = f"no_rating/{each.agent}/{each.window}", _page_of(each.agent, each.window)
+    return Found("no_rating", cause, each.since_ms, words, each.hall, each.number, page=page)

@@ -11,6 +11,7 @@ import msgspec
 
 from protocols.messages import PressRecord
 
+from ..directory import PAGE
 from .days import Days
 from .history import History
 from .links import CASE_NO, JOINED, NUMBER
@@ -90,10 +91,11 @@ class Overview:
         ]
 
     def last_ratings(self, most: int = 20) -> list[dict[str, Any]]:
-        """The newest ratings. Neither case number nor clerk: a page on a wall is read by everybody."""
+        """The newest ratings, the last that became one first: a late one stands among them, however long ago it was
+        pressed. Neither case number nor clerk: a page on a wall is read by everybody."""
         rows = self._store.rows(
-            "SELECT id, agent, window, hall, number, level, pressed_ms, state, reason, words, settled_ms FROM rating"
-            " ORDER BY id DESC LIMIT ?",
+            "SELECT id, agent, window, hall, number, level, pressed_ms, made_ms, state, reason, words, settled_ms"
+            " FROM rating ORDER BY id DESC LIMIT ?",
             (most,),
         )
         return [dict(row) for row in rows]
@@ -125,15 +127,17 @@ class Overview:
         return [{name: row[name] for name in names} for row in rows]
 
     def buttons(self, agent: str, window: str, device: str) -> list[int]:
-        """Which buttons of a device without a key map have been pressed lately at this window."""
+        """Which buttons of a device without a key map have been pressed lately at this window; none of our own page,
+        whose keys bring their levels along."""
         found: set[int] = set()
-        for fate in ("keys_not_confirmed", "unsolicited"):
+        for fate in ("window_not_placed", "keys_not_confirmed", "unsolicited"):
             rows = self._store.rows(
                 "SELECT record.body FROM press JOIN record USING (epoch_id, seq) WHERE agent = ? AND window = ?"
                 " AND fate = ? AND device = ? ORDER BY press.id DESC LIMIT ?",
                 (agent, window, fate, device, _LATELY),
             )
-            found |= {msgspec.json.decode(row["body"], type=PressRecord).button for row in rows}
+            presses = (msgspec.json.decode(row["body"], type=PressRecord) for row in rows)
+            found |= {press.button for press in presses if press.profile != PAGE}
         return sorted(found)
 
     def quarantine_agents(self) -> list[str]:

@@ -47,6 +47,7 @@ def add(
     streams = threading.BoundedSemaphore(STREAMS_MAX)
     app.extensions["board"] = live
     app.jinja_env.globals["clock"] = lambda at_ms: moment_text(at_ms, now_ms())
+    app.jinja_env.filters["figure"] = "{:,}".format
     app.jinja_env.globals["named"] = lambda word: say(said(WORDS, word))
 
     def looks() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from ..directory import Directory
 from ..ledger.overview import Overview
 
-_LINES_MAX = 50  # nobody confirms more devices in a day, and each is a look into the ledger
+LINES_MAX = 50  # nobody confirms more devices in a day, and each is a look into the ledger
 
 Unconfirmed = dict[tuple[str, str], list[dict[str, Any]]]
 
@@ -23,7 +23,7 @@ def unconfirmed(
     waiting = _waiting(windows, unratable, directory)
     found: Unconfirmed = {}
     for number, ((agent, window, device), presses) in enumerate(sorted(waiting.items())):
-        buttons = overview.buttons(agent, window, device) if number < _LINES_MAX else []
+        buttons = overview.buttons(agent, window, device) if number < LINES_MAX else []
         found.setdefault((agent, window), []).append(
             {
                 "device": device,
@@ -53,6 +53,12 @@ def _waiting(
 
 
 def _lines(agent: str, window: str, device: str, buttons: list[int]) -> str:
+    named = json.dumps(device, ensure_ascii=False)
+    return f"# [[windows]] {agent}/{window}\ndevice = {named}\n{keys_to_fill(buttons)}"
+
+
+def keys_to_fill(buttons: list[int]) -> str:
+    """The line of a key map in which a person puts a level for each of these buttons."""
     # An empty level is refused by `collector check`: what is copied and not filled in rates nothing.
     keys = ", ".join(f'{button} = ""' for button in buttons)
-    return f"# [[windows]] {agent}/{window}\ndevice = {json.dumps(device, ensure_ascii=False)}\nkeys = {{ {keys} }}"
+    return f"keys = {{ {keys} }}" if buttons else "keys = {}"

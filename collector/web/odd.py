@@ -16,7 +16,7 @@ from ..ledger.tally import time_text
 from ..reconcile import reconcile
 from ..reconcile.words import REASONS as CURES
 from .gate import Gate
-from .keyless import unconfirmed
+from .keyless import LINES_MAX, Unconfirmed, keys_to_fill, unconfirmed
 from .pages import number_asked, text_asked
 from .words import REASONS, said
 from .wrong import Wrong
@@ -24,6 +24,9 @@ from .wrong import Wrong
 _PAGE = 100
 _ROW = 16  # bytes
 _SHOWN = 16 * 1024  # bytes of one message on a page: enough to see whose it is, and all that most are
+_Put = dict[tuple[str, str, str, str], str]
+"""What goes into directory.toml, by reason, agent, window and device; empty quotes are for a person to fill in, and are
+refused until then."""
 _NAMED = {9: r"\t", 10: r"\n", 13: r"\r", 92: "\\\\"}
 
 
@@ -74,7 +77,8 @@ def add(app: Flask, overview: Overview, directory: Directory, gate: Gate) -> Non
             rows = overview.unratable()
             windows = reconcile(overview, directory)["windows"]
             keyless = unconfirmed(windows, rows, overview, directory)
-        return render_template("unratable.html", groups=_grouped(rows, keyless, directory))
+            put = {**_unplaced(rows, overview), **_unconfirmed(keyless)}
+        return render_template("unratable.html", groups=_grouped(rows, put, directory))
 
 
 def rows_of(payload: bytes) -> Iterator[Bytes]:
@@ -90,9 +94,31 @@ def _letter(byte: int) -> str:
     return f"\\x{byte:02x}" if byte < 0x20 or byte == 0x7F else chr(byte) if byte < 0x7F else "·"
 
 
-def _grouped(
-    rows: list[dict[str, Any]], keyless: dict[tuple[str, str], list[dict[str, Any]]], directory: Directory
-) -> list[dict[str, Any]]:
+def _unplaced(rows: list[dict[str, Any]], overview: Overview) -> _Put:
+    """What places each device of a window that the directory does not have, with the buttons that were seen there."""
+    found: _Put = {}
+    for row in sorted(rows, key=lambda row: -row["presses"]):
+        if row["reason"] == "window_not_placed":
+            at = row["agent"], row["window"], row["device"]
+            # Whoever has placed so many windows looks again: a page does not look into the ledger for thousands.
+            buttons = overview.buttons(*at) if len(found) < LINES_MAX else []
+            agent, window, device = (json.dumps(name, ensure_ascii=False) for name in at)
+            found["window_not_placed", *at] = (
+                f'[[windows]]\nagent = {agent}\nwindow = {window}\nhall = ""\nnumber = ""\n'
+                f"device = {device}\n{keys_to_fill(buttons)}"
+            )
+    return found
+
+
+def _unconfirmed(keyless: Unconfirmed) -> _Put:
+    return {
+        ("keys_not_confirmed", agent, window, each["device"]): each["lines"]
+        for (agent, window), devices in keyless.items()
+        for each in devices
+    }
+
+
+def _grouped(rows: list[dict[str, Any]], put: _Put, directory: Directory) -> list[dict[str, Any]]:
     """By reason: its words, its cure, how many presses, and each device with the lines that place it."""
     groups = []
     for reason in dict.fromkeys(row["reason"] for row in sorted(rows, key=lambda row: -row["presses"])):
@@ -103,7 +129,14 @@ def _grouped(
                 "words": said(REASONS, reason),
                 "cure": CURES[reason].cure if reason in CURES else "",
                 "presses": sum(row["presses"] for row in lines),
-                "lines": [{**row, **_placed(row, directory), "put": _put(row, keyless)} for row in lines],
+                "lines": [
+                    {
+                        **row,
+                        **_placed(row, directory),
+                        "put": put.get((reason, row["agent"], row["window"], row["device"]), ""),
+                    }
+                    for row in lines
+                ],
             }
         )
     return groups
@@ -112,17 +145,3 @@ def _grouped(
 def _placed(row: dict[str, Any], directory: Directory) -> dict[str, str]:
     place = directory.places.get((row["agent"], row["window"]))
     return {"hall": place.hall, "number": place.number} if place is not None else {"hall": "", "number": ""}
-
-
-def _put(row: dict[str, Any], keyless: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
-    """What goes into directory.toml; empty quotes are for a person to fill in, and are refused until then."""
-    if row["reason"] == "window_not_placed":
-        named = {name: json.dumps(row[name], ensure_ascii=False) for name in ("agent", "window", "device")}
-        return (
-            f'[[windows]]\nagent = {named["agent"]}\nwindow = {named["window"]}\nhall = ""\nnumber = ""\n'
-            f"device = {named['device']}\nkeys = {{ }}"
-        )
-    if row["reason"] == "keys_not_confirmed":
-        found = keyless.get((row["agent"], row["window"]), [])
-        return next((each["lines"] for each in found if each["device"] == row["device"]), "")
-    return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..directory import Directory
+from ..directory import Directory, Place
 from ..ledger.overview import Overview
 from ..reconcile import reconcile
 from ..reconcile.words import REASONS as DIFFERENCES
@@ -54,7 +54,7 @@ class Shown:
         return next((each for each in found if (each["agent"], each["window"]) == (agent, window)), {})
 
     def now(self) -> dict[str, Any]:
-        """`summary`, `windows` with their health, and the last `ratings`."""
+        """`summary`, `windows` with their health, the agents' `alarms`, and the last `ratings`."""
         with self._overview.moment():
             at_ms = self._now_ms()
             agents = self._overview.agents()
@@ -81,6 +81,7 @@ class Shown:
                 ],
                 "parked": [{**row, "cure": _cure(row["reason"])} for row in self._overview.parked(12)],
                 "unratable": unratable,
+                "alarms": _alarms(agents, self._directory),
                 "desk": {"all": self._at_desk(""), "awaiting": self._at_desk("awaiting_case")},
             }
 
@@ -135,3 +136,14 @@ def _backlog(agents: list[dict[str, Any]]) -> dict[str, Any]:
             if agent["health"] and agent["health"].get("alarm")
         ],
     }
+
+
+def _alarms(agents: list[dict[str, Any]], directory: Directory) -> list[dict[str, Any]]:
+    """Each agent with an alarm: its words, and the windows at which it stands, where the directory has them."""
+    found = {agent["agent"]: agent["health"].get("alarm", "") for agent in agents if agent["health"]}
+    places: dict[str, list[Place]] = {agent: [] for agent, words in found.items() if words}
+    if places:
+        for place in directory.places.values():
+            if place.agent in places:
+                places[place.agent].append(place)
+    return [{"agent": agent, "words": found[agent], "places": its} for agent, its in places.items()]

@@ -133,8 +133,8 @@ def _agent(facts: Facts, now_ms: int) -> Standing | None:
         since_ms = facts.online_ms if facts.online_ms is not None else facts.heard_ms
         at = _at(since_ms, now_ms)
         left = facts.backlog
-        zh = f"代理 {at} 起离线" + (f", 当时有 {left} 条待上交" if left else "")
-        en = f"agent away since {at}" + (f", {left} records were waiting then" if left else "")
+        zh = f"代理 {at} 起离线" + (f", 当时有 {left:,} 条待上交" if left else "")
+        en = f"agent away since {at}" + (f", {left:,} records were waiting then" if left else "")
         return Standing("agent_away", f"{zh} / {en}", since_ms)
     heard_ms = max(facts.heard_ms or 0, facts.online_ms or 0)
     if now_ms - heard_ms > UNHEARD_MS:
@@ -182,7 +182,7 @@ def _keys(facts: Facts, now_ms: int) -> Standing | None:
         return None
     zh, en = "按键未确认", "keys not confirmed"
     if facts.keyless:
-        zh, en = f"{zh}, {facts.keyless} 次按键等待", f"{en}, {_many(facts.keyless, 'press', 'presses')} waiting"
+        zh, en = f"{zh}, {facts.keyless:,} 次按键等待", f"{en}, {_many(facts.keyless, 'press', 'presses')} waiting"
     return Standing("keys_not_confirmed", f"{zh} / {en}")
 
 
@@ -209,7 +209,7 @@ def _behind(facts: Facts, now_ms: int) -> Standing | None:
         return None
     zh, en = _long(now_ms - oldest_ms)
     many = _many(facts.backlog, "record", "records")
-    return Standing("backlog", f"{facts.backlog} 条待上交, 最早 {zh} / {many} waiting, oldest {en}", oldest_ms)
+    return Standing("backlog", f"{facts.backlog:,} 条待上交, 最早 {zh} / {many} waiting, oldest {en}", oldest_ms)
 
 
 def _clock(facts: Facts, now_ms: int) -> Standing | None:
@@ -227,10 +227,10 @@ def _clock(facts: Facts, now_ms: int) -> Standing | None:
 def _parked(facts: Facts, now_ms: int) -> Standing | None:
     if not facts.parked:
         return None
-    bad_zh = f", 其中差评 {facts.parked_bad} 条" if facts.parked_bad else ""
-    bad_en = f", {facts.parked_bad} of them bad" if facts.parked_bad else ""
+    bad_zh = f", 其中差评 {facts.parked_bad:,} 条" if facts.parked_bad else ""
+    bad_en = f", {facts.parked_bad:,} of them bad" if facts.parked_bad else ""
     many = _many(facts.parked, "rating", "ratings")
-    return Standing("parked", f"{facts.parked} 条评价待处理{bad_zh} / {many} parked{bad_en}")
+    return Standing("parked", f"{facts.parked:,} 条评价待处理{bad_zh} / {many} parked{bad_en}")
 
 
 def _unknown(facts: Facts, now_ms: int) -> Standing | None:
@@ -261,7 +261,7 @@ _RULES: tuple[Callable[[Facts, int], Standing | None], ...] = (
 def _well(facts: Facts, now_ms: int) -> Standing:
     zh, en = "今日还没有评价", "no rating yet today"
     if facts.ratings:
-        zh, en = f"今日 {facts.ratings} 条评价", f"{_many(facts.ratings, 'rating', 'ratings')} today"
+        zh, en = f"今日 {facts.ratings:,} 条评价", f"{_many(facts.ratings, 'rating', 'ratings')} today"
         if facts.last_rating_ms is not None:
             at = _at(facts.last_rating_ms, now_ms)
             zh, en = f"{zh}, 最近 {at}", f"{en}, last {at}"
@@ -292,4 +292,4 @@ def _long(length_ms: int) -> tuple[str, str]:
 
 
 def _many(number: int, one: str, more: str) -> str:
-    return f"{number} {one if number == 1 else more}"
+    return f"{number:,} {one if number == 1 else more}"

@@ -88,6 +88,24 @@ def test_each_trouble_of_an_agent_has_its_kind(changed, kind):
     assert " / " in found.words
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [{"alarm": "存档不符"}, {"backlog": 4, "oldest_ms": 0}, {"synced": False}, {"online": False}],
+)
+def test_the_trouble_of_an_agent_says_at_which_windows_it_is_and_leads_there(changed):
+    """Red if it names the PC alone: whoever is told goes to a hall and looks for a window."""
+    windows = tuple(WindowSeen(f"w{n}", f"{n}号", "ready", 0) for n in range(1, 7))
+    (one,) = found_in(Seen(NOW_MS, (replace(WELL, **changed),)))
+    (several,) = found_in(Seen(NOW_MS, (replace(WELL, windows=windows, **changed),)))
+    (unheard,) = found_in(Seen(NOW_MS, (replace(WELL, windows=(), **changed),)))
+
+    assert one.words.startswith("市民中心 1号 (a1)")
+    assert "/windows/a1/w1" == one.page
+    assert several.words.startswith("市民中心 1号, 2号, 3号, 4号 … (a1)")
+    assert "" == several.page
+    assert unheard.words.startswith("市民中心 a1")
+
+
 def test_a_full_disk_is_the_pcs_and_not_forty_windows():
     windows = tuple(WindowSeen(f"w{n}", f"{n}号", "refusing", 0) for n in range(40))
 

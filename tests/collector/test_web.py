@@ -6,6 +6,7 @@ import dataclasses
 import http.client
 import json
 import logging
+import re
 import socket
 import threading
 from contextlib import closing
@@ -451,7 +452,22 @@ def test_the_last_ratings_lead_to_their_own_page_and_to_their_window(ledger, sit
     """Red if whoever reads of a rating has to look for it by hand."""
     ledger.rate(1)
     page = site.client.get("/").text
-    last = page[page.index("最近评价</h2>") :]
+    last = page[page.index("最近评价 <small>") :]
 
     assert '<a href="/parked/1">' in last and '<a href="/windows/hall-a/w1">' in last
     assert 200 == site.client.get("/parked/1").status_code
+
+
+def test_what_came_late_shows_when_it_came_and_stands_where_that_belongs(ledger, site):
+    """Board and window: the order is that of the first column. Red if only the press is dated: a late one looks as if
+    the list were not in order."""
+    agent = Agent("hall-a")
+    first = agent.write(*rated(60))
+    ledger.take(agent, first, NOW_MS + 61_000)
+    ledger.take(agent, agent.write(*rated(5)), NOW_MS + 90_000)
+    board, window_page = site.page("/?lang=zh"), site.page("/windows/hall-a/w1?lang=zh")
+    tables = board[board.index("最近评价 <small>") :], window_page[window_page.index("最近的按键 <small>") :]
+
+    for table in tables:
+        times = re.findall(r"16:0\d:\d\d", table)
+        assert ["16:01:30", "16:00:05", "16:01:01", "16:01:00"] == times

@@ -158,6 +158,19 @@ def test_totals_come_only_when_they_changed(hall):
     assert "<b>1</b><span>入账评价" in rated["totals"]
 
 
+def test_an_alarm_says_at_which_windows_its_agent_stands_and_leads_there(opened):
+    """Red if it names the agent alone: whoever reads it has to look up where that is."""
+    places = [window("pc", f"w{n}", f"P{n}") for n in range(1, 7)]
+    ledger = opened(directory_of(window(), *places))
+    for agent in ("hall-a", "pc"):
+        ledger.intake.note_health(agent, Health(NOW_MS, Agent(agent).epoch, [], alarm="存档不符 / differs"), NOW_MS)
+    page = " ".join(Site(ledger).page("/?lang=zh").split())
+
+    assert '<a href="/windows/hall-a/w1">市民中心 1号</a> (hall-a): 存档不符' in page
+    assert '<a href="/windows/pc/w1">市民中心 1号</a>, <a href="/windows/pc/w2">2号</a>, ' in page
+    assert '<a href="/windows/pc/w4">4号</a> … (pc): 存档不符' in page
+
+
 def test_beyond_its_bound_a_stream_is_refused_and_the_rest_goes_on(hall, monkeypatch):
     """503 with when to come again; the API has threads of its own. Red if a page hangs behind open streams."""
     monkeypatch.setattr("collector.web.board.STREAMS_MAX", 2)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tomllib
+from html import unescape
 
 import pytest
 
 from collector import directory
-from collector.web.words import EVIDENCE, REASONS
+from collector.web.words import EVIDENCE, LEVELS, REASONS
 from protocols.errors import BadSettings
 from protocols.messages import AgentStatus, Health, WindowHealth
 from protocols.profiles.vocabulary import Evidence
@@ -168,13 +169,54 @@ def test_what_a_device_calls_itself_is_shown_and_not_run(opened):
 
 def test_a_province_without_key_maps_costs_no_more_than_a_page_holds(opened, monkeypatch):
     """Only so many are looked up. Red if every window is."""
-    monkeypatch.setattr("collector.web.keyless._LINES_MAX", 1)
+    monkeypatch.setattr("collector.web.keyless.LINES_MAX", 1)
     ledger = opened(directory_of(*(window(window=f"w{at}", device=f"D{at}", keys="{}") for at in (1, 2))))
     ledger.take(agent := Agent(), agent.write(press(1), press(2, window="w2", device="D2")))
     site = Site(ledger)
 
     assert [True, False] == [bool(line(site, name)["unconfirmed"][0]["lines"]) for name in ("w1", "w2")]
     assert "D2" in site.page()
+
+
+def test_a_window_that_nobody_placed_brings_all_that_places_it(opened):
+    """One paste is enough: with hall, number and levels filled in it loads, with any of them left empty it is refused.
+    Red with `keys = { }` there, which costs a second round through the directory and a restart."""
+    ledger = opened(directory_of(window()))
+    pressed(ledger, 5, 1)
+    page = Site(ledger).page("/unratable")
+    lines = unescape(page.split("<pre>")[1].split("</pre>")[0])
+
+    assert all(f"<code>{level}</code>" in page for level in LEVELS)
+    assert {"1": "", "5": ""} == tomllib.loads(lines)["windows"][0]["keys"]
+    named = lines.replace('hall = ""', 'hall = "市民中心"').replace('number = ""', 'number = "2号"')
+    with pytest.raises(BadSettings, match=r"windows\[2\].keys.1"):
+        directory_of(window(), named)
+    filled = directory_of(window(), named.replace('""', '"satisfied"'))
+    assert ("市民中心", {1, 5}) == (filled.places["hall-a", "w2"].hall, {*filled.keys["D2"]})
+    ledger = opened(filled)
+    assert 2 == ledger.intake.cure(NOW_MS)
+
+
+def test_our_own_page_that_nobody_placed_asks_for_no_levels(opened):
+    """Its keys bring theirs along. Red if a person is asked for what they may get wrong."""
+    ledger = opened(directory_of(window()))
+    agent = Agent()
+    ledger.take(agent, agent.write(press(1, window="w2", device="D2", button=4, profile="page")))
+
+    assert "keys = {}" in Site(ledger).page("/unratable")
+
+
+def test_very_many_windows_that_nobody_placed_cost_no_more_than_some(opened, monkeypatch):
+    """Those with the most presses are looked into first. Red if every one is."""
+    monkeypatch.setattr("collector.web.odd.LINES_MAX", 1)
+    ledger = opened(directory_of(window()))
+    agent = Agent()
+    places = [{"window": "w2", "device": "D2"}, *[{"window": "w3", "device": "D3", "button": 3}] * 2]
+    ledger.take(agent, agent.write(*(press(count, **where) for count, where in enumerate(places, 1))))
+    page = unescape(Site(ledger).page("/unratable"))
+
+    assert 'device = "D3"\nkeys = { 3 = "" }' in page
+    assert 'device = "D2"\nkeys = {}' in page
 
 
 # ---- why a press means nothing

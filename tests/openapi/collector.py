@@ -61,6 +61,7 @@ def _all() -> dict[str, Schema]:
         "state": one_of(*_STATES),
         "reason": TEXT,
         "words": TEXT,
+        "made_ms": TIME,
         "settled_ms": MAYBE_TIME,
     }
     parked = rating | {
@@ -75,7 +76,6 @@ def _all() -> dict[str, Schema]:
         "receipt": TEXT,
         "duplicate": YES_NO,
         "flagged": YES_NO,
-        "made_ms": TIME,
     }
     call = shaped(what=TEXT, at_ms=TIME, verdict=MAYBE_TEXT, words=TEXT)
     done = shaped(at_ms=TIME, who=TEXT, what=TEXT, reason=TEXT, changes={"type": "object"})

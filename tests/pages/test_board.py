@@ -154,6 +154,45 @@ def test_of_very_many_windows_only_those_in_view_are_in_the_document(tmp_path, b
     board.ledger.store.close()
 
 
+TELEPHONE = {"width": 360, "height": 740}
+_CUT = """rows => rows.flatMap(row => [...row.children])
+    .filter(each => each.scrollWidth > each.clientWidth + 1 || each.scrollHeight > each.clientHeight + 1)
+    .map(each => each.textContent)"""
+
+
+def test_on_a_telephone_each_sentence_is_whole_and_the_page_scrolls_as_one(tmp_path, browse):
+    """Red if a sentence is cut off, or the windows scroll in a box of their own within the page."""
+    board = Board(tmp_path, 12, now_ms())
+    place = board.places[3]
+    long = "存档有一处损坏, 已移存为 outbox.db.damaged-20261129, 请用 edge-agent outbox salvage 抢救, 再告诉信息中心"
+    health = Health(now_ms(), board.agents[place.agent].epoch, [], alarm=f"{long} / {long}")
+    board.ledger.intake.note_health(place.agent, health, now_ms())
+    page = browse(viewport=TELEPHONE)
+    with board.served() as url:
+        page.goto(url)
+        expect(rows(page)).to_have_count(12)
+        expect(rows(page).first).to_contain_text("再告诉信息中心")
+        assert [] == page.eval_on_selector_all(".rows .body [role=row]", _CUT)
+        assert page.evaluate("(box => box.scrollHeight <= box.clientHeight)(document.querySelector('.rows'))")
+        page.get_by_role("treegrid").focus()
+        page.keyboard.press("End")
+        expect(rows(page).last).to_be_in_viewport()
+    board.ledger.store.close()
+
+
+def test_on_a_telephone_many_windows_keep_a_box_and_what_stands_below_is_near(tmp_path, browse):
+    """Red if two thousand windows are elements, or have to be scrolled past to the last ratings."""
+    board = Board(tmp_path, 2000, now_ms())
+    page = browse(viewport=TELEPHONE)
+    with board.served() as url:
+        page.goto(f"{url}/?sort=number&q=pc")
+        expect(page.get_by_role("treegrid")).to_have_attribute("aria-rowcount", "2101", timeout=20_000)
+        assert rows(page).count() < 60
+        assert page.locator("#lists").bounding_box()["y"] < 4 * TELEPHONE["height"]
+        assert [] == page.eval_on_selector_all(".rows .body [role=row].window", _CUT)
+    board.ledger.store.close()
+
+
 def test_without_scripts_the_page_says_what_needs_somebody(hall, browse):
     page = browse(java_script_enabled=False)
     page.goto(hall.url)
@@ -214,6 +253,24 @@ def test_a_chart_of_ratings_counts_in_whole_ones(hall, browse):
     assert [] == [label for label in labels if not label.replace(",", "").isdigit()]
 
 
+def test_a_legend_tells_its_lines_apart_and_says_the_newest_figures(hall, browse):
+    """Red if the median looks like the 99 % beside it, or the figures are dashes as long as nobody points at a day."""
+    page = browse()
+    page.goto(hall.address(0))
+    legend = page.locator(".chart[data-of=latency] .u-legend")
+    _, *looks = legend.locator(".u-marker").evaluate_all(  # the first is that of the day
+        "all => all.map(each => [getComputedStyle(each).borderTopColor, getComputedStyle(each).borderTopStyle])"
+    )
+    assert ["solid", "dashed", "solid", "dashed"] == [style for _, style in looks]
+    assert 4 == len({colour for colour, _ in looks})
+    newest = page.locator("#ratings tbody tr").first
+    values = page.locator(".chart[data-of=ratings] .u-legend .u-value")
+    expect(values.first).to_have_text(newest.locator("th").text_content() or "no day")
+
+    numbers = newest.locator("td:not(.sum)").all_text_contents()
+    assert numbers[::-1] == values.all_inner_texts()[1:]
+
+
 def test_charts_fit_on_paper(hall, browse):
     """No script is told that the sheet is narrower. Red if they keep the width that was drawn for the screen."""
     page = browse()
@@ -231,6 +288,37 @@ def test_charts_fit_on_paper(hall, browse):
 
     assert charts
     assert PAPER["width"] >= max(box["x"] + box["width"] for box in charts)
+
+
+@pytest.mark.parametrize("size", ["100%", "150%"])
+def test_six_tiles_stand_in_rows_of_the_same_length(hall, browse, size):
+    """Each says of what time it is. Red with five in a row and one below, at some widths."""
+    page = browse()
+    page.goto(hall.url)
+    page.evaluate("size => { document.documentElement.style.fontSize = size; }", size)
+    expect(page.locator(".tiles li > i")).to_have_count(6)
+    for width in (320, 360, 480, 600, 760, 860, 960, 1024, 1280, 1920):
+        page.set_viewport_size({"width": width, "height": 800})
+        tops = [round(box["y"]) for box in (each.bounding_box() for each in page.locator(".tiles li").all()) if box]
+        assert 1 == len({tops.count(top) for top in tops}), (width, tops)
+
+
+def test_large_figures_are_parted_into_thousands(tmp_path, browse):
+    """In the totals, in the rows and on the page of a window. Red with seven figures in a row."""
+    board = Board(tmp_path, 1001, at_ms := now_ms())
+    place = board.places[0]
+    for n in range(1200):
+        board.rate(place, at_ms - n)
+    page = browse()
+    with board.served() as url:
+        page.goto(f"{url}/?q={place.device}")
+        expect(rows(page).locator("[role=gridcell]").nth(2)).to_have_text("1,200")
+        expect(page.locator("#how-many")).to_have_text("1 / 1,001")
+        expect(page.locator(".tiles li").nth(2)).to_contain_text("1,200")
+        page.goto(board.address(0))
+        page.wait_for_selector(".chart canvas")
+        expect(page.locator("#ratings td.sum").first).to_have_text("1,200")
+    board.ledger.store.close()
 
 
 @pytest.mark.parametrize(("locale", "scheme"), LOOKS)

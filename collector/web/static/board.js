@@ -16,6 +16,7 @@
     const at = new Date(ms + BEIJING_MS);
     return `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}${seconds ? `:${two(at.getUTCSeconds())}` : ""}`;
   };
+  const figure = new Intl.NumberFormat("en-US").format; // as the page is written, whatever the reader's language
   let states = [];
   let lines = [];
   let halls = [];
@@ -70,11 +71,11 @@
     const made = parts(row, "hall");
     row.setAttribute("aria-expanded", String(hall.open));
     put(made.name, `${hall.open ? "▾" : "▸"} ${hall.name || words.elsewhere}`);
-    const text = `${hall.lines.length} ${words.windows} · ` +
-      hall.counts.map(([state, n]) => `${states[state].mark} ${states[state].name} ${n}`).join(" · ");
+    const text = `${figure(hall.lines.length)} ${words.windows} · ` +
+      hall.counts.map(([state, n]) => `${states[state].mark} ${states[state].name} ${figure(n)}`).join(" · ");
     put(made.words, text);
     made.words.title = text;
-    put(row.parts[2], String(hall.ratings));
+    put(row.parts[2], figure(hall.ratings));
     put(row.parts[3], hall.last ? clock(hall.last * 1000) : "–");
     row.classList.toggle("troubled", states[hall.worst].trouble);
   }
@@ -88,7 +89,7 @@
     made.mark.className = `mark ${state.look}`;
     put(made.words, line.words);
     made.words.title = line.words;
-    put(row.parts[2], String(line.ratings));
+    put(row.parts[2], figure(line.ratings));
     put(row.parts[3], line.last_s ? clock(line.last_s * 1000) : "–");
   }
 
@@ -121,7 +122,7 @@
       if (hall.open) items.push(...hall.lines);
     }
     const number = found.reduce((all, hall) => all + hall.lines.length, 0);
-    put(document.getElementById("how-many"), number === lines.length ? `${number}` : `${number} / ${lines.length}`);
+    put(document.getElementById("how-many"), number === lines.length ? figure(number) : `${figure(number)} / ${figure(lines.length)}`);
     nothing.hidden = number > 0;
     rows.show(items);
     tell();
@@ -166,7 +167,7 @@
         mark.textContent = state.mark;
         mark.setAttribute("aria-hidden", "true");
         const number = document.createElement("b");
-        number.textContent = counts[place];
+        number.textContent = figure(counts[place]);
         link.append(mark, `${state.name} `, number);
         item.append(link);
         return [item];

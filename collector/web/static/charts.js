@@ -1,5 +1,6 @@
 "use strict";
 // Draws the tables of this page as charts. The tables stay, folded: for screen readers, and to read a number off.
+// Below a chart stand the figures of the day under the pointer; of the newest day where no pointer is.
 (() => {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
@@ -7,7 +8,9 @@
   const LEVELS = ["--good", "--mark", "--soft", "--busy", "--look"];
   // Of ratings there are whole ones only.
   const WHOLE = Array.from({ length: 8 }, (_, at) => [1, 2, 5].map((step) => step * 10 ** at)).flat();
-  const LINES = [["--mark"], ["--mark", [4, 4]], ["--busy"], ["--busy", [4, 4]]];
+  // Each by its colour and by its dashes: who does not see the one sees the other.
+  const LINES = [["--mark"], ["--soft", [4, 4]], ["--busy"], ["--look", [4, 4]]];
+  const figure = new Intl.NumberFormat("en-US").format; // as in the tables
   function numbers(table) {
     const heads = [...table.tHead.rows[0].cells].slice(1).filter((cell) => !cell.classList.contains("sum"));
     const rows = [...table.tBodies[0].rows].reverse(); // the newest stands first in the table, and last in time
@@ -15,7 +18,7 @@
     const columns = heads.map((_, at) =>
       rows.map((row) => {
         const text = row.cells[at + 1].textContent.trim();
-        return text === "–" ? null : Number(text);
+        return text === "–" ? null : Number(text.replaceAll(",", ""));
       }),
     );
     return { names: heads.map((cell) => cell.textContent.trim()), days, columns };
@@ -37,19 +40,20 @@
       width: 0,
       paths: uPlot.paths.bars({ size: [0.6, 48] }),
       points: { show: false },
-      value: (_, _value, _series, day) => (day == null ? "–" : columns[at][day]),
+      value: (_, _value, _series, day) => figure(columns[at][day ?? days.length - 1]),
     }));
     return { series, data: [days, ...order.map((at) => sums[at])] };
   }
   function lines(table, unit) {
     const { names, days, columns } = numbers(table);
+    const said = (value) => (value == null ? "–" : `${figure(value)}${unit}`);
     const series = names.map((label, at) => ({
       label,
       stroke: colour(LINES[at % LINES.length][0]),
       dash: LINES[at % LINES.length][1],
       width: 2,
       spanGaps: false,
-      value: (_, value) => (value == null ? "–" : `${value}${unit}`),
+      value: (_, _value, _series, day) => said(columns[at][day ?? days.length - 1]),
     }));
     return { series, data: [days, ...columns] };
   }
@@ -68,8 +72,9 @@
         width: box.clientWidth - PADDING,
         height: 240,
         scales: { x: { time: false, range: [data[0][0] - pad, data[0].at(-1) + pad] }, y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
-        series: [{ label: table.tHead.rows[0].cells[0].textContent, value: (_, s) => (s == null ? "–" : new Date(s * 1000).toISOString().slice(0, 10)) }, ...series],
+        series: [{ label: table.tHead.rows[0].cells[0].textContent, value: (_, s) => new Date((s ?? data[0].at(-1)) * 1000).toISOString().slice(0, 10) }, ...series],
         axes: axes(box.dataset.kind === "bars"),
+        legend: { markers: { dash: (_, at) => (series[at - 1].dash ? "dashed" : "solid") } },
         cursor: { drag: { x: false, y: false } },
       },
       data,

@@ -1,7 +1,9 @@
 "use strict";
 // A table of any length of which only the rows in view are in the document. Its box scrolls; a reader of rows is told
-// how many there are and which this is, and the keys go through all of them.
+// how many there are and which this is, and the keys go through all of them. Where they are few, a style sheet may let
+// the page scroll instead of the box (`.whole`): then all of them are there, each as high as what it says.
 class Rows {
+  static WHOLE_MAX = 200; // drawn in a moment, and scrolled past to what stands below
   // box: an empty element; heads: words of the columns; draw(item, row): fills a row's cells, given as row.cells;
   // open(item): what Enter and a click do; fold(item, open): what the arrows to the side do.
   constructor(box, heads, { draw, open, fold, label }) {
@@ -61,6 +63,8 @@ class Rows {
       const at = items.indexOf(kept);
       this.active = at >= 0 ? at : Math.min(this.active, Math.max(0, items.length - 1));
     }
+    this.box.classList.toggle("whole", items.length <= Rows.WHOLE_MAX);
+    this.whole = getComputedStyle(this.box).overflowY === "visible";
     this.box.setAttribute("aria-rowcount", String(items.length + 1));
     this.body.style.setProperty("height", `${items.length * this.height}px`);
     this.render();
@@ -75,8 +79,9 @@ class Rows {
   }
   render() {
     const view = this.box.clientHeight || 400;
-    const first = Math.max(0, Math.floor(this.box.scrollTop / this.height) - 6);
-    const last = Math.min(this.items.length, Math.ceil((this.box.scrollTop + view) / this.height) + 6);
+    const first = this.whole ? 0 : Math.max(0, Math.floor(this.box.scrollTop / this.height) - 6);
+    const end = this.whole ? Infinity : Math.ceil((this.box.scrollTop + view) / this.height) + 6;
+    const last = Math.min(this.items.length, end);
     for (const [at, row] of this.pool)
       if (at < first || at >= last) {
         row.remove();
@@ -112,9 +117,11 @@ class Rows {
     if (top < this.box.scrollTop) this.box.scrollTop = top;
     else if (top > this.box.scrollTop + room) this.box.scrollTop = top - room;
     this.render();
+    if (this.whole) this.pool.get(this.active)?.scrollIntoView({ block: "nearest" });
   }
   key(event) {
-    const page = Math.max(1, Math.floor(this.box.clientHeight / this.height) - 2);
+    const view = this.whole ? innerHeight : this.box.clientHeight;
+    const page = Math.max(1, Math.floor(view / this.height) - 2);
     const ways = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
     const item = this.items[this.active];
     if (event.altKey || event.ctrlKey || event.metaKey) return;
