@@ -121,7 +121,7 @@ def create_app(
     @app.errorhandler(Wrong)
     def wrong(error: Wrong) -> tuple[str | dict[str, Any], int]:
         if wants_page():
-            return render_template("wrong.html", message=str(error)), error.status
+            return render_template("wrong.html", message=str(error), status=error.status), error.status
         return error.body, error.status
 
     @app.errorhandler(BadBody)

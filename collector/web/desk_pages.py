@@ -166,7 +166,7 @@ def add(app: Flask, desk: Desk, directory: Directory, now_ms: Callable[[], int],
         try:
             return _one(rating)
         except NotSo as error:
-            return render_template("wrong.html", message=str(error)), 404
+            return render_template("wrong.html", message=str(error), status=404), 404
 
     @app.post(f"{one}/<any('correct', 'link', 'send-again', 'as-is', 'give-up'):what>")
     def do(rating: int, what: str) -> Any:

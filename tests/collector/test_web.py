@@ -250,6 +250,15 @@ def test_a_wrong_number_is_named(site, most):
     assert (400, "most") == (answer.status_code, answer.get_json()["error"]["field"])
 
 
+def test_a_page_that_is_not_there_says_so_in_its_heading(site):
+    """Who mistyped an address is not told that something was not done; nor is a window that is none."""
+    for path in ("/no-such-page", "/parked/99999"):
+        answer = site.client.get(path, headers={"Accept": "text/html"})
+
+        assert 404 == answer.status_code, path
+        assert "<h1>没有找到</h1>" in answer.text, path
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"), [("GET", "/x", 404), ("POST", "/api/v1/summary", 405), ("PUT", "/api/v1/cases", 405)]
 )

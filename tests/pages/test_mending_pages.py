@@ -214,7 +214,8 @@ def test_every_heading_of_a_table_begins_with_a_capital(hall, browse):
     _, url = hall
     page = browse(locale="en-GB")
     sign_in(page, url, "周审", "administrator")
-    for path in ("/mending", "/draws", "/draws/1", "/statistics?by=window", "/reconcile", "/export"):
+    pages = "/mending /draws /draws/1 /statistics?by=window /reconcile /export / /parked /log /people"
+    for path in pages.split():
         page.goto(url + path)
         heads = [head.strip() for head in page.locator("thead th").all_inner_texts()]
         assert heads and not [head for head in heads if head[:1].islower()], path

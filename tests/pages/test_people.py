@@ -44,6 +44,7 @@ def test_from_the_first_administrator_to_the_line_in_the_log(centre, browse):
     centre.command("people", "add", "管理员甲", "--role", "administrator", said=f"{PASSWORD}\n{PASSWORD}\n")
     page.reload()
     assert page.url.endswith("/sign-in?to=%2Fparked")
+    expect(page.locator("header")).to_contain_text("好差评汇聚器")  # of several programs of a hall, which one asks
     page.fill("[name=name]", "管理员甲")
     page.fill("[name=password]", PASSWORD)
     page.keyboard.press("Enter")
