@@ -5,6 +5,7 @@ What can be done is `ledger.desk`'s; here it is put into words and forms.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -267,6 +268,8 @@ def _told(row: dict[str, Any]) -> dict[str, Any]:
     detail = row["words"]
     if why == "lacking":
         detail = " / ".join(", ".join(each) for each in zip(*map(_both, detail.split(", ")), strict=True))
+    elif why == "before_service" and (early := re.fullmatch(r"(\d+) s", detail)):
+        detail = f"按键比服务早 {early[1]} 秒 / pressed {early[1]} s before the service"
     tags = [TAGS[code].text if code in TAGS else code for code in row["tags"]]
     return row | {
         "why": why,
@@ -276,6 +279,7 @@ def _told(row: dict[str, Any]) -> dict[str, Any]:
         "bad": level.bad,
         "state_words": STATES.get(row["state"], row["state"]),
         "detail": detail,
+        "ours": detail != row["words"],  # in both languages; the province's own words are shown as they came
         "tag_words": tags,
     }
 

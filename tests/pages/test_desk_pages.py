@@ -87,6 +87,7 @@ def test_what_waits_stands_there_with_its_cure_bad_ones_first(shown, reader):
     assert ["#1", "#2", "#3", "#4", "#5"] == [rows.nth(at).locator("a").inner_text() for at in range(5)]
     expect(rows.nth(0)).to_contain_text("手机号, 部门")
     expect(rows.nth(1)).to_contain_text("<b>手机号</b>不对 / 请核对")
+    expect(rows.nth(2)).to_contain_text("按键比服务早 61 秒")
     reader.select_option("[name=level]", "dissatisfied")
     reader.get_by_role("button", name="查看").click()
     assert 2 == reader.locator("section").nth(1).locator("tbody tr").count()

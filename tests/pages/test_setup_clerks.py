@@ -55,7 +55,7 @@ def test_a_clerk_gets_a_card_and_signs_in_with_it(browse, hall, tmp_path):
     page.click("text=改 >> nth=0")
     page.select_option("#f-stars", "4")
     page.click("button[value=keep]")
-    expect(page.locator("#clerks")).to_contain_text("★★★★")
+    expect(page.locator("#clerks").get_by_role("img", name="4 星, 最高 5 星")).to_have_text("★★★★☆")
     assert b"GPS" not in kept
     assert kept == (hall.folder / "photos" / "018.jpg").read_bytes()
     (hall.folder / "photos" / "018.png").write_bytes(portrait())

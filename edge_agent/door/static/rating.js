@@ -120,7 +120,7 @@ function draw_clerk() {
     $(`${prefix}-name`).textContent = clerk.name;
     $(`${prefix}-number`).textContent = words().number(clerk.number);
     const stars = $(`${prefix}-stars`);
-    stars.textContent = "★".repeat(clerk.stars);
+    stars.textContent = "★".repeat(clerk.stars) + "☆".repeat(5 - clerk.stars);
     stars.hidden = !clerk.stars;
     stars.setAttribute("aria-label", words().stars(clerk.stars));
     const photo = $(`${prefix}-photo`);

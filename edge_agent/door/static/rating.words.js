@@ -17,7 +17,7 @@ const WORDS = {
     not_kept: "您的评价没有收下", not_sure: "还没有确认您的评价已保存", again: "再试一次", leave: "不评了",
     why_not: { storage_full: "本机存储已满, 请告诉工作人员", storage_read_only: "本机存储不能写入, 请告诉工作人员", other: "本机暂时不能保存, 请稍后再试, 或告诉工作人员", unsure: "请点“再试一次” (不会算两次), 或告诉工作人员", before: "正在自动重试, 不用再评。请稍候, 或告诉工作人员" },
     over: { answered: "本次服务已评价过, 谢谢", declined: "好的, 祝您生活愉快", expired: "评价时间已过, 谢谢", withdrawn: "本次评价已取消", device_failed: "评价时间已过, 谢谢", gone: "这个评价链接已失效" },
-    stars: (n) => `${n} 星`, number: (n) => `工号 ${n}`, none: "请先选一项或写一句话",
+    stars: (n) => `${n} 星, 最高 5 星`, number: (n) => `工号 ${n}`, none: "请先选一项或写一句话",
   },
   en: {
     title: "Please rate", ways: "How this is shown", large: "Large", aloud: "Read aloud", other: "中文", other_lang: "zh-CN",
@@ -35,6 +35,6 @@ const WORDS = {
     not_kept: "Your rating was not saved", not_sure: "We cannot confirm yet that your rating is saved", again: "Try again", leave: "Do not rate",
     why_not: { storage_full: "This machine's storage is full: please tell the staff", storage_read_only: "This machine's storage cannot be written: please tell the staff", other: "This machine cannot save it just now: please try again, or tell the staff", unsure: "Please press “Try again” (it will not count twice), or tell the staff", before: "We keep trying: there is no need to rate again. Please wait, or tell the staff" },
     over: { answered: "This service has been rated already, thank you", declined: "That is fine. Have a good day!", expired: "The time to rate is over, thank you", withdrawn: "This rating was cancelled", device_failed: "The time to rate is over, thank you", gone: "This link is no longer valid" },
-    stars: (n) => `${n} stars`, number: (n) => `No. ${n}`, none: "Choose a reason or write a sentence first",
+    stars: (n) => `${n} of 5 stars`, number: (n) => `No. ${n}`, none: "Choose a reason or write a sentence first",
   },
 };
