@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from .words import Language, Words, said_in
+from .words import SLASH, Language, Words
 
 _WHERE = re.compile(r"(?:[\w.\[\]-]+: )*", re.ASCII)
 
@@ -38,11 +38,13 @@ class Mistake(str):
 
     @classmethod
     def read(cls, text: str) -> Mistake:
-        """Of one that is written as its text is. Its values have to be such that no ` / ` can be in them."""
+        """Of one that is written as its text is. Both languages name the same values, so that of several ` / ` the one
+        in the middle stands between them."""
         found = _WHERE.match(text)
         where = found[0] if found is not None else ""
-        words = text.removeprefix(where)
-        return cls(where.removesuffix(": "), Words(said_in(words, "zh"), said_in(words, "en")))
+        parts = text.removeprefix(where).split(SLASH)
+        half = len(parts) // 2
+        return cls(where.removesuffix(": "), Words(SLASH.join(parts[:half] or parts), SLASH.join(parts[half:])))
 
     def under(self, where: str) -> Mistake:
         """The same, in this file or table."""
@@ -50,7 +52,12 @@ class Mistake(str):
 
     def said(self, language: Language) -> str:
         """With its place, in this language alone."""
-        return _at(self.where, self.words.said(language))
+        return self.whole.said(language)
+
+    @property
+    def whole(self) -> Words:
+        """With its place, in each language."""
+        return Words(_at(self.where, self.words.zh), _at(self.where, self.words.en))
 
 
 def _at(where: str, words: str) -> str:

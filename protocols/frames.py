@@ -161,7 +161,7 @@ def encode(frame: Frame) -> bytes:
     heard = decode(line)
     if heard != frame:
         why = heard.reason if isinstance(heard, Noise) else "not the same when read back"
-        raise ValueError(f"cannot be said on the line: {frame}: {why}")
+        raise ValueError(f"这一帧说不出来: {frame}: {why} / cannot be said on the line: {frame}: {why}")
     return line + _LINE_END
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 Language = Literal["zh", "en"]
-_SLASH = " / "
+SLASH = " / "
+"""Stands between the two, wherever both are written."""
 
 
 class Words(NamedTuple):
@@ -20,12 +21,12 @@ class Words(NamedTuple):
         return self.zh if language == "zh" else self.en
 
     def __str__(self) -> str:
-        return f"{self.zh}{_SLASH}{self.en}"
+        return f"{self.zh}{SLASH}{self.en}"
 
 
 def said_in(words: str, language: Language) -> str:
     """The half of `Chinese / English` for this language; all of it where there is one half only."""
-    zh, _, en = words.partition(_SLASH)
+    zh, _, en = words.partition(SLASH)
     return (en or zh) if language == "en" else zh
 
 

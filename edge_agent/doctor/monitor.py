@@ -77,7 +77,7 @@ def told(event: Event) -> Words:
     match event:
         case Pressed(device, key, age_ms, raw, _, count):
             more = (f" @ {device}" if device else "") + ("" if count is None else f" #{count}")
-            age_s = f"{age_ms / 1000:.1f}"
+            age_s = f"{age_ms / 1000:.1f}" if age_ms >= 1000 else f"{age_ms / 1000:g}"
             return Words(
                 f"按键 {key}{more}, {age_s} 秒前  [{_hex(raw)}]", f"key {key}{more}, {age_s} s ago  [{_hex(raw)}]"
             )

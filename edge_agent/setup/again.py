@@ -15,7 +15,6 @@ from typing import NoReturn
 import msgspec
 
 from protocols.errors import Mistake
-from protocols.words import Words
 
 REFUSED_FILE = "setup.refused"
 _MARK = "EDGE_AGENT_APPLIED"
@@ -42,7 +41,7 @@ class Again:
 
     def refused(self, file: Path, mistakes: list[Mistake]) -> None:
         """The settings in this file could not be used: those from before take their place, and the page says why."""
-        told = [Words(each.said("zh"), each.said("en")) for each in mistakes]
+        told = [each.whole for each in mistakes]
         (file.parent / REFUSED_FILE).write_bytes(msgspec.json.encode(told))
         file.replace(file.with_name(f"{file.name}.refused"))
         if self.kept is not None and self.kept.exists():

@@ -99,8 +99,7 @@ def by_key(error: BadSettings) -> dict[str, Words]:
     for mistake in error.mistakes:
         place = _PLACE.fullmatch(mistake.where)
         key = re.sub(r"\[(\d+)\]", lambda number: f".{int(number[1]) - 1}", place[1]) if place else ""
-        left = Mistake(place[2] or "", mistake.words) if place else mistake
-        words = Words(left.said("zh"), left.said("en"))
+        words = (Mistake(place[2] or "", mistake.words) if place else mistake).whole
         before = found.get(key)
         found[key] = words if before is None else Words(f"{before.zh}; {words.zh}", f"{before.en}; {words.en}")
     return found

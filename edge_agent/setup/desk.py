@@ -34,6 +34,8 @@ from .typed import Typed
 PASSWORD_FILE = "broker.password"  # noqa: S105 - a file's name
 _ANSWERED_S = 0.8  # the page that says so has to reach the browser before the program ends
 _PROFILE_BYTES_MAX = 200_000
+# Worked out here, before there are threads: msgspec cannot do it in two at once.
+_refused: msgspec.json.Decoder[list[Words]] = msgspec.json.Decoder(list[Words])
 
 
 class Desk:
@@ -160,7 +162,7 @@ class Desk:
     def refused(self) -> list[Words]:
         """Why the settings that were applied last did not work, if they did not."""
         try:
-            return msgspec.json.decode((self.place.folder / REFUSED_FILE).read_bytes(), type=list[Words])
+            return _refused.decode((self.place.folder / REFUSED_FILE).read_bytes())
         except (OSError, msgspec.DecodeError):
             return []
 

@@ -56,7 +56,6 @@ function draw() {
   $("withdraw").hidden = !now.invitation;
   const replaced = now.invitation && now.invitation.id === replacing ? words.replaced : "";
   if ($("replaced").textContent !== replaced) $("replaced").textContent = replaced;
-  $("replaced").hidden = !replaced;
   $("pause").textContent = now.paused ? $("pause").dataset.on : $("pause").dataset.off;
   $("pause").setAttribute("aria-pressed", String(now.paused));
 }

@@ -176,6 +176,14 @@ def test_a_mistake_is_named_with_its_line_and_key(old, new, key, there):
     assert [] == [each for each in mistakes if not whole_in_each(each)]
 
 
+def test_a_value_with_a_slash_is_not_taken_for_two_languages():
+    """Both halves name it whole. Red if the message is parted at its first slash."""
+    (mistake,) = refused(changed(FRAMED, 'layout = ["length", "command"', 'layout = ["a / b", "command"'))
+
+    assert "'a / b' 不对" in mistake.said("zh") and "is wrong" not in mistake.said("zh")
+    assert "'a / b' is wrong" in mistake.said("en") and "不对" not in mistake.said("en")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "key", "there"),
     [
