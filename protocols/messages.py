@@ -139,6 +139,10 @@ _encoder = msgspec.json.Encoder()
 _record: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
 
+BEGINS = {kind: b'{"kind":"%s"' % kind.encode() for kind in ("press", "closing", "salvage")}
+"""How the canonical bytes of each kind begin: what a record is can be told without reading it."""
+
+
 def encode_record(record: Record) -> bytes:
     """The record's canonical bytes: what is hashed, stored and sent."""
     return _encoder.encode(record)

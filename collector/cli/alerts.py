@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from protocols.errors import BadSettings
+from protocols.messages import SEQ_MAX
 
 from ..alerts.alerts import Receiver
 from ..alerts.book import Book, book_of
@@ -87,7 +88,7 @@ def list_(path: Path, as_json: bool) -> None:
 @click.option("--window", "windows", multiple=True, help="窗口, 可用 * / windows, * allowed")
 @click.option("--for", "lasts", default="4h", show_default=True, help="多久, 如 30m 4h 7d / how long")
 @click.option("--weekly", default="", help="只在每周这些时段, 如 'Sat 08:00-12:00' / in these times of the week only")
-@click.option("--end", type=click.IntRange(1), help="结束这个静默 / end this silence instead")
+@click.option("--end", type=click.IntRange(1, SEQ_MAX), help="结束这个静默 / end this silence instead")
 @click.option("--who", default=getpass.getuser, show_default="登录名 / login name", help="谁 / who does this")
 @click.option("--why", default="", help="原因, 会留存 / why: it is kept")
 def silence(

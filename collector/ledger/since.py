@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from protocols.errors import BadMessage
-from protocols.messages import AgentStatus, ClosingRecord, Health, decode_record
+from protocols.messages import BEGINS, AgentStatus, ClosingRecord, Health, decode_record
 
 from .store import Store
 from .tally import begins_ms
@@ -33,7 +33,7 @@ At = tuple[str, str]
 """Agent and window."""
 _NOT_ASKED = ("answered", "withdrawn")  # answered ones have their rating; of withdrawn ones nobody was to rate
 _CALLS = 50  # the newest: with many workers a few of them wait for an answer
-_CLOSING = b'{"kind":"closing"'  # how a closing begins, as our agents write it
+_CLOSING = BEGINS["closing"]
 _status: msgspec.json.Decoder[AgentStatus] = msgspec.json.Decoder(AgentStatus)
 _rows: msgspec.json.Decoder[list[list[Any]]] = msgspec.json.Decoder(list[list[Any]])
 _health: msgspec.json.Decoder[Health] = msgspec.json.Decoder(Health)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from protocols.messages import PressRecord
+from protocols.messages import BEGINS, PressRecord
 
 ZONE_MS = 8 * 3_600_000
 DAY_MS = 86_400_000
@@ -71,12 +71,10 @@ FROM (SELECT *, row_number() OVER (PARTITION BY device, boot, count ORDER BY fat
     FROM press) AS press LEFT JOIN record USING (epoch_id, seq)
 GROUP BY 1, 2, 3, 4, 5"""
 _RATINGS = f"SELECT {DAY} AS day, agent, window, bad, state, count(*) AS ratings FROM rating GROUP BY 1, 2, 3, 4, 5"
-_PREFIXES = {"closing": '{"kind":"closing"', "salvage": '{"kind":"salvage"'}
-# How records of these kinds begin, as our agents write them.
 _OTHERS = "CASE {} ELSE 'other' END".format(
     " ".join(
-        f"WHEN substr(CAST(body AS BLOB), 1, {len(text)}) = CAST('{text}' AS BLOB) THEN '{kind}'"
-        for kind, text in _PREFIXES.items()
+        f"WHEN substr(CAST(body AS BLOB), 1, {len(BEGINS[kind])}) = x'{BEGINS[kind].hex()}' THEN '{kind}'"
+        for kind in ("closing", "salvage")
     )
 )
 TAKEN_OVER = (

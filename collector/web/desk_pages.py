@@ -45,7 +45,7 @@ _SENDING = {
     "send-again": "检查后重发: 再检查一遍, 然后再发; 仍不符合的会再次扣下。"
     " / Check and send again: checked once more, then sent; held again if nothing has changed.",
     "as-is": "照发, 不再扣下: 我方为省平台扣下的, 仍然发出, 收不收由省平台决定。"
-    " / Send as it is, despite the hold: what we hold back for the province's sake is sent all the same, and the"
+    " / Despite the hold: what we hold back for the province's sake is sent all the same, and the"
     " province decides.",
 }
 """What happens, in the same words wherever it can be done."""

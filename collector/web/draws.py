@@ -109,7 +109,7 @@ def add(app: Flask, draws: Draws, mendings: Mendings, now_ms: Callable[[], int],
         gate.person()  # numbers of ratings, and nothing else
         numbers = draws.frame(_found(number))
         return Response(
-            "".join(f"{each}\n" for each in numbers),
+            (f"{each}\n" for each in numbers),
             content_type="text/plain; charset=utf-8",
             headers={"Content-Disposition": f"attachment; filename=draw-{number}-frame.txt"},
         )

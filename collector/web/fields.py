@@ -42,6 +42,9 @@ WORDS = {
     "handler_name": "代办人 / handler",
     "handler_certificate_type": "代办人证件类型 / handler's certificate type",
     "handler_certificate_no": "代办人证件号 / handler's certificate number",
+    # Of the rating itself, which no case puts right.
+    "rating_channel": "评价渠道 (省平台代码表里没有) / the rating's channel (not in the province's code table)",
+    "pressed_ms": "按下时间 / time of the press",
 }
 _VALUES = {
     "pending": "待受理 / pending",
@@ -92,12 +95,18 @@ def form(case: Mapping[str, Any], lacking: str) -> list[Field]:
 def told(case: Mapping[str, Any], lacking: str) -> str:
     """What the province misses of this case, and what of it is there and not taken, as `Chinese / English`."""
     found = form(case, lacking)
-    parts = []
+    others = [name for name in map(str.strip, lacking.split(",")) if name and name not in FIELDS]
+    parts = [tuple(", ".join(each) for each in zip(*(_both(name) for name in others), strict=True))] if others else []
     for kind, zh, en in (("missing", "缺少", "missing"), ("malformed", "不合格式", "not in the form it has to have")):
         names = [each.words.partition(" / ") for each in found if each.lacking == kind]
         if names:
             parts.append((f"{zh} {', '.join(name for name, *_ in names)}", f"{en}: {', '.join(n for *_, n in names)}"))
     return " / ".join("; ".join(each) for each in zip(*parts, strict=True))
+
+
+def _both(name: str) -> tuple[str, str]:
+    zh, _, en = WORDS.get(name, name).partition(" / ")
+    return zh, en or zh
 
 
 def changes(given: Mapping[str, str], case: Mapping[str, Any]) -> dict[str, Any]:

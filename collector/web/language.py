@@ -59,7 +59,7 @@ def say(words: str) -> str:
 
 def many(number: int, one: str, more: str = "") -> str:
     """English knows of one thing and of several: `1 rating`, `2 ratings`. `more` where it is not `one` with an s."""
-    return f"{number} {one if number == 1 else more or one + 's'}"
+    return f"{number:,} {one if number == 1 else more or one + 's'}"
 
 
 def other() -> Markup:

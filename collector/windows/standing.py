@@ -134,7 +134,7 @@ def _agent(facts: Facts, now_ms: int) -> Standing | None:
         at = _at(since_ms, now_ms)
         left = facts.backlog
         zh = f"代理 {at} 起离线" + (f", 当时有 {left:,} 条待上交" if left else "")
-        en = f"agent away since {at}" + (f", {left:,} records were waiting then" if left else "")
+        en = f"agent away since {at}" + (f", {_many(left, 'record was', 'records were')} waiting then" if left else "")
         return Standing("agent_away", f"{zh} / {en}", since_ms)
     heard_ms = max(facts.heard_ms or 0, facts.online_ms or 0)
     if now_ms - heard_ms > UNHEARD_MS:

@@ -150,7 +150,7 @@ class Codes:
     def held(self, rating: Rating, case: Case, lacks: tuple[str, ...]) -> Held | None:
         """Why a person has to look before this is sent, given what it `lacks`; None if it can go."""
         item_code = case.item_handle_code or case.item_code
-        given = {"channel": self.code("pf", rating.channel), "pressed_ms": china_time(rating.pressed_ms)}
+        given = {"rating_channel": self.code("pf", rating.channel), "pressed_ms": china_time(rating.pressed_ms)}
         if lacks := lacks + empty(given):
             return Held("lacking", ", ".join(lacks))
         if self._ways.items and item_code not in self._ways.items:

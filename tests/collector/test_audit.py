@@ -271,6 +271,31 @@ def test_a_closing_that_came_again_from_a_damaged_outbox_is_no_finding(whole):
     assert [] == audit.verify(ledger.path).findings
 
 
+def test_an_invitation_with_a_zero_in_it_is_no_finding(whole):
+    """An agent of somebody else's may call it so. Red if the table is asked in JSON, which ends there."""
+    ledger, *_ = whole
+    agent = Agent("hall-c")
+    ledger.take(agent, agent.write(closing("i\0", "C9"), closing("i\0x", "C10")))
+
+    assert [] == audit.verify(ledger.path).findings
+
+
+def test_a_closing_given_to_another_agent_that_said_the_same_is_found(whole):
+    """Two agents closed one invitation at once: the one that came first keeps it. Red if either may."""
+    ledger, *_ = whole
+    first, second = Agent("hall-c"), Agent("hall-d")
+    ledger.take(first, first.write(closing("i9", "C9")))
+    ledger.take(second, second.write(closing("i9", "C9")))
+    assert [] == audit.verify(ledger.path).findings
+    forge(
+        ledger.path,
+        "UPDATE closing SET (epoch_id, agent) = (SELECT id, agent FROM epoch WHERE agent = 'hall-d')"
+        " WHERE invitation = 'i9'",
+    )
+
+    assert ["hall-c"] == [finding.agent for finding in audit.verify(ledger.path).findings]
+
+
 def test_bytes_where_text_belongs_are_found_beside_all_others(whole):
     """What cannot be read with others at once is looked at one by one. Red if those are then taken for well."""
     forge(

@@ -217,7 +217,7 @@ def test_every_heading_of_a_table_begins_with_a_capital(hall, browse):
     pages = "/mending /draws /draws/1 /statistics?by=window /reconcile /export / /parked /log /people"
     for path in pages.split():
         page.goto(url + path)
-        heads = [head.strip() for head in page.locator("thead th").all_inner_texts()]
+        heads = [head.strip() for head in page.locator("thead th, [role=columnheader]").all_inner_texts()]
         assert heads and not [head for head in heads if head[:1].islower()], path
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from protocols.errors import BadMessage
 from protocols.messages import (
     BATCH_BYTES_MAX,
+    BEGINS,
     COLLECTOR_STATUS,
     PAYLOAD_BYTES_MAX,
     RECORD_BYTES_MAX,
@@ -147,6 +148,7 @@ def test_a_record_is_understood_as_it_was_written(record):
     """Every kind, every field; red if a field were left out of the canonical bytes."""
 
     assert record == decode_record(encode_record(record))
+    assert encode_record(record).startswith(BEGINS[type(record).__struct_config__.tag])
 
 
 @given(SIMPLE_MESSAGES)

@@ -293,7 +293,7 @@ def test_a_channel_without_a_code_is_held_back(speaks):
     """This interface has no number for SMS, and we do not lend it another channel's."""
     held = speaks().held(replace(RATING, channel="sms"), CASE)
 
-    assert Held("lacking", "channel") == held
+    assert Held("lacking", "rating_channel") == held
 
 
 @pytest.fixture(params=["America/New_York", "Asia/Shanghai", "UTC"])

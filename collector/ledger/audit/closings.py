@@ -6,18 +6,15 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import msgspec
-
 from protocols.messages import ClosingRecord
 
-from .findings import FINDINGS_MAX, Finding
+from .findings import FINDINGS_MAX, Finding, enough
 from .held import has, record
 
-_AT_ONCE = 1000  # invitations of one question to the table: a question for each of millions costs more than its answer
-_ROWS = (
-    "SELECT invitation, epoch_id, seq, agent, window, outcome, closed_ms FROM json_each(?)"
-    " JOIN closing ON invitation = value"
-)
+# Invitations of one question to the table: a question for each of millions costs more than its answer. SQLite before
+# 3.32 takes 999 values, and as values they are compared whole: JSON ends at a zero.
+_AT_ONCE = 500
+_ROWS = "SELECT invitation, epoch_id, seq, agent, window, outcome, closed_ms FROM closing WHERE invitation IN ({})"
 _UNLIKE = "终结与其记录不符 / a closing differs from its record"
 _FORGOTTEN = "终结记录没有下文 / nothing became of a closing"
 
@@ -36,14 +33,16 @@ def kept(db: sqlite3.Connection, number: int, agent: str, epoch: str, said: Iter
     # One that nobody can read is in quarantine, and rightly has no row.
     closed = [(seq, closing) for seq, body in said if isinstance(closing := record(body), ClosingRecord)]
     for part in (closed[at : at + _AT_ONCE] for at in range(0, len(closed), _AT_ONCE)):
-        invitations = msgspec.json.encode([closing.invitation for _, closing in part]).decode()
-        rows = {row[0]: row[1:] for row in db.execute(_ROWS, (invitations,))}
+        asked = [closing.invitation for _, closing in part]
+        rows = {row[0]: row[1:] for row in db.execute(_ROWS.format(",".join("?" * len(asked))), asked)}
         for seq, closing in part:
             row = rows.get(closing.invitation)
             if row == (number, seq, agent, closing.window, closing.outcome, closing.closed_ms):
                 found.rows += 1
                 continue
-            wrong = _FORGOTTEN if row is None else "" if _stands_for(db, row, closing, (number, seq)) else _UNLIKE
+            wrong = (
+                _FORGOTTEN if row is None else "" if _stands_for(db, row, closing, agent, (number, seq)) else _UNLIKE
+            )
             if wrong and len(found.findings) <= FINDINGS_MAX:
                 found.findings.append(Finding(agent, epoch, seq, wrong))
     return found
@@ -53,12 +52,14 @@ def _facts(closing: ClosingRecord) -> tuple[str, str, int]:
     return closing.window, closing.outcome, closing.closed_ms
 
 
-def _stands_for(db: sqlite3.Connection, row: tuple[object, ...], closing: ClosingRecord, here: tuple[int, int]) -> bool:
-    """Whether the row is another record's, that closed the same invitation before this one did."""
+def _stands_for(
+    db: sqlite3.Connection, row: tuple[object, ...], closing: ClosingRecord, agent: str, here: tuple[int, int]
+) -> bool:
+    """Whether the row is another record's, that closed the same invitation before this one of `agent` did."""
     other = _at(db, row[0], row[1])
     if other is None or other.invitation != closing.invitation:
         return False
-    if _facts(other) == _facts(closing):
+    if row[2] == agent and _facts(other) == _facts(closing):
         return True  # a damaged outbox is sent again as it was: which of the two came first changes nothing
     return not has(db, "stretch") or _taken(db, row[0], row[1]) <= _taken(db, *here)
 
@@ -85,7 +86,7 @@ def joined(db: sqlite3.Connection, found: Iterable[Kept]) -> list[Finding]:
         rows += each.rows
     if rows != db.execute("SELECT count(*) FROM closing").fetchone()[0]:
         findings += _strays(db)
-    return list(dict.fromkeys(findings))
+    return enough(dict.fromkeys(findings))
 
 
 def _strays(db: sqlite3.Connection) -> list[Finding]:

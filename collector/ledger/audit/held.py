@@ -5,12 +5,10 @@ from __future__ import annotations
 import sqlite3
 
 from protocols.errors import BadMessage
-from protocols.messages import decode_record
+from protocols.messages import BEGINS, decode_record
 
-PRESS = b'{"kind":"press"'
-"""How our agents' press records begin."""
-CLOSING = b'{"kind":"closing"'
-"""And their closings."""
+PRESS, CLOSING = BEGINS["press"], BEGINS["closing"]
+"""How our agents' presses and closings begin."""
 
 
 def record(body: bytes | None) -> object:

@@ -71,7 +71,7 @@
     const made = parts(row, "hall");
     row.setAttribute("aria-expanded", String(hall.open));
     put(made.name, `${hall.open ? "▾" : "▸"} ${hall.name || words.elsewhere}`);
-    const text = `${figure(hall.lines.length)} ${words.windows} · ` +
+    const text = `${figure(hall.lines.length)} ${hall.lines.length === 1 ? words.window : words.windows} · ` +
       hall.counts.map(([state, n]) => `${states[state].mark} ${states[state].name} ${figure(n)}`).join(" · ");
     put(made.words, text);
     made.words.title = text;

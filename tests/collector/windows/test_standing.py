@@ -87,6 +87,12 @@ def said(**facts) -> tuple[str, str, str]:
             "214 records waiting, oldest 2 h",
         ),
         (
+            {"backlog": 1214, "oldest_ms": NOON_MS - 2 * HOUR},
+            "backlog",
+            "1,214 条待上交, 最早 2 小时",
+            "1,214 records waiting, oldest 2 h",
+        ),
+        (
             {"backlog": 1, "oldest_ms": NOON_MS - 3 * 24 * HOUR},
             "backlog",
             "1 条待上交, 最早 3 天",
