@@ -39,12 +39,9 @@ def kept(db: sqlite3.Connection, number: int, agent: str, epoch: str, said: Iter
             row = rows.get(closing.invitation)
             if row == (number, seq, agent, closing.window, closing.outcome, closing.closed_ms):
                 found.rows += 1
-                continue
-            wrong = (
-                _FORGOTTEN if row is None else "" if _stands_for(db, row, closing, agent, (number, seq)) else _UNLIKE
-            )
-            if wrong and len(found.findings) <= FINDINGS_MAX:
-                found.findings.append(Finding(agent, epoch, seq, wrong))
+            elif row is None or not _stands_for(db, row, closing, agent, (number, seq)):
+                if len(found.findings) <= FINDINGS_MAX:
+                    found.findings.append(Finding(agent, epoch, seq, _FORGOTTEN if row is None else _UNLIKE))
     return found
 
 
