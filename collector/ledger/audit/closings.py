@@ -39,9 +39,10 @@ def kept(db: sqlite3.Connection, number: int, agent: str, epoch: str, said: Iter
             row = rows.get(closing.invitation)
             if row == (number, seq, agent, closing.window, closing.outcome, closing.closed_ms):
                 found.rows += 1
-            elif row is None or not _stands_for(db, row, closing, agent, (number, seq)):
-                if len(found.findings) <= FINDINGS_MAX:
-                    found.findings.append(Finding(agent, epoch, seq, _FORGOTTEN if row is None else _UNLIKE))
+            elif len(found.findings) <= FINDINGS_MAX and (
+                row is None or not _stands_for(db, row, closing, agent, (number, seq))
+            ):
+                found.findings.append(Finding(agent, epoch, seq, _FORGOTTEN if row is None else _UNLIKE))
     return found
 
 
