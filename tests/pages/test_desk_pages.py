@@ -50,7 +50,7 @@ def filled(ledger) -> None:
     ledger.rate(1, 2, button=2)
     ledger.rate(3, 4, 5)
     for reason, words in (
-        ("lacking", "mobile, dept_name"),
+        ("lacking", "mobile, dept_name, rating_channel"),
         ("refused", "<b>手机号</b>不对 / 请核对"),
         ("before_service", "61 s"),
         ("refused", "系统忙"),
@@ -213,10 +213,11 @@ def test_what_sending_does_is_said_in_the_same_words_wherever_it_can_be_done(sho
 
 
 def test_what_is_there_is_not_called_missing(shown, reader):
-    """The province may not take a number that is there. Red if a page says that it is lacking, and what it is."""
+    """The province may not take a number that is there, nor a rating's own channel, which no case puts right. Red if a
+    page says that the number is lacking, and what it is, or leaves the channel out."""
     reader.goto(f"{shown.url}/parked/1")
 
-    expect(reader.locator(".reason")).to_contain_text("不合格式 部门, 手机号")
+    expect(reader.locator(".reason")).to_contain_text("评价渠道 (省平台代码表里没有); 不合格式 部门, 手机号")
     assert ["不合格式"] * 2 == reader.locator(".fields .lacking b").all_inner_texts()
 
 
