@@ -71,7 +71,7 @@ def test_of_two_that_answer_none_is_opened(tmp_path):
         line.close()
 
     assert all(f"{line.link} (usb:1-{at})" in str(down.value) for at, line in enumerate(lines))
-    assert '"usb:1-0" / "usb:1-1"' in str(down.value)
+    assert all(f'"usb:1-0" {word} "usb:1-1"' in str(down.value) for word in ("或", "or"))
 
 
 def test_a_path_asks_nobody(panel):
