@@ -767,12 +767,13 @@ UNSEEN = """what => [...document.querySelectorAll(what)].filter((each) => {
 """Which of these are not on the screen, or wider than what they stand in."""
 
 
+@pytest.mark.parametrize("locale", ["zh-CN", "en-GB"])
 def test_large_type_is_large_on_a_phone_too_and_nothing_lies_under_the_fold(
-    agent: Running, browse: Callable[..., Page]
+    agent: Running, browse: Callable[..., Page], locale: str
 ) -> None:
     """The names of the faces grow as the rest does, and "not now" needs no scrolling. Red if the names are held to what
     fits beside a face in normal type, or the faces are as tall as there."""
-    page = browse(viewport={"width": 360, "height": 740})
+    page = browse(viewport={"width": 360, "height": 740}, locale=locale)
     page.goto(agent.standing)
     invited(agent, page)
     size = "getComputedStyle(document.querySelector('.face .name')).fontSize"
