@@ -290,9 +290,17 @@ def test_charts_fit_on_paper(hall, browse):
     assert PAPER["width"] >= max(box["x"] + box["width"] for box in charts)
 
 
+_LINES = """[...document.querySelectorAll(".tiles b")].map((each) => {
+    each.textContent = "22,204,375";
+    return Math.round(each.clientHeight / parseFloat(getComputedStyle(each).lineHeight));
+})"""
+"""In how many lines each tile has a large figure."""
+
+
 @pytest.mark.parametrize("size", ["100%", "150%"])
 def test_six_tiles_stand_in_rows_of_the_same_length(hall, browse, size):
-    """Each says of what time it is. Red with five in a row and one below, at some widths."""
+    """Each says of what time it is, and has room for what a province presses. Red with five in a row and one below, or
+    with figures that do not fit into one line, at some widths."""
     page = browse()
     page.goto(hall.url)
     page.evaluate("size => { document.documentElement.style.fontSize = size; }", size)
@@ -301,6 +309,7 @@ def test_six_tiles_stand_in_rows_of_the_same_length(hall, browse, size):
         page.set_viewport_size({"width": width, "height": 800})
         tops = [round(box["y"]) for box in (each.bounding_box() for each in page.locator(".tiles li").all()) if box]
         assert 1 == len({tops.count(top) for top in tops}), (width, tops)
+        assert [1] * 6 == page.evaluate(_LINES), width
 
 
 def test_large_figures_are_parted_into_thousands(tmp_path, browse):
