@@ -267,7 +267,7 @@ def _told(row: dict[str, Any]) -> dict[str, Any]:
     level = Level(row["level"])
     detail = row["words"]
     if why == "lacking":
-        detail = " / ".join(", ".join(each) for each in zip(*map(_both, detail.split(", ")), strict=True))
+        detail = fields.named(detail)
     elif why == "before_service" and (early := re.fullmatch(r"(\d+) s", detail)):
         detail = f"按键比服务早 {early[1]} 秒 / pressed {early[1]} s before the service"
     tags = [TAGS[code].text if code in TAGS else code for code in row["tags"]]
@@ -282,11 +282,6 @@ def _told(row: dict[str, Any]) -> dict[str, Any]:
         "ours": detail != row["words"],  # in both languages; the province's own words are shown as they came
         "tag_words": tags,
     }
-
-
-def _both(name: str) -> tuple[str, str]:
-    zh, _, en = fields.WORDS.get(name, f"{name} / {name}").partition(" / ")
-    return zh, en
 
 
 def _reason(each: dict[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from protocols.ratings import Case
+from protocols.words import Words, said_in
 
 from ..ledger.desk import FIELDS, NotSo
 from ..vault import PERSONAL
@@ -87,7 +88,7 @@ class Field(NamedTuple):
 
 def form(case: Mapping[str, Any], lacking: str) -> list[Field]:
     """What can be put right of a case as `Desk.shown` gives it; what the province misses of it stands first."""
-    missed = {name.strip() for name in lacking.split(",")}
+    missed = set(_names(lacking))
     fields = [_field(name, case.get(name), name in missed) for name in FIELDS]
     return sorted(fields, key=lambda each: not each.lacking)
 
@@ -95,18 +96,26 @@ def form(case: Mapping[str, Any], lacking: str) -> list[Field]:
 def told(case: Mapping[str, Any], lacking: str) -> str:
     """What the province misses of this case, and what of it is there and not taken, as `Chinese / English`."""
     found = form(case, lacking)
-    others = [name for name in map(str.strip, lacking.split(",")) if name and name not in FIELDS]
-    parts = [tuple(", ".join(each) for each in zip(*(_both(name) for name in others), strict=True))] if others else []
+    parts = [_words(name for name in _names(lacking) if name not in FIELDS)]
     for kind, zh, en in (("missing", "缺少", "missing"), ("malformed", "不合格式", "not in the form it has to have")):
-        names = [each.words.partition(" / ") for each in found if each.lacking == kind]
-        if names:
-            parts.append((f"{zh} {', '.join(name for name, *_ in names)}", f"{en}: {', '.join(n for *_, n in names)}"))
-    return " / ".join("; ".join(each) for each in zip(*parts, strict=True))
+        names = _words(each.name for each in found if each.lacking == kind)
+        parts.append(Words(f"{zh} {names.zh}", f"{en}: {names.en}") if names.zh else names)
+    said = [each for each in parts if each.zh]
+    return str(Words("; ".join(each.zh for each in said), "; ".join(each.en for each in said))) if said else ""
 
 
-def _both(name: str) -> tuple[str, str]:
-    zh, _, en = WORDS.get(name, name).partition(" / ")
-    return zh, en or zh
+def named(lacking: str) -> str:
+    """The same where nobody has the case at hand: what it is called, as `Chinese / English`."""
+    return str(_words(_names(lacking)))
+
+
+def _names(lacking: str) -> list[str]:
+    return [name for name in map(str.strip, lacking.split(",")) if name]
+
+
+def _words(names: Iterable[str]) -> Words:
+    said = [WORDS.get(name, name) for name in names]
+    return Words(*(", ".join(said_in(each, language) for each in said) for language in ("zh", "en")))
 
 
 def changes(given: Mapping[str, str], case: Mapping[str, Any]) -> dict[str, Any]:

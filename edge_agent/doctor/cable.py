@@ -11,9 +11,9 @@ from edge_agent import keypad, machine, ports
 from edge_agent.config import WindowSettings
 from edge_agent.machine import Account, Roots
 from edge_agent.ports import Ambiguous, Matcher, PortFacts
+from protocols.words import Words
 
 from .findings import Finding, or_fine
-from .words import Words
 
 _LIST = "edge-agent ports"
 # The names that the kernel numbers in the order of plugging in; ttyS0 is soldered on.

@@ -11,10 +11,10 @@ from edge_agent.machine import HERE, Account, Roots
 from edge_agent.ports import PortFacts
 from protocols.errors import BadSettings
 from protocols.ratings import Moment
+from protocols.words import Words
 
 from . import cable, host, keypads
 from .findings import Finding
-from .words import Words
 
 
 def examine(

@@ -13,12 +13,13 @@ import click
 
 from edge_agent import clock
 from edge_agent.link import serial_ports
+from protocols.words import Language, Words
 
 from .checks import examine, needs_a_person
 from .findings import Finding, as_json
 from .inventory import Listed, bind, inventory
 from .inventory import as_json as port_as_json
-from .words import Language, Words, language
+from .words import language
 
 JSON = click.option("--json", "as_json_", is_flag=True, help="以 JSON 输出 / print JSON")
 LANG = click.option(

@@ -21,6 +21,7 @@ from protocols.errors import BadSettings
 from protocols.profiles import presets
 from protocols.profiles.profile import Profile
 from protocols.profiles.vocabulary import LineSettings
+from protocols.words import Language, Words
 
 from .commands import LANG
 from .learn import Naming, Unsure
@@ -39,7 +40,7 @@ from .recording import (
     write_head,
 )
 from .terminal import Typed, give_up, now_ms, opened, traffic, why
-from .words import Language, Words, language
+from .words import language
 
 BAUDS = (9600, 19200, 4800, 2400, 38400, 57600, 115200)
 """Rates that evaluators were seen at, or that their adapters offer."""

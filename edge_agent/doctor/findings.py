@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .words import NOTHING, Words
+from protocols.words import Words
+
+from .words import NOTHING
 
 Severity = Literal["ok", "warn", "bad"]
 

@@ -17,9 +17,9 @@ from edge_agent.outbox import Outbox
 from edge_agent.outbox.file import OutboxMismatch
 from protocols.errors import BadSettings
 from protocols.ratings import Moment
+from protocols.words import Words
 
 from .findings import Finding, fine, or_fine
-from .words import Words
 
 _LOW_MB, _FULL_MB = 1_000, 100  # a year of one hall is some hundred megabytes; SQLite needs room to work in as well
 _OLD_MS = 3_600_000  # an hour without a receipt is no hiccup of the network

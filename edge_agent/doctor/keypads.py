@@ -10,9 +10,9 @@ from edge_agent import keypad, machine
 from edge_agent.config import WindowSettings
 from edge_agent.link import LinkDown
 from edge_agent.machine import Account, Roots
+from protocols.words import Words
 
 from .findings import Finding, or_fine
-from .words import Words
 
 _LIST = "cat /proc/bus/input/devices"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from edge_agent.link import RETRY_S, Link, LinkDown
 from protocols.profiles.profile import Profile
 from protocols.profiles.vocabulary import KeyMeaning
+from protocols.words import Language, Words
 
 from .learn import Proposal, Unsure
 from .learn.acts import Act, Ask, Finish, Reopen, Tell
@@ -18,7 +19,6 @@ from .learn.dialogue import Dialogue
 from .monitor import Rows
 from .recording import Entry, Label, write_entry, write_head
 from .terminal import Typed, give_up, now_ms, opened, say, why
-from .words import Language, Words
 
 _TICK_MS = 50
 

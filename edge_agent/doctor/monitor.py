@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from protocols.profiles.events import Answered, Beat, Event, NobodyPressed, Noise, Pressed
-
-from .words import Words
+from protocols.words import Words
 
 LINE_BYTES = 16
 _GAP_MS = 30  # a USB adapter's lumps are closer together than that

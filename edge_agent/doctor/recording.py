@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 
 from protocols.profiles.events import Event
 from protocols.profiles.profile import Profile
-
-from .words import Words
+from protocols.words import Words
 
 FIRST_LINE = "# edge-agent recording 1"
 TEXT_MAX = 4 * 1024 * 1024  # an hour of a busy line; nobody reads a longer one

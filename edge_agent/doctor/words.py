@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from protocols.words import Language as Language
-from protocols.words import Words as Words
+from protocols.words import Language, Words
 
 NOTHING = Words("", "")
 

@@ -13,13 +13,14 @@ from protocols import profiles
 from protocols.profiles.saying import Values
 from protocols.profiles.vocabulary import CommandName
 from protocols.ratings import Moment
+from protocols.words import Words
 
 from ..doctor.learn import Proposal, Unsure
 from ..doctor.learn.acts import Ask, Finish, Reopen, Tell
 from ..doctor.learn.dialogue import IDLE_MS, Dialogue, Plan
 from ..doctor.lesson import Kept
 from ..doctor.monitor import Row, Rows
-from ..doctor.words import NOTHING, Words
+from ..doctor.words import NOTHING
 from ..link import RETRY_S, Link, LinkDown
 from .judge import Judge
 

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec import NODEFAULT, inspect
 
+from protocols.words import Words
+
 from ..config import Settings
-from ..doctor.words import Words
 
 Kind = Literal["text", "number", "choice", "yes-no", "list"]
 

@@ -11,10 +11,11 @@ from protocols.profiles.events import Beat, Noise, Pressed
 from protocols.profiles.profile import Profile
 from protocols.profiles.readers import Reader
 from protocols.profiles.rules import Heard
+from protocols.words import Words
 
 from ..doctor.desk import BAUDS
 from ..doctor.monitor import Row, Rows, Sign, Watch, told
-from ..doctor.words import NOTHING, Words
+from ..doctor.words import NOTHING
 from ..tap import Piece
 
 _ROWS_MAX = 16  # a screen of them

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from protocols import chain
 
-from . import closings
+from .closings import Kept, kept
 from .findings import FINDINGS_MAX, Finding, Gap
 from .held import CLOSING, PRESS, has
 
@@ -61,7 +61,7 @@ class Chained:
     records: int = 0
     presses: int = 0
     findings: list[Finding] = field(default_factory=list)
-    closings: closings.Kept = field(default_factory=closings.Kept)
+    closings: Kept = field(default_factory=Kept)
 
 
 def pieces(db: sqlite3.Connection) -> list[list[Piece]]:
@@ -141,7 +141,7 @@ def _piece(db: sqlite3.Connection, piece: Piece) -> Chained:
     if piece.end is None and (expected - 1 != upto or running != head):
         findings.append(Finding(agent, epoch, expected, "末尾记录缺失 / records missing at the end"))
     found.records, found.presses = count, presses
-    found.closings = closings.kept(db, number, agent, epoch, closed)
+    found.closings = kept(db, number, agent, epoch, closed)
     return found
 
 

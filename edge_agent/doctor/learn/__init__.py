@@ -14,9 +14,9 @@ from protocols.errors import BadSettings
 from protocols.profiles.events import Noise, Pressed
 from protocols.profiles.profile import Profile
 from protocols.profiles.vocabulary import KeyMeaning, LineSettings, Shape, Title
+from protocols.words import Words
 
 from ..recording import Label, Recording, replayed
-from ..words import Words
 from .bare import bare
 from .framed import framed
 from .guess import Guess

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..words import Words
+from protocols.words import Words
+
 from . import Proposal
 from .samples import Unsure
 

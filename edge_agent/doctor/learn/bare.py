@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from protocols.profiles.vocabulary import Bare, Expected, Rule, Vector
+from protocols.words import Words
 
-from ..words import Words
 from .guess import Guess, by_key, hexed, key_rules, key_vector, pressing, ranges
 from .samples import Group, Push, Samples, Unsure
 

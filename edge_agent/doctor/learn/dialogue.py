@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from protocols.profiles.vocabulary import KeyMeaning, LineSettings
+from protocols.words import Words
 
 from ..monitor import Watch
 from ..recording import Entry, Label, Recorder, Recording
-from ..words import Words
 from . import Naming, Proposal, infer, with_meanings
 from .acts import NO, YES, Act, Ask, Finish, Reopen, Tell
 from .beats import Beats, Pieces

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from protocols.profiles.vocabulary import Check, Expected, Framing, Length, Rule, Vector
+from protocols.words import Words
 
-from ..words import Words
 from .checks import TAIL_MAX, Fit, changed, fits_of
 from .guess import Guess, hexed, key_rules, key_vector, pressing
 from .parting import Frame, Kind, Parting, frames_of, partings

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from protocols.profiles.rules import number_of
 from protocols.profiles.vocabulary import Bare, Expected, Form, Framing, Pressing, Rule, Vector
+from protocols.words import Words
 
-from ..words import Words
 from .samples import GAP_MS, Push
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from protocols import tags
 from protocols.profiles.vocabulary import KeyMeaning, LevelName
 from protocols.ratings import Level
+from protocols.words import Words
 
-from ..words import NOTHING, Words
+from ..words import NOTHING
 from .acts import NO, YES, Act, Ask, Tell
 
 LETTERS: Mapping[str, LevelName] = {

@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from protocols.words import Words
+
 from ..recording import Label, Recording
-from ..words import NOTHING, Words
+from ..words import NOTHING
 
 GAP_MS = 30  # a USB adapter hands bytes over in lumps up to 16 ms apart; nobody presses and lets go so fast
 PRESSES_MIN = 3  # two of a kind may be chance

@@ -2,7 +2,8 @@
 
 import pytest
 
-from edge_agent.doctor.words import Words, language
+from edge_agent.doctor.words import language
+from protocols.words import Words
 
 
 @pytest.mark.parametrize(
