@@ -169,9 +169,10 @@ class People:
         return self.person(name)
 
     def set_role(self, name: str, role: str, by: str, address: str, now_ms: int) -> None:
-        """Another role; every session of this person ends."""
+        """Another role; every session of this person ends. NotSo of one's own, and of the last administrator."""
         with self._file.writing() as db:
             row = self._there(name)
+            _not_oneself(row, by)
             if row["role"] == _role(role):
                 return
             self._not_the_last(row)
@@ -180,9 +181,10 @@ class People:
             self.log.note(by, "role_changed", f"{row['name']} {row['role']} → {role}", address, now_ms)
 
     def set_disabled(self, name: str, disabled: bool, by: str, address: str, now_ms: int) -> None:
-        """May not sign in any more, or may again; every session of this person ends."""
+        """May not sign in any more, or may again; every session of this person ends. NotSo as with a role."""
         with self._file.writing() as db:
             row = self._there(name)
+            _not_oneself(row, by)
             if bool(row["disabled"]) == disabled:
                 return
             if disabled:
@@ -257,6 +259,16 @@ class People:
 
     def _out_of_date(self, row: sqlite3.Row, now_ms: int) -> bool:
         return bool(row["once"]) and abs(now_ms - row["password_ms"]) >= GIVEN_OUT_MS
+
+
+def _not_oneself(row: sqlite3.Row, by: str) -> None:
+    """Nobody shuts themselves out: whoever does this from the command line is none of these people."""
+    if row["name"] == by:
+        words = (
+            "您自己的角色和停用, 请另一位管理员更改"
+            " / your own role is changed, and you are disabled, by another administrator only"
+        )
+        raise NotSo("name", words)
 
 
 def people_of(ledger: Path) -> Path:
